@@ -1,0 +1,117 @@
+"""The cut of a slide: exact level-0 multiples, sizes the encoders take, cores that tile the label map once."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsi.errors import HaloError, MppOutOfRangeError, SlideLimitError
+from wsi.geometry import Rect, Size
+from wsi.grid import TILE_PX, Grid, InputGeometry, make_grid
+
+CARD = InputGeometry(mpp=0.934, context_ratio=5, tiles_per_side=5, halo_px=64)
+
+grids = st.builds(
+    lambda width, height, mpp, halo: make_grid(Size(width, height), mpp, CARD, halo_px=16 * halo),
+    st.integers(40, 60_000),
+    st.integers(40, 60_000),
+    st.floats(0.05, 1.868),
+    st.integers(0, 32),
+)
+
+
+def test_bach_slide_is_read_at_exactly_half_its_size() -> None:
+    grid = make_grid(Size(20_001, 10_003), 0.467, CARD)
+
+    assert (grid.downsample, grid.label_size, grid.exact) == (2, Size(10_000, 5001), True)
+    assert (grid.window_px, grid.slice_network_px) == (640, 640)
+    assert (grid.patch_px, grid.region_px, grid.context_network_px) == (2560, 2688, 544)
+
+
+@pytest.mark.parametrize(
+    ("mpp", "downsample", "exact"),
+    [(0.25, 4, True), (0.2282, 4, True), (0.5, 2, True), (0.65, 2, False), (0.9, 1, True), (1.8, 1, False)],
+)
+def test_the_nearest_whole_number_is_taken(mpp: float, downsample: int, exact: bool) -> None:
+    grid = make_grid(Size(9000, 9000), mpp, CARD)
+
+    assert (grid.downsample, grid.exact) == (downsample, exact)
+
+
+def test_a_scale_more_than_ten_percent_off_is_resampled_to_the_card() -> None:
+    grid = make_grid(Size(9000, 9000), 0.65, CARD)
+
+    assert grid.slice_network_px == 896  # 640 px of 2 * 0.65 um are 891 px of 0.934 um
+    assert grid.context_network_px == 736  # 2688 px likewise, a fifth of them
+
+
+def test_too_coarse_a_slide_is_refused_with_what_to_send() -> None:
+    with pytest.raises(MppOutOfRangeError, match=r"Send a slide of at most 1\.868"):
+        make_grid(Size(9000, 9000), 1.9, CARD)
+
+
+@pytest.mark.parametrize("halo_px", [-16, 8, 520, 528])
+def test_a_halo_that_does_not_fit_is_refused(halo_px: int) -> None:
+    with pytest.raises(HaloError, match="multiple of 16"):
+        make_grid(Size(9000, 9000), 0.5, CARD, halo_px=halo_px)
+
+
+def test_a_slide_smaller_than_a_label_pixel_is_refused() -> None:
+    with pytest.raises(SlideLimitError):
+        make_grid(Size(3, 100), 0.2335, CARD)
+
+
+@given(grids)
+def test_network_sides_are_multiples_of_32_near_the_scale_of_the_card(grid: Grid) -> None:
+    assert grid.slice_network_px % 32 == grid.context_network_px % 32 == grid.window_px % 32 == 0
+    network_mpp = grid.label_mpp * grid.window_px / grid.slice_network_px
+    assert network_mpp == pytest.approx(CARD.mpp, rel=0.11)
+
+
+@given(grids)
+def test_every_label_pixel_is_an_n_by_n_block_of_the_slide(grid: Grid) -> None:
+    label = Rect.of(grid.label_size).scaled(grid.downsample)
+
+    assert label.intersect(Rect.of(grid.slide)) == label
+    assert grid.slide.width // grid.label_size.width >= grid.downsample
+    assert grid.slide.width - label.width < grid.downsample
+    assert grid.slide.height - label.height < grid.downsample
+
+
+@given(grids)
+def test_patch_cores_tile_the_label_map_exactly_once(grid: Grid) -> None:
+    covered = np.zeros((grid.tile_rows, grid.tile_columns), int)
+    for index in range(grid.patch_columns * grid.patch_rows):
+        core = grid.patch_core(index)
+        assert core.x % TILE_PX == core.y % TILE_PX == 0
+        assert not core.intersect(Rect.of(grid.label_size)).is_empty
+        covered[core.y // TILE_PX : core.bottom // TILE_PX, core.x // TILE_PX : core.right // TILE_PX] += 1
+
+    assert (covered == 1).all()
+    assert (grid.tile_columns - 1) * TILE_PX < grid.label_size.width <= grid.tile_columns * TILE_PX
+
+
+@given(grids, st.data())
+def test_the_region_is_the_core_and_its_halo_in_slide_pixels(grid: Grid, data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, grid.patch_columns * grid.patch_rows - 1))
+
+    region, core = grid.patch_region_l0(index), grid.patch_core(index)
+
+    assert region.width == region.height == grid.region_px * grid.downsample
+    assert region.x == (core.x - grid.halo_px) * grid.downsample
+    assert region.bottom == (core.bottom + grid.halo_px) * grid.downsample
+
+
+def test_a_patch_that_does_not_exist_is_an_index_error() -> None:
+    grid = make_grid(Size(9000, 9000), 0.5, CARD)
+
+    with pytest.raises(IndexError):
+        grid.patch_core(grid.patch_columns * grid.patch_rows)
+
+
+def test_other_tiles_per_side_change_the_patch() -> None:
+    grid = make_grid(Size(9000, 9000), 0.5, replace(CARD, tiles_per_side=2))
+
+    assert (grid.patch_px, grid.patch_columns) == (1024, 5)

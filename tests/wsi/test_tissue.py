@@ -1,0 +1,171 @@
+"""Where tissue is found: glass none, tissue all, pale stains too."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from wsi.errors import PlanFormatError
+from wsi.geometry import Rect, Size
+from wsi.grid import Grid, InputGeometry, make_grid
+from wsi.levels import PyramidSlide
+from wsi.slide_info import SlideInfo
+from wsi.tissue import TissueMask, find_tissue
+
+CARD = InputGeometry(mpp=0.934, context_ratio=5, tiles_per_side=5, halo_px=64)
+GLASS = (242, 241, 239)
+
+
+class ArrayLevel:
+    """A LevelSource over one array."""
+
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        self.pixels = pixels
+        self.sizes = (Size(pixels.shape[1], pixels.shape[0]),)
+
+    def read(self, level: int, rect: Rect, reduce: int) -> NDArray[np.uint8]:
+        part = self.pixels[rect.y : rect.bottom, rect.x : rect.right]
+        return (
+            part.reshape(rect.height // reduce, reduce, rect.width // reduce, reduce, 3)
+            .mean(axis=(1, 3))
+            .astype(np.uint8)
+        )
+
+    def close(self) -> None: ...
+
+
+def slide_of(pixels: NDArray[np.uint8], bounds: Rect | None = None) -> PyramidSlide:
+    level = ArrayLevel(pixels)
+    info = SlideInfo("array", "tiff", level.sizes[0], (1.0,), None, None, bounds or Rect.of(level.sizes[0]))
+    return PyramidSlide(info, level)
+
+
+def textured(
+    colour: tuple[int, int, int], height: int = 1200, width: int = 1600, spread: int = 4
+) -> NDArray[np.uint8]:
+    noise = np.random.default_rng(1).integers(-spread, spread + 1, (height, width, 3))
+    return (np.array(colour) + noise).clip(0, 255).astype(np.uint8)
+
+
+def grid_of(pixels: NDArray[np.uint8]) -> Grid:
+    return make_grid(Size(pixels.shape[1], pixels.shape[0]), 0.5, CARD)
+
+
+def found(pixels: NDArray[np.uint8], bounds: Rect | None = None) -> TissueMask:
+    return find_tissue(slide_of(pixels, bounds), grid_of(pixels))
+
+
+@pytest.mark.parametrize("glass", [GLASS, (255, 255, 255), (222, 221, 224), (246, 240, 228)])
+def test_plain_glass_gives_nothing(glass: tuple[int, int, int]) -> None:
+    assert not found(textured(glass)).mask.any()
+
+
+@pytest.mark.parametrize("colour", [(180, 90, 150), (120, 80, 140), (205, 160, 190)])
+def test_a_slide_full_of_tissue_gives_all(colour: tuple[int, int, int]) -> None:
+    assert found(textured(colour, spread=40)).mask.all()
+
+
+@pytest.mark.parametrize("colour", [(180, 90, 150), (238, 206, 222), (205, 214, 232), (190, 160, 120)])
+def test_a_block_of_tissue_is_found_where_it_is(colour: tuple[int, int, int]) -> None:
+    pixels = textured(GLASS)
+    pixels[320:800, 640:1280] = textured(colour, 480, 640)
+
+    tissue = found(pixels)
+
+    step = tissue.downsample
+    mask = tissue.mask
+    assert mask[320 // step : 800 // step, 640 // step : 1280 // step].all()
+    rim = round(0.25 * 480 / step)
+    outside = mask.copy()
+    outside[320 // step - rim : 800 // step + rim, 640 // step - rim : 1280 // step + rim] = False
+    assert not outside.any()
+
+
+def test_pale_tissue_is_kept_beside_strong_tissue() -> None:
+    pixels = textured(GLASS)
+    pixels[200:500, 200:600] = textured((110, 60, 130), 300, 400)
+    pixels[800:1100, 900:1400] = textured((238, 210, 224), 300, 500)
+
+    tissue = found(pixels)
+
+    assert tissue.mask[950 // tissue.downsample, 1150 // tissue.downsample]
+
+
+def test_specks_go_and_small_holes_are_closed() -> None:
+    pixels = textured(GLASS)
+    pixels[320:800, 640:1280] = (170, 90, 150)
+    pixels[500:540, 900:940] = GLASS  # 20 um
+    pixels[100:110, 100:110] = (60, 60, 60)  # 5 um
+
+    tissue = found(pixels)
+
+    assert tissue.mask[520 // tissue.downsample, 920 // tissue.downsample]
+    assert not tissue.mask[: 200 // tissue.downsample].any()
+
+
+def test_only_the_bounds_are_searched() -> None:
+    pixels = textured((180, 90, 150))
+
+    mask = found(pixels, Rect(0, 0, 800, 1200)).mask
+
+    assert mask[:, : mask.shape[1] // 2].all()
+    assert not mask[:, mask.shape[1] // 2 + 1 :].any()
+
+
+def test_dark_field_does_no_harm() -> None:
+    assert found(textured((3, 2, 30))).mask.shape == (75, 100)
+
+
+def test_mask_pixels_are_a_power_of_two_of_label_pixels_at_8_to_16_um() -> None:
+    tissue = found(textured(GLASS))
+
+    assert tissue.downsample == 2 * 8
+    assert 8 <= tissue.downsample * 0.5 <= 16
+
+
+def test_tiles_with_tissue() -> None:
+    grid = make_grid(Size(4 * 512 * 2, 3 * 512 * 2 - 100), 0.5, CARD)
+    mask = np.zeros((192, 256), bool)
+    mask[70, 130] = True  # label px (1040, 560)
+
+    tiles = TissueMask(mask[:186], 16).tile_has_tissue(grid)
+
+    assert tiles.shape == (3, 4)
+    assert np.argwhere(tiles).tolist() == [[1, 2]]
+
+
+def test_crop_is_the_nearest_mask_pixel_and_false_outside() -> None:
+    grid = make_grid(Size(1600, 1200), 0.5, CARD)
+    mask = np.ones((75, 100), bool)
+    mask[0, 1] = False
+
+    crop = TissueMask(mask, 16).crop(Rect(-4, -4, 40, 20), grid)
+
+    assert not crop[:4].any()
+    assert not crop[:, :4].any()
+    assert crop[4:12, 4:12].all()
+    assert not crop[4:12, 12:20].any()
+    assert crop[12:, 4:].all()
+
+
+def test_everywhere_keeps_each_tile_and_pixel() -> None:
+    grid = make_grid(Size(5000, 3000), 0.5, CARD)
+    tissue = TissueMask.everywhere(grid)
+
+    assert tissue.tile_has_tissue(grid).all()
+    assert tissue.crop(Rect.of(grid.label_size), grid).all()
+
+
+def test_saved_masks_come_back_and_broken_ones_are_refused(tmp_path: Path) -> None:
+    mask = np.random.default_rng(0).random((37, 51)) > 0.5
+    path = tmp_path / "tissue.npz"
+    TissueMask(mask, 32).save(path)
+
+    loaded = TissueMask.load(path)
+
+    assert loaded.downsample == 32
+    assert (loaded.mask == mask).all()
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(PlanFormatError):
+        TissueMask.load(path)

@@ -1,0 +1,54 @@
+"""The error tree of this room.
+
+WsiError
+├── SlideUnreadableError     the file is no slide, is damaged, or is of a kind that is not read
+├── SlideLimitError          the file claims more than a service should try to decode
+├── MppUnknownError          nothing in the slide says how large a pixel is
+├── MppOutOfRangeError       the pixel size is known but cannot be used
+├── HaloError                the halo does not fit the grid
+├── LabelStoreError          a finished patch cannot be stored or read back
+├── PlanFormatError          a stored plan or tissue mask is not what this version writes
+└── PyramidError             a result file did not survive being read back
+"""
+
+
+class WsiError(Exception):
+    """Base of every error this room raises on purpose."""
+
+
+class SlideUnreadableError(WsiError):
+    """The file is not a slide, is damaged, or is of a kind that is not read."""
+
+
+class SlideLimitError(WsiError):
+    """The file claims sizes that a service should not try to decode."""
+
+
+class MppUnknownError(WsiError):
+    """Nothing in the slide says how many micrometres a pixel covers."""
+
+    def __init__(self, slide_name: str = "the slide") -> None:
+        super().__init__(
+            f"The pixel size of {slide_name} is unknown: neither vendor properties, TIFF resolution nor a "
+            "usual objective power give it. Send mpp=<micrometres per pixel>, e.g. mpp=0.25 for 40x or mpp=0.5 for 20x."
+        )
+
+
+class MppOutOfRangeError(WsiError, ValueError):
+    """The pixel size is absurd, or too coarse for the model."""
+
+
+class HaloError(WsiError, ValueError):
+    """The halo is not a multiple of 16 label px within one tile."""
+
+
+class LabelStoreError(WsiError):
+    """A finished patch cannot be stored or read back."""
+
+
+class PlanFormatError(WsiError, ValueError):
+    """A stored plan or tissue mask is not what this version writes."""
+
+
+class PyramidError(WsiError):
+    """A result file did not survive being read back."""

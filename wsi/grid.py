@@ -1,0 +1,170 @@
+"""How a slide is cut: label map size, tiles, patches, and the sizes the network is fed with.
+
+Frames: `_l0` is the slide's level 0; label px are n x n blocks of it (n = `Grid.downsample`); network px are what the
+network sees. The numbers come from the model card: the paper reads slices at 0.934 um/px and context at five times that.
+"""
+
+import math
+from dataclasses import dataclass
+
+from .errors import HaloError, MppOutOfRangeError, SlideLimitError
+from .geometry import Rect, Size
+
+TILE_PX = 512
+"""Side of a TIFF tile and of the output of one slice, in label px."""
+
+NETWORK_MULTIPLE_PX = 32
+"""The encoders halve five times, so every side the network is fed with is a multiple of this."""
+
+HALO_MULTIPLE_PX = NETWORK_MULTIPLE_PX // 2
+"""Two halos and a tile must give a multiple of NETWORK_MULTIPLE_PX."""
+
+EXACT_TOLERANCE = 0.10
+"""A scale this close to the card's is read as it is: better than decoding and resampling for a difference no one sees."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputGeometry:
+    """What a model card asks for."""
+
+    mpp: float
+    """Pixel size of slices, um/px."""
+    context_ratio: int
+    """Context mpp / slice mpp."""
+    tiles_per_side: int
+    """Tiles along each side of a patch core."""
+    halo_px: int
+    """Margin of a slice window on each side, label px."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The cut of one slide for one model. A pure value: the same slide, mpp and card give the same grid."""
+
+    slide: Size
+    """l0 px."""
+    slide_mpp: float
+    downsample: int
+    """n: l0 px along the side of a label px."""
+    label_size: Size
+    """Label px; floor(slide / n), so every label px is fully backed by the slide."""
+    halo_px: int
+    """Label px, multiple of 16."""
+    tiles_per_side: int
+    slice_network_px: int
+    """Side of a network input slice, multiple of 32."""
+    context_network_px: int
+    """Side of the network input context, multiple of 32."""
+
+    @property
+    def label_mpp(self) -> float:
+        """Pixel size of the label map, um/px."""
+        return self.slide_mpp * self.downsample
+
+    @property
+    def exact(self) -> bool:
+        """Whether the network reads label px as they are, without resampling."""
+        return self.slice_network_px == self.window_px
+
+    @property
+    def window_px(self) -> int:
+        """Side of a slice window: tile and halo on both sides, label px."""
+        return TILE_PX + 2 * self.halo_px
+
+    @property
+    def patch_px(self) -> int:
+        """Side of a patch core, label px."""
+        return self.tiles_per_side * TILE_PX
+
+    @property
+    def region_px(self) -> int:
+        """Side of a patch region: core and halo on both sides, label px."""
+        return self.patch_px + 2 * self.halo_px
+
+    @property
+    def tile_columns(self) -> int:
+        """Tiles across the label map."""
+        return self.label_size.tiles(TILE_PX).width
+
+    @property
+    def tile_rows(self) -> int:
+        """Tiles down the label map."""
+        return self.label_size.tiles(TILE_PX).height
+
+    @property
+    def patch_columns(self) -> int:
+        """Patches across the label map."""
+        return self.label_size.tiles(self.patch_px).width
+
+    @property
+    def patch_rows(self) -> int:
+        """Patches down the label map."""
+        return self.label_size.tiles(self.patch_px).height
+
+    @property
+    def tile_megapixels_l0(self) -> float:
+        """Level-0 megapixels under one tile: the unit in which speed is counted."""
+        return (TILE_PX * self.downsample) ** 2 / 1e6
+
+    def patch_core(self, index: int) -> Rect:
+        """The block of the label map that patch `index` (row-major) alone labels; may stick out right and below."""
+        if not 0 <= index < self.patch_columns * self.patch_rows:
+            raise IndexError(f"patch {index} of {self.patch_columns * self.patch_rows}")
+        row, column = divmod(index, self.patch_columns)
+        return Rect(column * self.patch_px, row * self.patch_px, self.patch_px, self.patch_px)
+
+    def patch_region_l0(self, index: int) -> Rect:
+        """What patch `index` reads, in l0 px: core and halo; may be negative or stick out."""
+        return self.patch_core(index).grown(self.halo_px).scaled(self.downsample)
+
+
+def make_grid(slide: Size, slide_mpp: float, geometry: InputGeometry, *, halo_px: int | None = None) -> Grid:
+    """Cut a slide of `slide` l0 px and `slide_mpp` um/px for a model; `halo_px` overrides the card's halo.
+
+    n is the integer whose n * slide_mpp is nearest to the card's mpp in ratio. Within 10 % the network reads label px
+    as they are; otherwise slices and context are resampled to the card's mpp.
+
+    Raises MppOutOfRangeError when the slide is more than twice as coarse as the model, HaloError, SlideLimitError when
+    the slide is smaller than one label px.
+    """
+    if slide_mpp > 2 * geometry.mpp or slide_mpp <= 0:
+        raise MppOutOfRangeError(
+            f"The slide has {slide_mpp:g} um/px; the model needs {geometry.mpp:g} um/px and detail cannot be made up. "
+            f"Send a slide of at most {2 * geometry.mpp:g} um/px, or mpp=... if the slide's own value is wrong."
+        )
+    halo = _checked_halo(geometry.halo_px if halo_px is None else halo_px)
+    n = _nearest_downsample(slide_mpp, geometry.mpp)
+    label_size = Size(slide.width // n, slide.height // n)
+    if label_size.width < 1 or label_size.height < 1:
+        raise SlideLimitError(
+            f"The slide is {slide.width} x {slide.height} px, smaller than one {n} px block. Send a larger one."
+        )
+    scale = slide_mpp * n / geometry.mpp
+    network_per_label_px = 1.0 if abs(scale - 1) <= EXACT_TOLERANCE else scale
+    window_px = TILE_PX + 2 * halo
+    region_px = geometry.tiles_per_side * TILE_PX + 2 * halo
+    return Grid(
+        slide=slide,
+        slide_mpp=slide_mpp,
+        downsample=n,
+        label_size=label_size,
+        halo_px=halo,
+        tiles_per_side=geometry.tiles_per_side,
+        slice_network_px=_to_network_multiple(window_px * network_per_label_px),
+        context_network_px=_to_network_multiple(region_px * network_per_label_px / geometry.context_ratio),
+    )
+
+
+def _nearest_downsample(slide_mpp: float, mpp: float) -> int:
+    below = max(1, math.floor(mpp / slide_mpp))
+    return min((below, below + 1), key=lambda n: abs(math.log(n * slide_mpp / mpp)))
+
+
+def _to_network_multiple(px: float) -> int:
+    return max(1, round(px / NETWORK_MULTIPLE_PX)) * NETWORK_MULTIPLE_PX
+
+
+def _checked_halo(halo_px: int) -> int:
+    if halo_px % HALO_MULTIPLE_PX or not 0 <= halo_px <= TILE_PX:
+        raise HaloError(f"halo_px={halo_px}: send a multiple of {HALO_MULTIPLE_PX} from 0 to {TILE_PX}.")
+    return halo_px

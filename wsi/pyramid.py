@@ -1,0 +1,231 @@
+"""Label tiles in, two verified pyramidal TIFFs out: `labels.tif` for programs, `overlay.tif` for people.
+
+Both hold the same tile bytes and differ in tags only. Level k has floor(w / 2^k) x floor(h / 2^k) px, so that every
+reduced pixel stands for four real ones; there are levels down to the one that fits one tile (or whose shorter side is
+1 px). Layout and tags follow the table "Writing label masks" of what OpenSlide, libvips, tifffile and ASAP all read.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from .atomic import atomic_file
+from .geometry import Size
+from .grid import TILE_PX, Grid
+from .palette import Palette
+from .pyramid_check import verify_pyramid
+from .reduction import reduce_majority
+from .tile_codec import decode_tile, encode_tile, encode_uniform
+
+__all__ = ["PyramidSummary", "TileSource", "level_sizes", "reduce_majority", "write_label_pyramids"]
+
+_BUILD_SHARE = 0.8  # of the time; the rest is copying the tiles into the two files
+
+
+class TileSource(Protocol):
+    """Level-0 tiles of a label map, (512, 512) uint8, 0 beyond the label map; None is a tile of zeros."""
+
+    def tile(self, column: int, row: int) -> NDArray[np.uint8] | None:
+        """Pixels of one tile."""
+
+    def encoded_tile(self, column: int, row: int) -> bytes | None:
+        """The same as the bytes of a deflate TIFF tile."""
+
+
+@dataclass(frozen=True, slots=True)
+class PyramidSummary:
+    """What a finished pair of files holds."""
+
+    class_counts: tuple[int, ...]
+    """256 numbers: level-0 pixels of each value."""
+    levels: int
+
+
+def level_sizes(label_size: Size) -> tuple[Size, ...]:
+    """Sizes in px of all levels, finest first."""
+    sizes = [label_size]
+    while max(sizes[-1].width, sizes[-1].height) > TILE_PX and min(sizes[-1].width, sizes[-1].height) > 1:
+        sizes.append(Size(sizes[-1].width // 2, sizes[-1].height // 2))
+    return tuple(sizes)
+
+
+def write_label_pyramids(
+    source: TileSource,
+    grid: Grid,
+    palette: Palette,
+    description: Mapping[str, object],
+    *,
+    labels: Path,
+    overlay: Path,
+    progress: Callable[[float], None] | None = None,
+) -> PyramidSummary:
+    """Write `labels` (grey, value = class) and `overlay` (palette) from the tiles of `source`.
+
+    `description` becomes the ImageDescription, as JSON; its "software" entry also becomes the Software tag. `progress`
+    is called with fractions from 0 to 1. Each tile is encoded once; level-0 bytes of the source are taken over as they
+    are. Same input, same bytes: no time stamps. Both files are written under temporary names, re-opened, verified and
+    renamed. Memory: four tiles a level plus 16 bytes a tile, whatever the slide. Raises PyramidError.
+    """
+    report = progress or (lambda _fraction: None)
+    sizes = level_sizes(grid.label_size)
+    with tempfile.TemporaryFile(dir=labels.parent) as file:
+        spool = _Spool(file, sizes)
+        builder = _Builder(source, sizes, spool, lambda share: report(share * _BUILD_SHARE))
+        builder.run()
+        text = _ascii_json(description)
+        software = str(description.get("software", "darefine"))
+        for number, (path, colours) in enumerate([(labels, None), (overlay, palette.tiff_colour_map())]):
+            with atomic_file(path) as temporary:
+                _write_tiff(temporary, spool, grid.label_mpp, colours, text, software)
+                verify_pyramid(temporary, sizes, spool.encoded)
+            report(_BUILD_SHARE + (1 - _BUILD_SHARE) * (number + 1) / 2)
+    return PyramidSummary(class_counts=builder.class_counts(), levels=len(sizes))
+
+
+class _Spool:
+    """Encoded tiles of all levels, on disk in the order they were made; in memory only where each one lies.
+
+    All tiles of zeros are one entry.
+    """
+
+    def __init__(self, file: IO[bytes], sizes: tuple[Size, ...]) -> None:
+        self.sizes = sizes
+        self._file = file
+        empty = encode_uniform(0)
+        file.write(empty)
+        self._end = len(empty)
+        tiles = [size.tiles(TILE_PX) for size in sizes]
+        self._offsets = [np.zeros((t.height, t.width), np.int64) for t in tiles]
+        self._lengths = [np.full((t.height, t.width), len(empty), np.int64) for t in tiles]
+
+    def add(self, level: int, column: int, row: int, encoded: bytes) -> None:
+        self._file.write(encoded)
+        self._offsets[level][row, column] = self._end
+        self._lengths[level][row, column] = len(encoded)
+        self._end += len(encoded)
+
+    def encoded(self, level: int, column: int, row: int) -> bytes:
+        self._file.seek(int(self._offsets[level][row, column]))
+        return self._file.read(int(self._lengths[level][row, column]))
+
+    def level(self, level: int) -> Iterator[bytes]:
+        """The tiles of a level in the order of a TIFF: row by row."""
+        rows, columns = self._offsets[level].shape
+        return (self.encoded(level, column, row) for row in range(rows) for column in range(columns))
+
+
+class _Builder:
+    """Fills a spool depth first: a tile of level k is made as soon as its four tiles of level k - 1 are there.
+
+    Memory bound: at most four decoded tiles a level wait for their parent, because children are visited in Z-order.
+    """
+
+    def __init__(
+        self, source: TileSource, sizes: tuple[Size, ...], spool: _Spool, report: Callable[[float], None]
+    ) -> None:
+        self._source = source
+        self._sizes = sizes
+        self._tiles = [size.tiles(TILE_PX) for size in sizes]
+        self._spool = spool
+        self._report = report
+        self._done = 0
+        self._counts = np.zeros(256, np.int64)
+
+    def run(self) -> None:
+        top = len(self._sizes) - 1
+        # A level of floor(w / 2) may hold one column of tiles less than half its source's; going over all the tiles
+        # the finest level would need still visits those source tiles.
+        columns, rows = (-(-side // 2**top) for side in (self._tiles[0].width, self._tiles[0].height))
+        for row in range(rows):
+            for column in range(columns):
+                self._tile(top, column, row)
+
+    def class_counts(self) -> tuple[int, ...]:
+        counts = self._counts.copy()
+        counts[0] = self._sizes[0].pixels - counts[1:].sum()
+        return tuple(int(count) for count in counts)
+
+    def _tile(self, level: int, column: int, row: int) -> NDArray[np.uint8] | None:
+        """Make one tile and all below it; None when it is all zeros."""
+        if level == 0:
+            return self._finest(column, row)
+        quad = np.zeros((2 * TILE_PX, 2 * TILE_PX), np.uint8)
+        empty = True
+        for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            child = self._tile(level - 1, 2 * column + dx, 2 * row + dy)
+            if child is not None:
+                empty = False
+                quad[dy * TILE_PX : (dy + 1) * TILE_PX, dx * TILE_PX : (dx + 1) * TILE_PX] = child
+        if empty or not self._holds(level, column, row):
+            return None
+        tile = self._cropped(level, column, row, reduce_majority(quad))
+        if not tile.any():
+            return None
+        self._spool.add(level, column, row, encode_tile(tile))
+        return tile
+
+    def _finest(self, column: int, row: int) -> NDArray[np.uint8] | None:
+        if not self._holds(0, column, row):
+            return None
+        self._done += 1
+        self._report(self._done / (self._tiles[0].width * self._tiles[0].height))
+        encoded = self._source.encoded_tile(column, row)
+        if encoded is None:
+            return None
+        decoded = decode_tile(encoded)
+        tile = self._cropped(0, column, row, decoded)
+        if not tile.any():
+            return None
+        self._spool.add(0, column, row, encoded if tile is decoded else encode_tile(tile))
+        self._counts += np.bincount(tile.reshape(-1), minlength=256)
+        return tile
+
+    def _holds(self, level: int, column: int, row: int) -> bool:
+        return column < self._tiles[level].width and row < self._tiles[level].height
+
+    def _cropped(self, level: int, column: int, row: int, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The tile with zeros beyond the level's edge; the very same array when that changes nothing."""
+        width = self._sizes[level].width - column * TILE_PX
+        height = self._sizes[level].height - row * TILE_PX
+        if not (tile[:, width:].any() or tile[height:].any()):
+            return tile
+        cropped = np.zeros_like(tile)
+        cropped[:height, :width] = tile[:height, :width]
+        return cropped
+
+
+def _write_tiff(
+    path: Path, spool: _Spool, label_mpp: float, colours: NDArray[np.uint16] | None, text: str, software: str
+) -> None:
+    with tifffile.TiffWriter(path, bigtiff=True, byteorder="<") as tiff:
+        for level, size in enumerate(spool.sizes):
+            per_cm = 10_000 / (label_mpp * 2**level)
+            tiff.write(
+                spool.level(level),
+                shape=(size.height, size.width),
+                dtype=np.uint8,
+                tile=(TILE_PX, TILE_PX),
+                compression="adobe_deflate",
+                photometric="minisblack" if colours is None else "palette",
+                colormap=colours,
+                subfiletype=1 if level else 0,
+                resolution=(per_cm, per_cm),
+                resolutionunit="CENTIMETER",
+                description=text if level == 0 else None,
+                software=software,
+                metadata=None,
+            )
+
+
+def _ascii_json(description: Mapping[str, object]) -> str:
+    """JSON in plain ASCII without the letters "xml": ASAP refuses a file whose ImageDescription holds them."""
+    text = json.dumps(description, ensure_ascii=True, sort_keys=True)
+    return re.sub("(x)(?=ml)", lambda x: f"\\u{ord(x[1]):04x}", text, flags=re.IGNORECASE)
