@@ -1,0 +1,262 @@
+"""Pre-rendered structures: what cells, glands, nests, ducts and fat look like, as densities to blit.
+
+A stamp is two uint8 images: `cap`, the most density that may remain of what lies under it, and `paint`, the least that
+is there afterwards. Minimum and maximum of bytes give soft edges without any arithmetic on the slide's pixels.
+Lengths are micrometres; the drawing functions take `mpp`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .stain import Densities
+
+Plane = NDArray[np.float32]
+
+_ANGLES = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A structure to blit; `cap` is None where nothing below is cleared."""
+
+    paint: Densities
+    cap: Densities | None = None
+
+    @property
+    def reach_px(self) -> int:
+        """Half its side, rounded up."""
+        side: int = max(self.paint.shape)
+        return (side + 1) // 2
+
+    def variants(self) -> tuple["Stamp", ...]:
+        """The stamp and its mirror images; rows stay contiguous, so each blits equally fast."""
+        turned = Stamp(_turned(self.paint), None if self.cap is None else _turned(self.cap))
+        return tuple(
+            flipped
+            for stamp in (self, turned)
+            for flipped in (stamp, Stamp(stamp.paint[::-1], None if stamp.cap is None else stamp.cap[::-1]))
+        )
+
+
+def _turned(image: Densities) -> Densities:
+    return np.ascontiguousarray(image.transpose(1, 0, 2)[:, ::-1])
+
+
+def blit(canvas: Densities, stamp: Stamp, x: int, y: int) -> None:
+    """Put the stamp's centre at canvas pixel (x, y), in place; what sticks out is cut off."""
+    height, width = stamp.paint.shape[:2]
+    left, top = x - width // 2, y - height // 2
+    x0, y0 = max(left, 0), max(top, 0)
+    x1, y1 = min(left + width, canvas.shape[1]), min(top + height, canvas.shape[0])
+    if x0 >= x1 or y0 >= y1:
+        return
+    target = canvas[y0:y1, x0:x1]
+    rows, columns = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
+    if stamp.cap is not None:
+        np.minimum(target, stamp.cap[rows, columns], out=target)
+    np.maximum(target, stamp.paint[rows, columns], out=target)
+
+
+@dataclass(frozen=True, slots=True)
+class Brush:
+    """What all drawing of one slide shares: random numbers, scale, sharpness."""
+
+    draw: np.random.Generator
+    mpp: float
+    blur_px: float
+
+    def px(self, length_um: float) -> float:
+        """Micrometres to l0 pixels."""
+        return length_um / self.mpp
+
+    def canvas(self, radius_um: float) -> Densities:
+        """An empty density image with room for that radius around its centre: odd square."""
+        reach = int(np.ceil(self.px(radius_um) + 2 * self.blur_px)) + 2
+        return np.zeros((2 * reach + 1, 2 * reach + 1, 2), dtype=np.uint8)
+
+
+def nucleus(
+    brush: Brush, long_um: float, short_um: float, density: float, angle: float | None = None
+) -> Stamp:
+    """An ellipse with a darker rim and clumped chromatin; diameters in micrometres, density 0..255."""
+    draw = brush.draw
+    image = brush.canvas(long_um / 2)
+    dx, dy = _offsets(image)
+    theta = draw.uniform(0, np.pi) if angle is None else angle
+    along, across = dx * np.cos(theta) + dy * np.sin(theta), dy * np.cos(theta) - dx * np.sin(theta)
+    a, b = brush.px(long_um / 2), brush.px(short_um / 2)
+    reach = np.sqrt((along / a) ** 2 + (across / b) ** 2)
+    inside = _soft((1 - reach) * b, 0.7 + brush.blur_px)
+    waves = draw.uniform(0.25, 0.75, (3, 2)) * draw.choice((-1, 1), (3, 2)) * 2 / brush.px(2.2)
+    chromatin = sum(np.sin(dx * wx + dy * wy + draw.uniform(0, 6)) for wx, wy in waves) / 3
+    body = density * (0.84 + 0.16 * np.clip(reach, 0, 1) ** 3 + 0.10 * chromatin)
+    _add(image, body * inside, (45 + 20 * chromatin) * inside)
+    return Stamp(image)
+
+
+def gland(brush: Brush, radius_um: float, nuclei: list[Stamp]) -> Stamp:
+    """A ring of epithelium around an empty lumen; used by both kinds of territory that have glands."""
+    wall = brush.draw.uniform(17, 22)
+    edge = _Outline(brush, radius_um, 0.11)
+    image = brush.canvas(radius_um * 1.35)
+    dx, dy = _offsets(image)
+    depth = edge.depth(dx, dy)
+    cell = _soft(depth, brush.px(1) + brush.blur_px)
+    lumen = _soft(depth - brush.px(wall), brush.px(1.5) + brush.blur_px)
+    rim = np.exp(-(((depth - brush.px(1.5)) / brush.px(2.5)) ** 2))
+    _add(image, cell * (1 - lumen) * (44 + 22 * rim), cell * (92 - 88 * lumen) + 20 * rim * cell)
+    for inset, gap in ((6.5, 7.2), (wall - 6.0, 9.5)):
+        _ring(image, edge, brush, nuclei, inset, gap)
+    return _stamp(image, cell)
+
+
+def nest(brush: Brush, radius_um: float, nuclei: list[Stamp]) -> Stamp:
+    """A solid clump of crowded atypical cells; used by both kinds of territory that have nests."""
+    edge = _Outline(brush, radius_um, 0.16)
+    image = brush.canvas(radius_um * 1.5)
+    dx, dy = _offsets(image)
+    cell = _soft(edge.depth(dx, dy), brush.px(1.5) + brush.blur_px)
+    mottle = _mottle(brush, dx, dy, 14.0)
+    _add(image, cell * (50 + 10 * mottle), cell * (88 + 16 * mottle))
+    _pack(image, edge, brush, nuclei, 10.2, (4.5, 1e9))
+    return _stamp(image, cell)
+
+
+def duct(brush: Brush, radius_um: float, nuclei: list[Stamp]) -> Stamp:
+    """The landmark of IN_SITU: a thick dark wall of crowded nuclei around pale space and a pink core."""
+    edge = _Outline(brush, radius_um, 0.06)
+    image = brush.canvas(radius_um * 1.25)
+    dx, dy = _offsets(image)
+    depth = edge.depth(dx, dy)
+    shape = _soft(depth, brush.px(2) + brush.blur_px)
+    wall = shape - _soft(depth - brush.px(41), brush.px(2))
+    core = _soft(depth - brush.px(radius_um * brush.draw.uniform(0.52, 0.66)), brush.px(14))
+    mottle = _mottle(brush, dx, dy, 9.0)
+    sheath = np.exp(-(((depth - brush.px(2)) / brush.px(3)) ** 2))
+    _add(
+        image,
+        wall * (82 + 8 * mottle) + 16 * core,
+        wall * 92 + core * (104 + 26 * mottle) + 40 * sheath * shape + 5,
+    )
+    _pack(image, edge, brush, nuclei, 8.0, (7.0, 38.0))
+    return _stamp(image, shape)
+
+
+def fat(brush: Brush, radius_um: float) -> Stamp:
+    """The landmark of NORMAL: a lobule of empty round vacuoles with thin septa between them."""
+    draw = brush.draw
+    edge = _Outline(brush, radius_um, 0.10)
+    image = brush.canvas(radius_um * 1.3)
+    dx, dy = _offsets(image)
+    depth = edge.depth(dx, dy)
+    shape = _soft(depth, brush.px(2) + brush.blur_px)
+    pitch = 50.0
+    x, y = (p.ravel() for p in np.meshgrid(*[np.arange(-radius_um, radius_um + pitch, pitch)] * 2))
+    x = x + np.where(np.round(y / pitch) % 2, pitch / 2, 0) + draw.uniform(-10, 10, x.size)
+    y = y * 0.9 + draw.uniform(-10, 10, y.size)
+    nearest = np.full((2, *image.shape[:2]), brush.px(2 * pitch), dtype=np.float32)
+    centre, near = image.shape[0] // 2, int(brush.px(1.3 * pitch))
+    for cx, cy in zip(brush.px(1) * x, brush.px(1) * y, strict=True):
+        rows, columns = (
+            slice(max(0, round(c) + centre - near), max(0, round(c) + centre + near)) for c in (cy, cx)
+        )
+        window = nearest[:, rows, columns]
+        away = np.hypot(dx[rows, columns] - np.float32(cx), dy[rows, columns] - np.float32(cy))
+        window[1] = np.minimum(window[1], np.maximum(window[0], away))
+        window[0] = np.minimum(window[0], away)
+    # Second-nearest minus nearest centre is twice the distance to the wall between two vacuoles.
+    gap = np.minimum((nearest[1] - nearest[0]) / 2, depth)
+    empty = _soft(gap - brush.px(1.7), brush.px(1.2) + brush.blur_px)
+    _add(image, shape * (1 - empty) * 26, shape * (92 - 87 * empty))
+    return _stamp(image, shape)
+
+
+class _Outline:
+    """A closed curve: a circle of l0 pixels whose radius sways with the angle."""
+
+    def __init__(self, brush: Brush, radius_um: float, sway: float) -> None:
+        draw = brush.draw
+        self.radius_px = brush.px(radius_um)
+        order = np.arange(2, 7)[:, None]
+        strength = sway * draw.uniform(0.3, 1.0, (5, 1)) / (order - 1) ** 0.8
+        angle = np.linspace(-np.pi, np.pi, _ANGLES, endpoint=False)
+        waves = strength * np.cos(order * angle + draw.uniform(0, 2 * np.pi, (5, 1)))
+        self._radius = (self.radius_px * (1 + waves.sum(axis=0))).astype(np.float32)
+
+    def radius(self, angle: NDArray[np.floating]) -> Plane:
+        """Distance of the curve from its centre at angles -pi..pi, px."""
+        radius: Plane = self._radius[((angle + np.pi) * (_ANGLES / 2 / np.pi)).astype(np.int64) % _ANGLES]
+        return radius
+
+    def depth(self, dx: Plane, dy: Plane) -> Plane:
+        """Pixels inside the curve, along the ray from the centre; negative outside."""
+        depth: Plane = self.radius(np.arctan2(dy, dx)) - np.hypot(dx, dy)
+        return depth
+
+
+def _offsets(image: Densities) -> tuple[Plane, Plane]:
+    reach = image.shape[0] // 2
+    dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float32)
+    return dx, dy
+
+
+def _soft(depth: Plane, width_px: float) -> Plane:
+    """1 well inside, 0 well outside, a ramp of that width between."""
+    ramp: Plane = np.clip(depth / np.float32(width_px) + np.float32(0.5), 0, 1)
+    return ramp
+
+
+def _mottle(brush: Brush, dx: Plane, dy: Plane, wavelength_um: float) -> Plane:
+    total = np.zeros(dx.shape, dtype=np.float32)
+    for _ in range(8):
+        angle, phase, scale = brush.draw.uniform((0, 0, 0.6), (np.pi, 2 * np.pi, 1.5))
+        turn = np.float32(2 * np.pi / brush.px(wavelength_um * scale))
+        total += np.sin(
+            (dx * np.float32(np.cos(angle)) + dy * np.float32(np.sin(angle))) * turn + np.float32(phase)
+        )
+    return total / np.float32(2.8)
+
+
+def _add(image: Densities, haematoxylin: Plane, eosin: Plane) -> None:
+    drawn = np.clip(np.stack((haematoxylin, eosin), axis=2), 0, 255).astype(np.uint8)
+    np.maximum(image, drawn, out=image)
+
+
+def _stamp(image: Densities, shape: Plane) -> Stamp:
+    cap = np.repeat((255 * (1 - shape)).astype(np.uint8)[..., None], 2, axis=2)
+    return Stamp(image, cap)
+
+
+def _ring(
+    image: Densities, edge: _Outline, brush: Brush, nuclei: list[Stamp], inset_um: float, gap_um: float
+) -> None:
+    """Nuclei side by side along the outline, `inset_um` inside it."""
+    draw, centre = brush.draw, image.shape[0] // 2
+    around = 2 * np.pi * max(edge.radius_px - brush.px(inset_um), 1)
+    count = max(5, int(around / brush.px(gap_um)))
+    angles = (np.arange(count) + draw.uniform(-0.28, 0.28, count)) * 2 * np.pi / count
+    reach = edge.radius(angles) - brush.px(inset_um) + draw.normal(0, brush.px(1.1), count)
+    for angle, far in zip(angles, reach, strict=True):
+        stamp = nuclei[draw.integers(len(nuclei))]
+        blit(image, stamp, centre + round(far * np.cos(angle)), centre + round(far * np.sin(angle)))
+
+
+def _pack(
+    image: Densities,
+    edge: _Outline,
+    brush: Brush,
+    nuclei: list[Stamp],
+    gap_um: float,
+    depth_um: tuple[float, float],
+) -> None:
+    """Nuclei on a jittered hexagonal grid wherever the depth inside the outline is within `depth_um`."""
+    draw, centre, gap = brush.draw, image.shape[0] // 2, brush.px(gap_um)
+    steps = np.arange(-centre, centre, gap)
+    x, y = (p.ravel() for p in np.meshgrid(steps, steps))
+    x = x + np.where(np.round(y / gap) % 2, gap / 2, 0) + draw.uniform(-0.3, 0.3, x.size) * gap
+    y = y * 0.9 + draw.uniform(-0.3, 0.3, y.size) * gap
+    depth = edge.depth(x.astype(np.float32), y.astype(np.float32))
+    for index in np.flatnonzero((depth > brush.px(depth_um[0])) & (depth < brush.px(depth_um[1]))):
+        blit(image, nuclei[draw.integers(len(nuclei))], centre + round(x[index]), centre + round(y[index]))

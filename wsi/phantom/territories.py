@@ -1,0 +1,158 @@
+"""Which class each position belongs to, and why the context is needed to see it.
+
+Tissue is parted into territories about 4 mm wide, large against the 2.4 mm patch that a network sees as context:
+
+| territory | label | texture | landmark |
+|---|---|---|---|
+| NORMAL | 1 | glands | fat lobules |
+| BENIGN | 2 | the very same glands | none |
+| IN_SITU | 3 | nests of atypical cells | thick-walled ducts |
+| INVASIVE | 4 | the very same nests | none |
+| STROMA | 1 | fibres only | none |
+
+Landmarks stand about 1.5 mm apart: most slices of 0.5 mm show none and are a coin toss within their pair, while nearly
+every patch shows some. Every tissue pixel carries its territory's label. Synthetic, not tissue.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi.geometry import Size
+from wsi.palette import LabelClass, Palette
+
+from .fields import Floats, Lattice, Noise
+from .sections import Sections
+
+_WARP_UM = ((2600.0, 520.0), (900.0, 150.0), (240.0, 40.0))
+_SAMPLES = 96
+_STROMA_CHANCE = 0.35
+_PATCH_UM = 2400.0
+_ASSIGNMENTS = 48
+
+
+class Territory(IntEnum):
+    """What a territory holds; the first four are also the label values."""
+
+    NORMAL = 1
+    BENIGN = 2
+    IN_SITU = 3
+    INVASIVE = 4
+    STROMA = 5
+
+
+LABEL_OF = np.array([0, 1, 2, 3, 4, 1], dtype=np.uint8)
+"""Label value of each `Territory`."""
+
+
+class Territories:
+    """A warped Voronoi partition of the slide, the kinds balanced by the tissue each one covers."""
+
+    def __init__(self, slide: Size, seed: int, mpp: float, sections: Sections, spacing_um: float) -> None:
+        draw = np.random.default_rng((seed, 2))
+        octaves = [(wave / mpp, reach / mpp) for wave, reach in _WARP_UM]
+        self._warp_x, self._warp_y = Noise(draw, octaves), Noise(draw, octaves)
+        self._site_x, self._site_y = _sites(slide, spacing_um / mpp, draw)
+        x = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
+        gx, gy = np.meshgrid(x * slide.width, x * slide.height)
+        site = self._nearest(gx + self._warp_x(gx, gy), gy + self._warp_y(gx, gy))
+        site[sections.height(gx, gy) <= 0] = -1
+        step = max(1, round(_PATCH_UM / 2 / mpp / max(slide.width, slide.height) * _SAMPLES))
+        self._kind = _assign(site, len(self._site_x), step, draw)
+
+    def at(self, x: Floats, y: Floats) -> NDArray[np.uint8]:
+        """The `Territory` of each l0 position."""
+        return self._kind[self._nearest(x + self._warp_x(x, y), y + self._warp_y(x, y))]
+
+    def on_grid(self, x: Floats, y: Floats) -> NDArray[np.uint8]:
+        """The `Territory` at every (y, x): (len(y), len(x)) uint8, interpolated from a lattice."""
+        across = Lattice(self._warp_x, x, y)
+        down = Lattice(self._warp_y, x, y)
+        box = (x[0] + across.low, y[0] + down.low, x[-1] + across.high, y[-1] + down.high)
+        near = self._candidates(*box)
+        if len(set(self._kind[near].tolist())) == 1:
+            return np.full((len(y), len(x)), self._kind[near[0]], dtype=np.uint8)
+        px, py = across.sample() + x.astype(np.float32), down.sample() + y.astype(np.float32)[:, None]
+        best = np.full(px.shape, np.inf, dtype=np.float32)
+        kind = np.zeros(px.shape, dtype=np.uint8)
+        for site in near:
+            sx, sy = np.float32(self._site_x[site]), np.float32(self._site_y[site])
+            distance = (px - sx) ** 2 + (py - sy) ** 2
+            closer = distance < best
+            best[closer] = distance[closer]
+            kind[closer] = self._kind[site]
+        return kind
+
+    def _nearest(self, x: Floats, y: Floats) -> NDArray[np.intp]:
+        distance = (x[..., None] - self._site_x) ** 2 + (y[..., None] - self._site_y) ** 2
+        nearest: NDArray[np.intp] = np.argmin(distance, axis=-1)
+        return nearest
+
+    def _candidates(self, left: float, top: float, right: float, bottom: float) -> NDArray[np.intp]:
+        # A site can win somewhere in the box only if its least distance is below some site's greatest.
+        away_x = np.maximum(np.maximum(left - self._site_x, self._site_x - right), 0)
+        away_y = np.maximum(np.maximum(top - self._site_y, self._site_y - bottom), 0)
+        far_x = np.maximum(np.abs(left - self._site_x), np.abs(right - self._site_x))
+        far_y = np.maximum(np.abs(top - self._site_y), np.abs(bottom - self._site_y))
+        return np.flatnonzero(away_x**2 + away_y**2 <= (far_x**2 + far_y**2).min())
+
+
+def _sites(slide: Size, spacing_px: float, draw: np.random.Generator) -> tuple[Floats, Floats]:
+    """Jittered grid of sites, every other row shifted by half a column; at least one."""
+    rows = max(1, round(slide.height / spacing_px))
+    columns = max(1, round(slide.width * slide.height / rows / spacing_px**2))
+    row, column = (index.ravel() for index in np.mgrid[0:rows, 0:columns])
+    shift = 0.25 * np.where(row % 2, 1, -1) * (rows > 1) * (columns > 1)
+    x = (column + 0.5 + shift + draw.uniform(-0.16, 0.16, row.size)) * slide.width / columns
+    y = (row + 0.5 + draw.uniform(-0.16, 0.16, row.size)) * slide.height / rows
+    return x, y
+
+
+def _assign(site: NDArray[np.intp], count: int, step: int, draw: np.random.Generator) -> NDArray[np.uint8]:
+    """Kinds for sites, from a raster of which site each sample of tissue belongs to (-1: glass).
+
+    Of several balanced assignments the one that least often puts the two kinds of one pair `step` samples apart: a
+    patch that holds both keeps the context from telling them apart. Some such patches always remain.
+    """
+    area = np.bincount(site[site >= 0], minlength=count)
+    drawn = [_balanced(area, draw) for _ in range(_ASSIGNMENTS)]
+    kinds = min(drawn, key=lambda kinds: _confusions(np.append(kinds, 0)[site], step))
+    # The first normal territory always keeps its glands; plain stroma is a change from time to time.
+    for normal in np.flatnonzero(kinds == Territory.NORMAL)[1:]:
+        if draw.random() < _STROMA_CHANCE:
+            kinds[normal] = Territory.STROMA
+    return kinds
+
+
+def _balanced(area: NDArray[np.intp], draw: np.random.Generator) -> NDArray[np.uint8]:
+    """The larger sites first, roughly; each gets the kind that has the least tissue so far."""
+    kinds = np.zeros(len(area), dtype=np.uint8)
+    total = dict.fromkeys((int(kind) for kind in draw.permutation([1, 2, 3, 4])), 0.0)
+    for site in np.argsort(-area * draw.uniform(0.7, 1.0, len(area)), kind="stable"):
+        kinds[site] = min(total, key=lambda kind: total[kind])
+        total[int(kinds[site])] += float(area[site]) + 1e-3
+    return kinds
+
+
+def _confusions(kind: NDArray[np.uint8], step: int) -> int:
+    """How many samples have the other kind of their own pair `step` samples to the right or below."""
+    pair = (kind + 1) // 2
+    return sum(
+        int(np.count_nonzero((one != other) & (own == its) & (one > 0) & (other > 0)))
+        for one, other, own, its in (
+            (kind[:, :-step], kind[:, step:], pair[:, :-step], pair[:, step:]),
+            (kind[:-step], kind[step:], pair[:-step], pair[step:]),
+        )
+    )
+
+
+PHANTOM_PALETTE = Palette(
+    (
+        LabelClass(1, "normal", (0, 0, 0)),
+        LabelClass(2, "benign", (255, 0, 0)),
+        LabelClass(3, "in situ", (0, 255, 0)),
+        LabelClass(4, "invasive", (0, 0, 255)),
+    )
+)
+"""The phantom's four classes in the paper's colours."""

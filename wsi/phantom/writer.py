@@ -1,0 +1,280 @@
+"""A phantom on disk: the slide as a pyramidal JPEG TIFF, the truth as a label pyramid."""
+
+import io
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from wsi.atomic import atomic_file
+from wsi.geometry import Rect, Size
+from wsi.grid import TILE_PX, Grid, InputGeometry, make_grid
+from wsi.pyramid import write_label_pyramids
+from wsi.tile_codec import encode_tile
+
+from .slide import MPP, PhantomSlide
+from .territories import PHANTOM_PALETTE
+
+_GEOMETRY = InputGeometry(mpp=0.934, context_ratio=5, tiles_per_side=5, halo_px=64)
+_CLASSIC_TIFF_BYTES = 3_900_000_000
+_SLIDE_SHARE = 0.85
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class PhantomFiles:
+    """What `write_phantom` leaves behind."""
+
+    slide: Path
+    truth: Path
+    """Label pyramid, grey, about 0.934 um/px."""
+    truth_overlay: Path
+    """The same tiles in the palette's colours."""
+
+
+def write_phantom(
+    out: Path,
+    *,
+    size_px: int,
+    seed: int,
+    mpp: float = MPP,
+    height_px: int | None = None,
+    tissue_fraction: float = 0.7,
+    territory_um: float = 4000.0,
+    threads: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> PhantomFiles:
+    """Write a synthetic slide to `out` (.tif), its truth beside it as `<stem>-truth.tif` and `<stem>-truth-overlay.tif`.
+
+    The slide is what OpenSlide calls generic-tiff: JPEG tiles of 512 px, factor 2 down to one tile, resolution tags.
+    Both are streamed: memory is about 200 MB, the interpreter included, whatever the size; glass costs next to nothing in time and bytes. Same
+    arguments, same bytes (for one version of Pillow). `progress` gets fractions from 0 to 1. Raises ValueError for
+    arguments that `PhantomSlide` refuses, MppOutOfRangeError for an mpp above 1.868, OSError when the disk is full.
+    """
+    report = progress or (lambda _fraction: None)
+    phantom = PhantomSlide(
+        size_px, seed, mpp, height_px=height_px, tissue_fraction=tissue_fraction, territory_um=territory_um
+    )
+    grid = make_grid(phantom.size, mpp, _GEOMETRY)
+    files = PhantomFiles(
+        out, out.with_name(f"{out.stem}-truth.tif"), out.with_name(f"{out.stem}-truth-overlay.tif")
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _write_slide(out, phantom, threads or os.cpu_count() or 1, lambda share: report(share * _SLIDE_SHARE))
+    _write_truth(files, phantom, grid, lambda share: report(_SLIDE_SHARE + share * (1 - _SLIDE_SHARE)))
+    return files
+
+
+def _write_truth(
+    files: PhantomFiles, phantom: PhantomSlide, grid: Grid, report: Callable[[float], None]
+) -> None:
+    description = {
+        "truth_of": files.slide.name,
+        "seed": phantom.seed,
+        "synthetic": "phantom slide for trying the software, not tissue",
+    }
+    write_label_pyramids(
+        _Truth(phantom, grid),
+        grid,
+        PHANTOM_PALETTE,
+        description,
+        labels=files.truth,
+        overlay=files.truth_overlay,
+        progress=report,
+    )
+
+
+class _Truth:
+    """The truth as tiles of a label map (`wsi.pyramid.TileSource`)."""
+
+    def __init__(self, phantom: PhantomSlide, grid: Grid) -> None:
+        self._phantom = phantom
+        self._downsample = grid.downsample
+
+    def tile(self, column: int, row: int) -> Pixels | None:
+        region = Rect(column * TILE_PX, row * TILE_PX, TILE_PX, TILE_PX)
+        if self._phantom.is_glass(region.scaled(self._downsample)):
+            return None
+        return self._phantom.truth(region, self._downsample)
+
+    def encoded_tile(self, column: int, row: int) -> bytes | None:
+        tile = self.tile(column, row)
+        return None if tile is None else encode_tile(tile)
+
+
+class _Spool:
+    """Encoded tiles of all levels in a temporary file; a tile never added is glass."""
+
+    def __init__(self, file: IO[bytes], sizes: list[Size], glass: bytes) -> None:
+        self._file = file
+        self._glass = glass
+        self._places: list[dict[tuple[int, int], tuple[int, int]]] = [{} for _ in sizes]
+        self._tiles = [size.tiles(TILE_PX) for size in sizes]
+        self.nbytes = 0
+
+    def add(self, level: int, column: int, row: int, encoded: bytes) -> None:
+        self._places[level][column, row] = (self.nbytes, len(encoded))
+        self.nbytes += self._file.write(encoded)
+
+    def level(self, level: int) -> Iterator[bytes]:
+        """The tiles of a level, row by row."""
+        for row in range(self._tiles[level].height):
+            for column in range(self._tiles[level].width):
+                place = self._places[level].get((column, row))
+                if place is None:
+                    yield self._glass
+                else:
+                    self._file.seek(place[0])
+                    yield self._file.read(place[1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    encoded: bytes
+    half: Pixels
+
+
+class _SlideBuilder:
+    """Renders level 0 in Z-order, in threads; a tile of level k follows as soon as its four of level k - 1 are there."""
+
+    def __init__(self, phantom: PhantomSlide, sizes: list[Size], spool: _Spool) -> None:
+        self._phantom = phantom
+        self._spool = spool
+        self._tiles = [size.tiles(TILE_PX) for size in sizes]
+
+    def run(self, threads: int, report: Callable[[float], None]) -> None:
+        top = len(self._tiles) - 1
+        places = list(_z_order(top, self._tiles[0]))
+        with ThreadPoolExecutor(threads) as pool:
+            leaves = enumerate(_ahead(pool, self._leaf, places, 2 * threads))
+            self._half_tile(top, 0, 0, leaves, lambda done: report(done / len(places)))
+
+    def _leaf(self, place: tuple[int, int]) -> _Leaf | None:
+        region = Rect(place[0] * TILE_PX, place[1] * TILE_PX, TILE_PX, TILE_PX)
+        if self._phantom.is_glass(region):
+            return None
+        pixels = self._phantom.render(region)
+        return _Leaf(_encode_jpeg(pixels, self._phantom.jpeg_quality), _halved(pixels))
+
+    def _half_tile(
+        self,
+        level: int,
+        column: int,
+        row: int,
+        leaves: Iterator[tuple[int, _Leaf | None]],
+        done: Callable[[int], None],
+    ) -> Pixels | None:
+        """Make a tile and all below it; give it back at half its size, None for glass."""
+        if column * 2**level >= self._tiles[0].width or row * 2**level >= self._tiles[0].height:
+            return None
+        if level == 0:
+            index, leaf = next(leaves)
+            done(index + 1)
+            if leaf is None:
+                return None
+            self._spool.add(0, column, row, leaf.encoded)
+            return leaf.half
+        half = TILE_PX // 2
+        children = [
+            (dx, dy, self._half_tile(level - 1, 2 * column + dx, 2 * row + dy, leaves, done))
+            for dy in (0, 1)
+            for dx in (0, 1)
+        ]
+        if all(child is None for _, _, child in children):
+            return None
+        pixels = np.empty((TILE_PX, TILE_PX, 3), dtype=np.uint8)
+        for dx, dy, child in children:
+            quarter = pixels[dy * half : (dy + 1) * half, dx * half : (dx + 1) * half]
+            quarter[...] = self._phantom.stain.glass if child is None else child
+        self._spool.add(level, column, row, _encode_jpeg(pixels, self._phantom.jpeg_quality))
+        return _halved(pixels)
+
+
+def _encode_jpeg(pixels: Pixels, quality: int, *, optimise: bool = False) -> bytes:
+    """RGB (H, W, 3) as a 4:2:0 JPEG stream with its own tables; `optimise` is slow, and thrice smaller for glass."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=quality, subsampling="4:2:0", optimize=optimise)
+    return stream.getvalue()
+
+
+def _write_slide(path: Path, phantom: PhantomSlide, threads: int, report: Callable[[float], None]) -> None:
+    sizes = [phantom.size]
+    while max(sizes[-1].width, sizes[-1].height) > TILE_PX and min(sizes[-1].width, sizes[-1].height) > 1:
+        sizes.append(Size(sizes[-1].width // 2, sizes[-1].height // 2))
+    glass = np.full((TILE_PX, TILE_PX, 3), phantom.stain.glass, dtype=np.uint8)
+    with tempfile.TemporaryFile(dir=path.parent) as file, atomic_file(path) as temporary:
+        spool = _Spool(file, sizes, _encode_jpeg(glass, phantom.jpeg_quality, optimise=True))
+        _SlideBuilder(phantom, sizes, spool).run(threads, report)
+        _write_levels(temporary, sizes, spool, phantom)
+
+
+def _write_levels(path: Path, sizes: list[Size], spool: _Spool, phantom: PhantomSlide) -> None:
+    tiles = sum(size.tiles(TILE_PX).pixels for size in sizes)
+    big = spool.nbytes + tiles * 8192 > _CLASSIC_TIFF_BYTES
+    # The tiles come encoded, but tifffile names JPEG in a tag only where imagecodecs is installed; a codec for writing
+    # two tags is too much, so they are corrected afterwards.
+    with tifffile.TiffWriter(path, bigtiff=big) as tiff:
+        for level, size in enumerate(sizes):
+            per_cm = 10_000 / (phantom.mpp * 2**level)
+            tiff.write(
+                spool.level(level),
+                shape=(size.height, size.width, 3),
+                dtype=np.uint8,
+                tile=(TILE_PX, TILE_PX),
+                photometric="rgb",
+                compression="adobe_deflate",
+                extratags=[("YCbCrSubSampling", "H", 2, (2, 2), True)],
+                subfiletype=1 if level else 0,
+                resolution=(per_cm, per_cm),
+                resolutionunit="CENTIMETER",
+                description=f"Synthetic phantom slide for trying software, not tissue; seed {phantom.seed}",
+                software="darefine",
+                metadata=None,
+            )
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        for page in tiff.pages:
+            assert isinstance(page, tifffile.TiffPage)
+            page.tags["Compression"].overwrite(tifffile.COMPRESSION.JPEG)
+            page.tags["PhotometricInterpretation"].overwrite(tifffile.PHOTOMETRIC.YCBCR)
+
+
+def _halved(pixels: Pixels) -> Pixels:
+    return np.asarray(Image.fromarray(pixels).reduce(2))
+
+
+def _z_order(level: int, tiles: Size, column: int = 0, row: int = 0) -> Iterator[tuple[int, int]]:
+    """Places of the level-0 tiles, in the order in which `_SlideBuilder` wants them."""
+    if column * 2**level >= tiles.width or row * 2**level >= tiles.height:
+        return
+    if level == 0:
+        yield column, row
+        return
+    for dy in (0, 1):
+        for dx in (0, 1):
+            yield from _z_order(level - 1, tiles, 2 * column + dx, 2 * row + dy)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor,
+    work: Callable[[tuple[int, int]], _Leaf | None],
+    places: Iterable[tuple[int, int]],
+    depth: int,
+) -> Iterator[_Leaf | None]:
+    """Results in order, with at most `depth` of them under way or waiting."""
+    waiting: deque[Future[_Leaf | None]] = deque()
+    for place in places:
+        waiting.append(pool.submit(work, place))
+        if len(waiting) >= depth:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
