@@ -1,0 +1,124 @@
+"""The parts of a refine block (paper section III; RefineNet, Lin et al. 2017).
+
+Feature maps are (N, C, H, W); pooled features are (N, C).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ResidualConvUnit(nn.Module):
+    """x + conv3x3(relu(conv3x3(relu(x)))), no batch norm. Shape is kept."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        residual = self.conv1(F.relu(features))
+        refined: Tensor = features + self.conv2(F.relu(residual))
+        return refined
+
+
+class ChainedResidualPooling(nn.Module):
+    """Gathers background from ever wider 5x5 max-pools, each followed by a 1x1 conv and summed up. Shape is
+    kept."""
+
+    def __init__(self, channels: int, stages: int = 4) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 1, bias=False) for _ in range(stages))
+
+    def forward(self, features: Tensor) -> Tensor:
+        total = F.relu(features)
+        path = total
+        for conv in self.convs:
+            path = conv(F.max_pool2d(path, 5, stride=1, padding=2))
+            total = total + path
+        return total
+
+
+class Adaptation(nn.Sequential):
+    """1x1 reduction of an encoder scale to the decoder's width, then two residual conv units."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, channels, 1, bias=False),
+            ResidualConvUnit(channels),
+            ResidualConvUnit(channels),
+        )
+
+
+class AttentionFusion(nn.Module):
+    """O_k = W * X_S + O_{k-1}, W = sigmoid(conv(relu(conv(GAP(concat(X_S, X, O_{k-1})))))) (paper section
+    III-B).
+
+    The context X enters only through its pooled vector: GAP of a concatenation is the concatenation of GAPs.
+    """
+
+    def __init__(self, channels: int, *, has_context: bool) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear((3 if has_context else 2) * channels, channels)
+        self.excite = nn.Linear(channels, channels)
+
+    def forward(self, slices: Tensor, previous: Tensor, context: Tensor | None) -> Tensor:
+        pooled = [slices.mean((2, 3)), previous.mean((2, 3))]
+        if context is not None:
+            pooled.insert(1, context)
+        weights = torch.sigmoid(self.excite(F.relu(self.squeeze(torch.cat(pooled, 1)))))
+        return slices * weights[:, :, None, None] + previous
+
+
+class ConcatFusion(nn.Module):
+    """1x1 conv over concat(X_S, X, O_{k-1}), X being the pooled context spread over the map.
+
+    The same value at every pixel makes its share of the convolution one vector an image, so it is not spread
+    out.
+    """
+
+    def __init__(self, channels: int, *, has_context: bool) -> None:
+        super().__init__()
+        self.maps = nn.Conv2d(2 * channels, channels, 1, bias=False)
+        self.context = nn.Linear(channels, channels, bias=False) if has_context else None
+
+    def forward(self, slices: Tensor, previous: Tensor, context: Tensor | None) -> Tensor:
+        fused: Tensor = self.maps(torch.cat([slices, previous], 1))
+        if self.context is not None:
+            fused = fused + self.context(context)[:, :, None, None]
+        return fused
+
+
+class AddFusion(nn.Module):
+    """X_S + X + O_{k-1}, X being the pooled context spread over the map; no parameters."""
+
+    def __init__(self, channels: int, *, has_context: bool) -> None:  # noqa: ARG002  (one signature for all fusions)
+        super().__init__()
+
+    def forward(self, slices: Tensor, previous: Tensor, context: Tensor | None) -> Tensor:
+        fused = slices + previous
+        return fused if context is None else fused + context[:, :, None, None]
+
+
+class CoarseFusion(nn.Module):
+    """First refine block, where there is no O_{k-1}: slice and context maps of equal shape become one.
+
+    "attention" and "concat": 1x1 conv over the concatenation, back to `channels`; "add": the sum.
+    """
+
+    def __init__(self, channels: int, *, concatenate: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2 * channels, channels, 1, bias=False) if concatenate else None
+
+    def forward(self, slices: Tensor, context: Tensor) -> Tensor:
+        if self.conv is None:
+            return slices + context
+        fused: Tensor = self.conv(torch.cat([slices, context], 1))
+        return fused
+
+
+class Refinement(nn.Sequential):
+    """What follows the fusion in every refine block: chained residual pooling and three output units."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(ChainedResidualPooling(channels), *(ResidualConvUnit(channels) for _ in range(3)))

@@ -1,0 +1,164 @@
+"""The model card: the JSON beside the weights that says what they are, what they expect and how they were
+made.
+
+This module does not import torch: the API lists cards without having the library.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from .atomic import write_atomically
+from .card_json import read_card
+from .errors import CardError
+
+
+@dataclass(frozen=True, slots=True)
+class CardClass:
+    """One class of the label map. `value` is what a label pixel holds; `colour` is (red, green, blue),
+    0..255."""
+
+    value: int
+    name: str
+    colour: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class CardInput:
+    """How slides must be cut for this network; the numbers of wsi.grid.InputGeometry."""
+
+    mpp: float
+    context_ratio: int
+    tiles_per_side: int
+    halo_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """Per channel (red, green, blue), of values 0..1: network input = (value - mean) / std."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """Which network the weights fit; `model.build.build_network` makes it. Widths are channel counts."""
+
+    architecture: Literal["da_refinenet"] = "da_refinenet"
+    encoder_depth: Literal[18, 34, 50, 101, 152] = 50
+    encoder_width: int = 64
+    context_depth: Literal[18, 34, 50, 101, 152] = 50
+    decoder_width: int = 256
+    fusion: Literal["attention", "concat", "add"] = "attention"
+    second_input: Literal["dual", "multi-size", "single"] = "dual"
+
+
+@dataclass(frozen=True, slots=True)
+class CardWeights:
+    """The weights file: a name beside the card, the SHA-256 of its bytes in hex, and its storage dtype."""
+
+    file: str
+    sha256: str
+    dtype: Literal["float16", "float32"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """One model. Classes are in the order of the network's logits: channel k holds value k + 1."""
+
+    name: str
+    version: str
+    title: str
+    description: str
+    intended_use: str
+    phantom: bool
+    classes: tuple[CardClass, ...]
+    input: CardInput
+    normalisation: Normalisation
+    network: NetworkConfig
+    weights: CardWeights
+    training: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @classmethod
+    def load(cls, path: Path) -> "ModelCard":
+        """Read and check a card. Raises CardError, whose message says what is wrong in it and what would be
+        right."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise CardError(
+                f"cannot read the model card {path}: {error.strerror}. Name an existing .json."
+            ) from error
+        except ValueError as error:
+            raise CardError(
+                f"{path} is not JSON ({error}). A model card is the .json written by training."
+            ) from error
+        try:
+            return read_card(cls, data)
+        except CardError as error:
+            raise CardError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_json(cls, data: object) -> "ModelCard":
+        """The card of a parsed JSON object. Raises CardError."""
+        return read_card(cls, data)
+
+    def to_json(self) -> dict[str, Any]:
+        """The card as JSON-ready values."""
+        values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return values
+
+    def save(self, path: Path) -> None:
+        """Write the card as JSON, whole or not at all."""
+        write_atomically(path, (json.dumps(self.to_json(), indent=2) + "\n").encode())
+
+
+def _check(card: ModelCard) -> None:
+    """Raise CardError for values that have the right type and still cannot be."""
+    values = [entry.value for entry in card.classes]
+    rules = {
+        "name is empty or has a path separator; use letters, digits and dashes": not _is_file_name(card.name),
+        f"class values are {values}; number them 1, 2, 3, ... in the order of the logits (0 means not analysed)": (
+            not values or values != list(range(1, len(values) + 1)) or len(values) > 255
+        ),
+        "a colour is not three numbers of 0..255": any(
+            not 0 <= part <= 255 for entry in card.classes for part in entry.colour
+        ),
+        "input.mpp must be 0.05..20 um/px": not 0.05 <= card.input.mpp <= 20,
+        "input.context_ratio and input.tiles_per_side must be at least 1": (
+            min(card.input.context_ratio, card.input.tiles_per_side) < 1
+        ),
+        "input.halo_px must be a multiple of 16 from 0 to 512": (
+            card.input.halo_px % 16 != 0 or not 0 <= card.input.halo_px <= 512
+        ),
+        "normalisation.std must be above 0": min(card.normalisation.std) <= 0,
+        # oneDNN (PyTorch 2.13) corrupts memory in the backward pass of channels-last kernels narrower than 8.
+        "network widths must be multiples of 8": any(
+            width < 8 or width % 8 for width in (card.network.encoder_width, card.network.decoder_width)
+        ),
+        "weights.file must be a bare file name; the weights lie beside the card": not _is_file_name(
+            card.weights.file
+        ),
+        "weights.sha256 must be 64 hexadecimal digits; `sha256sum` prints them": not _is_sha256(
+            card.weights.sha256
+        ),
+    }
+    for message, broken in rules.items():
+        if broken:
+            raise CardError(message)
+
+
+def _is_file_name(name: str) -> bool:
+    return bool(name) and name not in {".", ".."} and not set(name) & {"/", "\\", "\0"}
+
+
+def _is_sha256(text: str) -> bool:
+    return len(text) == 64 and set(text) <= set("0123456789abcdef")

@@ -1,0 +1,1 @@
+"""Slides with truth as training and evaluation data, read through wsi."""

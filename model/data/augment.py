@@ -1,0 +1,52 @@
+"""Random changes that a pathologist would not mind, the same for a patch, its slices and their labels."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """A quarter turn, a mirror and a stain: value -> 255 * gain * (value / 255) ** strength, per channel.
+
+    An exponent scales optical density, as more or less dye would.
+    """
+
+    quarter_turns: int
+    mirrored: bool
+    strength: NDArray[np.float32]
+    """(3,)."""
+    gain: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, stain_jitter: float) -> Self:
+        """A random one; `stain_jitter` is the standard deviation of ln(strength), 0 for none."""
+        return cls(
+            quarter_turns=int(rng.integers(4)),
+            mirrored=bool(rng.integers(2)),
+            strength=np.exp(rng.normal(0, stain_jitter, 3)).astype(np.float32),
+            gain=float(np.exp(rng.normal(0, 0.2 * stain_jitter))),
+        )
+
+    def stain(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 restained."""
+        values = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
+        table = np.clip(255 * self.gain * values**self.strength, 0, 255).round().astype(np.uint8)
+        stained: NDArray[np.uint8] = table[pixels, np.arange(3)]
+        return stained
+
+    def turn(self, square: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A square (H, W, ...) turned and mirrored."""
+        turned = np.rot90(square, self.quarter_turns)
+        return turned[:, ::-1] if self.mirrored else turned
+
+    def on_context(self, context: Tensor) -> Tensor:
+        """(1, 3, c, c) float32 of 0..255 restained, turned and mirrored. Area means commute with turns."""
+        strength = torch.from_numpy(self.strength).view(1, 3, 1, 1)
+        stained = (255 * self.gain * (context / 255) ** strength).clamp(0, 255)
+        turned = torch.rot90(stained, self.quarter_turns, (2, 3))
+        return turned.flip(3) if self.mirrored else turned

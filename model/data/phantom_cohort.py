@@ -1,0 +1,45 @@
+"""A cohort of phantom slides, made on the spot: slides to train on and slides held out, none alike."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from wsi.phantom import write_phantom
+
+from .cohort import Cohort, SlideWithTruth
+
+HELD_OUT_SEEDS = 500_000
+"""Added to a held-out slide's number, so that no slide of any cohort is trained on in one and examined in
+another."""
+
+
+def phantom_cohort(
+    folder: Path,
+    *,
+    train: int,
+    held_out: int,
+    size_px: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Cohort:
+    """Make `train` + `held_out` slides of `size_px` square under `folder`; those already there are kept.
+
+    Seeds are 1, 2, ... for training and 500001, 500002, ... held out. `progress` gets slides done and slides
+    in all.
+    """
+    seeds = [*range(1, train + 1), *(HELD_OUT_SEEDS + i for i in range(1, held_out + 1))]
+    pairs = []
+    for done, seed in enumerate(seeds):
+        if progress is not None:
+            progress(done, len(seeds))
+        pairs.append(_slide(folder, seed, size_px))
+    return Cohort(tuple(pairs[:train]), tuple(pairs[train:]))
+
+
+def _slide(folder: Path, seed: int, size_px: int) -> SlideWithTruth:
+    final = folder / f"phantom-{size_px}-{seed}"
+    names = SlideWithTruth(final / "slide.tif", final / "slide-truth.tif")
+    if not final.is_dir():
+        # The folder appears under its name only when both files are whole: an interrupted run makes them again.
+        unfinished = folder / f".{final.name}.partial"
+        write_phantom(unfinished / "slide.tif", size_px=size_px, seed=seed)
+        unfinished.rename(final)
+    return names

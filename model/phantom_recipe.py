@@ -1,0 +1,56 @@
+"""The recipe of the demo weights: a small network for phantom slides, trainable on a laptop."""
+
+import math
+
+from wsi.phantom import PHANTOM_PALETTE
+
+from .card import CardClass, CardInput, CardWeights, ModelCard, NetworkConfig, Normalisation
+from .recipe import Stage, TrainConfig
+
+UNWRITTEN = CardWeights("unwritten.safetensors", "0" * 64, "float16")
+"""Stands in the draft of a card until training has written the weights."""
+
+PHANTOM_INPUT = CardInput(mpp=0.934, context_ratio=5, tiles_per_side=5, halo_px=64)
+"""The paper's scales on its data: slices at 0.934 um/px, context at 4.67 um/px."""
+
+PHANTOM_COLOURS = Normalisation(mean=(0.78, 0.60, 0.74), std=(0.18, 0.22, 0.16))
+"""About what phantom slides have; exact values do not matter to a network with batch norm."""
+
+LARGE_SLICES = 0.1
+"""Share of the steps, at the end, on slices as large as an inference window."""
+
+
+def phantom_recipe(name: str, network: NetworkConfig, *, steps: int, seed: int) -> TrainConfig:
+    """How to train `network` on phantom slides in about `steps` steps; the card says plainly what it is
+    for."""
+    card = ModelCard(
+        name=name,
+        version="1",
+        title="DA-RefineNet for phantom slides",
+        description=(
+            "A phantom model for trying the software, not for tissue: trained on synthetic slides made by "
+            "`darefine phantom`, it knows nothing of real ones."
+        ),
+        intended_use="Demonstrations, tests and benchmarks of this software on phantom slides. No use on tissue.",
+        phantom=True,
+        classes=tuple(CardClass(c.value, c.name, c.colour) for c in PHANTOM_PALETTE.classes),
+        input=PHANTOM_INPUT,
+        normalisation=PHANTOM_COLOURS,
+        network=network,
+        weights=UNWRITTEN,
+    )
+    large = math.ceil(steps * LARGE_SLICES)
+    # Slices of one patch look alike, so many patches with one slice each teach more than few with many.
+    return TrainConfig(
+        card=card,
+        stages=(
+            Stage(steps - large, slice_px=256, patches=6, slices=1),
+            Stage(large, slice_px=512, patches=4, slices=1),
+        ),
+        recalibration=Stage(40, slice_px=640, patches=2, slices=1),
+        optimizer="adamw",
+        learning_rate=2e-3,
+        weight_decay=0.01,
+        clip_norm=1.0,
+        seed=seed,
+    )

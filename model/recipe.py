@@ -1,0 +1,91 @@
+"""What a training is to do: plain numbers, kept in the card."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .card import ModelCard
+from .errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Steps with batches of one shape."""
+
+    steps: int
+    slice_px: int
+    """Side of a training slice, multiple of 32."""
+    patches: int = 2
+    """Patches (contexts) a step."""
+    slices: int = 4
+    """Slices a patch; they share its context."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or min(self.patches, self.slices) < 1 or self.slice_px < 32 or self.slice_px % 32:
+            raise InputError(f"{self}: steps >= 0, patches and slices >= 1, slice_px a multiple of 32")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """A training, whole: with the same cohort and machine it gives the same weights."""
+
+    card: ModelCard
+    """Draft of the card to write: identity, classes, input, normalisation, network; its weights are not
+    written yet."""
+    stages: tuple[Stage, ...]
+    """One after another under one learning-rate curve. A last stage on slices as large as the inference
+    windows fits the pooled features and batch norms to what they will see."""
+    recalibration: Stage
+    """Batches over which batch-norm statistics are taken anew at the end, at inference size; training batches
+    are too small and too alike for running means to be trusted."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """The paper's SGD fits networks that start from ImageNet; AdamW learns from nothing in far fewer
+    steps."""
+    learning_rate: float = 0.03
+    """Peak, reached after `warm_up` of all steps and left on a cosine down to 0."""
+    warm_up: float = 0.1
+    momentum: float = 0.9
+    """Of SGD."""
+    weight_decay: float = 1e-4
+    clip_norm: float = 5.0
+    """Largest gradient norm."""
+    dropout: float = 0.1
+    """The paper's 0.5 is for large networks."""
+    stain_jitter: float = 0.05
+    batch_norm_momentum: float = 0.05
+    seed: int = 1
+    validate_every: int = 500
+    """Steps between looks at the held-out slides; 0 for none before the end."""
+    validation_patches: int | None = 2
+    """Patches of each held-out slide in those looks, None for all. The scores in the card are always from
+    all."""
+    checkpoint_every: int = 100
+    """Steps between saved states."""
+
+    @property
+    def steps(self) -> int:
+        """Of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> Stage:
+        """The stage of step 0, 1, ...; the recalibration beyond the last."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage
+            step -= stage.steps
+        return self.recalibration
+
+    def learning_rate_at(self, step: int) -> float:
+        """One cycle: linear warm-up, then a cosine down to 0. A pure function, so a resume needs no scheduler
+        state."""
+        rise = max(1, round(self.warm_up * self.steps))
+        if step < rise:
+            return self.learning_rate * (step + 1) / rise
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, self.steps - rise)))
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers, without the card they are kept in."""
+        values = dataclasses.asdict(self)
+        del values["card"]
+        return values

@@ -1,0 +1,100 @@
+"""Cards survive a round trip, and a wrong one says what is wrong with it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.card import ModelCard
+from model.errors import CardError
+
+CONTRACT = {
+    "name": "phantom-resnet18-attention",
+    "version": "1",
+    "title": "t",
+    "description": "d",
+    "intended_use": "u",
+    "phantom": True,
+    "classes": [
+        {"value": 1, "name": "normal", "colour": [0, 0, 0]},
+        {"value": 2, "name": "benign", "colour": [255, 0, 0]},
+    ],
+    "input": {"mpp": 0.934, "context_ratio": 5, "tiles_per_side": 5, "halo_px": 64},
+    "normalisation": {"mean": [0.5, 0.5, 0.5], "std": [1, 1, 1]},
+    "network": {
+        "architecture": "da_refinenet",
+        "encoder_depth": 18,
+        "encoder_width": 32,
+        "context_depth": 18,
+        "decoder_width": 32,
+        "fusion": "attention",
+        "second_input": "dual",
+    },
+    "weights": {"file": "x.safetensors", "sha256": "ab" * 32, "dtype": "float16"},
+    "training": {"steps": 3, "curve": [[1, 0.5]]},
+    "metrics": {"miou": 0.5},
+}
+
+
+def test_json_survives_a_round_trip(tmp_path: Path) -> None:
+    card = ModelCard.from_json(CONTRACT)
+    card.save(tmp_path / "card.json")
+    assert ModelCard.load(tmp_path / "card.json").to_json() == card.to_json() == CONTRACT
+    assert [path.name for path in tmp_path.iterdir()] == ["card.json"]
+
+
+def edited(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(json.dumps(CONTRACT))
+    change(data)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.pop("title"), "card lacks title"),
+        (lambda d: d.update(colour=1), "unknown keys colour"),
+        (lambda d: d.update(phantom=1), r"card\.phantom must be of type bool"),
+        (lambda d: d.update(name="../x"), "name is empty or has a path separator"),
+        (lambda d: d.update(training=[]), r"card\.training must be of type mapping"),
+        (lambda d: d.update(classes=[]), "class values are"),
+        (lambda d: d["classes"].reverse(), "number them 1, 2, 3"),
+        (lambda d: d["classes"][0].update(colour=[0, 0, 256]), "0..255"),
+        (lambda d: d["classes"][0].update(colour=[0, 0]), r"card\.classes\[0\]\.colour must have 3 entries"),
+        (lambda d: d["classes"][0].update(value=True), "must be of type int"),
+        (lambda d: d["input"].update(mpp="0.9"), r"card\.input\.mpp must be of type float"),
+        (lambda d: d["input"].update(mpp=0), "0.05..20"),
+        (lambda d: d["input"].update(halo_px=60), "multiple of 16"),
+        (lambda d: d["input"].update(tiles_per_side=0), "at least 1"),
+        (lambda d: d["normalisation"].update(std=[1, 0, 1]), "std must be above 0"),
+        (lambda d: d["network"].update(fusion="sum"), "'attention', 'concat', 'add'"),
+        (lambda d: d["network"].update(encoder_depth=20), "18, 34, 50, 101, 152"),
+        (lambda d: d["network"].update(decoder_width=0), "multiples of 8"),
+        (lambda d: d["network"].update(encoder_width=12), "multiples of 8"),
+        (lambda d: d["weights"].update(file="/etc/passwd"), "bare file name"),
+        (lambda d: d["weights"].update(sha256="12"), "64 hexadecimal"),
+        (lambda d: d.update(weights="x"), r"card\.weights must be an object"),
+    ],
+)
+def test_a_wrong_card_is_refused_with_cause_and_cure(
+    change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    with pytest.raises(CardError, match=message):
+        ModelCard.from_json(edited(change))
+
+
+def test_a_missing_card_and_one_that_is_no_json_are_named(tmp_path: Path) -> None:
+    with pytest.raises(CardError, match=r"none\.json"):
+        ModelCard.load(tmp_path / "none.json")
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(CardError, match=r"bad\.json is not JSON"):
+        ModelCard.load(tmp_path / "bad.json")
+
+
+def test_cards_can_be_read_without_torch() -> None:
+    code = "import sys, model.card; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

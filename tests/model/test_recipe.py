@@ -1,0 +1,54 @@
+"""Stages and the learning-rate curve."""
+
+import pytest
+
+from model.card import ModelCard
+from model.errors import InputError
+from model.recipe import Stage, TrainConfig
+
+
+@pytest.fixture
+def config(card: ModelCard) -> TrainConfig:
+    return TrainConfig(
+        card,
+        stages=(Stage(70, 64), Stage(30, 128)),
+        recalibration=Stage(2, 256),
+        learning_rate=0.5,
+        warm_up=0.1,
+    )
+
+
+def test_stages_follow_one_another_and_recalibration_comes_last(config: TrainConfig) -> None:
+    assert config.steps == 100
+    assert [config.stage_at(step).slice_px for step in (0, 69, 70, 99, 100, 101)] == [
+        64,
+        64,
+        128,
+        128,
+        256,
+        256,
+    ]
+
+
+def test_learning_rate_rises_to_its_peak_and_falls_to_zero(config: TrainConfig) -> None:
+    rates = [config.learning_rate_at(step) for step in range(100)]
+    assert rates.index(max(rates)) in (9, 10)
+    assert max(rates) == pytest.approx(0.5)
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert 0 < rates[0] < 0.06
+    assert 0 <= rates[-1] < 0.001
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"slice_px": 60}, {"slice_px": 0}, {"patches": 0}, {"slices": 0}, {"steps": -1}]
+)
+def test_stages_that_cannot_be_are_refused(arguments: dict[str, int]) -> None:
+    with pytest.raises(InputError):
+        Stage(**{"steps": 1, "slice_px": 64, **arguments})
+
+
+def test_the_recipe_in_a_card_does_not_hold_the_card(config: TrainConfig) -> None:
+    recipe = config.to_json()
+    assert "card" not in recipe
+    assert recipe["stages"][1] == {"steps": 30, "slice_px": 128, "patches": 2, "slices": 4}

@@ -1,0 +1,137 @@
+"""Training from slides on disk to a model that loads, killed and resumed, and evaluation by the same road."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from model.card import ModelCard
+from model.data.cohort import Cohort
+from model.errors import CohortError, DivergedError, ResumeError
+from model.evaluate import evaluate
+from model.recipe import Stage, TrainConfig
+from model.segmenter import Segmenter
+from model.train import TrainProgress, train
+
+
+@pytest.fixture(autouse=True)
+def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.fixture
+def config(card: ModelCard) -> TrainConfig:
+    return TrainConfig(
+        card,
+        stages=(Stage(4, 64, patches=1, slices=2), Stage(2, 96, patches=1, slices=2)),
+        recalibration=Stage(2, 128, patches=1, slices=2),
+        validate_every=4,
+        checkpoint_every=2,
+        dropout=0.3,
+    )
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_training_leaves_weights_and_a_card_that_load_and_score_as_written(
+    config: TrainConfig, cohort: Cohort, tmp_path: Path
+) -> None:
+    seen: list[TrainProgress] = []
+    out, cache = tmp_path / "out", tmp_path / "cache"
+    card = train(config, cohort, out, cache=cache, progress=seen.append, provenance={"command": "train it"})
+    assert sorted(files_of(out)) == ["tiny.json", "tiny.safetensors"]
+    assert [progress.step for progress in seen] == [1, 2, 3, 4, 5, 6]
+    assert [progress.step for progress in seen if progress.validation] == [4]
+    assert card.training["command"] == "train it"
+    assert card.training["cohort"] == {"train": ["a.tif", "b.tif"], "validation": ["c.tif"]}
+    assert [step for step, _ in card.training["curve"]] == [1, 2, 3, 4, 5, 6]
+    assert str(tmp_path) not in (out / "tiny.json").read_text()
+    segmenter = Segmenter.load(out / "tiny.json", device="cpu")
+    confusion = evaluate(segmenter, cohort.validation, cache)
+    assert confusion.counts.tolist() == card.metrics["confusion"]
+    assert confusion.counts.sum() == 704 * (640 - 32)  # every pixel with truth, edges included
+    assert ModelCard.load(out / "tiny.json").metrics["miou"] == card.metrics["miou"]
+
+
+class KilledError(Exception):
+    """Stands for kill -9."""
+
+
+def killed_after(step: int) -> Callable[[TrainProgress], None]:
+    def kill(progress: TrainProgress) -> None:
+        if progress.step == step:
+            raise KilledError
+
+    return kill
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_killed_training_resumes_to_the_same_weights(
+    config: TrainConfig, cohort: Cohort, tmp_path: Path, optimizer: Any
+) -> None:
+    config = replace(config, optimizer=optimizer, learning_rate=0.01)
+    cache = tmp_path / "cache"
+    undisturbed = train(config, cohort, tmp_path / "undisturbed", cache=cache)
+    steps: list[int] = []
+    for step in (3, 5):  # states are saved at 2 and 4
+        with pytest.raises(KilledError):
+            train(config, cohort, tmp_path / "killed", cache=cache, progress=killed_after(step))
+    resumed = train(config, cohort, tmp_path / "killed", cache=cache, progress=lambda p: steps.append(p.step))
+    assert steps == [5, 6]
+    assert resumed.weights.sha256 == undisturbed.weights.sha256
+    assert resumed.training["curve"] == undisturbed.training["curve"]
+
+
+def test_a_seed_decides_everything(config: TrainConfig, cohort: Cohort, tmp_path: Path) -> None:
+    config = replace(config, stages=config.stages[1:])
+    hashes = [
+        train(replace(config, seed=seed), cohort, tmp_path / str(k), cache=tmp_path / "cache").weights.sha256
+        for k, seed in enumerate((1, 1, 2))
+    ]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_a_state_of_another_training_is_refused(config: TrainConfig, cohort: Cohort, tmp_path: Path) -> None:
+    with pytest.raises(KilledError):
+        train(config, cohort, tmp_path / "out", cache=tmp_path / "c", progress=killed_after(3))
+    with pytest.raises(ResumeError, match="other settings"):
+        train(replace(config, learning_rate=0.1), cohort, tmp_path / "out", cache=tmp_path / "c")
+    (tmp_path / "out" / "tiny.state.safetensors").write_text("x")
+    with pytest.raises(ResumeError, match="damaged"):
+        train(config, cohort, tmp_path / "out", cache=tmp_path / "c")
+
+
+def test_a_diverging_training_stops_and_says_why(config: TrainConfig, cohort: Cohort, tmp_path: Path) -> None:
+    config = replace(config, stages=(Stage(60, 64, patches=1, slices=1),), learning_rate=1e30, clip_norm=1e30)
+    with pytest.raises(DivergedError, match="lower learning rate"):
+        train(config, cohort, tmp_path / "out", cache=tmp_path / "c")
+    assert not (tmp_path / "out" / "tiny.json").exists()
+
+
+def test_a_class_nobody_has_stops_the_training(config: TrainConfig, cohort: Cohort, tmp_path: Path) -> None:
+    fourth = replace(config.card.classes[0], value=4, name="unseen")
+    card = replace(config.card, classes=(*config.card.classes, fourth))
+    with pytest.raises(CohortError, match=r"class \[4\]"):
+        train(replace(config, card=card), cohort, tmp_path / "out", cache=tmp_path / "c")
+
+
+def test_training_learns_what_colours_tell(config: TrainConfig, cohort: Cohort, tmp_path: Path) -> None:
+    config = replace(
+        config,
+        stages=(Stage(60, 64, patches=1, slices=4),),
+        recalibration=Stage(8, 256, patches=1, slices=2),
+        validate_every=0,
+        dropout=0.0,
+        stain_jitter=0.0,
+    )
+    card = train(config, cohort, tmp_path / "out", cache=tmp_path / "cache")
+    assert card.metrics["accuracy"] > 0.6  # chance is a third
+    json.dumps(card.to_json(), allow_nan=False)
+    assert np.isfinite([loss for _, loss in card.training["curve"]]).all()
