@@ -1,0 +1,184 @@
+"""A real Valkey, and real worker processes around a stand-in pipeline."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from workers.connection import connect
+from workers.jobs import Job, JobRequest, JobState
+from workers.queue import JobQueue
+from workers.settings import WorkerSettings
+from workers.valkey import EmbeddedValkey
+
+STAND_IN = Path(__file__).parent / "stand_in"
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 20.0
+FINAL = tuple(state for state in JobState if state.is_final)
+
+
+@pytest.fixture(scope="session")
+def session_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    """One server for all tests that do not harm it."""
+    valkey = EmbeddedValkey(tmp_path_factory.mktemp("valkey"))
+    valkey.start()
+    yield valkey
+    valkey.stop()
+
+
+@pytest.fixture
+def valkey(session_valkey: EmbeddedValkey) -> Iterator[EmbeddedValkey]:
+    """The shared server, emptied."""
+    queue = JobQueue.connect(session_valkey.url)
+    queue.redis.flushall()
+    queue.close()
+    return session_valkey
+
+
+@pytest.fixture
+def mortal_valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
+    """A server that the test may kill; its state stays."""
+    valkey = EmbeddedValkey(tmp_path / "queue")
+    valkey.start()
+    yield valkey
+    valkey.stop()
+
+
+@pytest.fixture
+def settings(valkey: EmbeddedValkey, tmp_path: Path) -> WorkerSettings:
+    """Settings of workers on the shared server."""
+    return quick_settings(valkey, tmp_path)
+
+
+def quick_settings(valkey: EmbeddedValkey, data_dir: Path) -> WorkerSettings:
+    """Settings with leases short enough to wait for."""
+    return WorkerSettings(
+        data_dir=data_dir,
+        redis_url=valkey.url,
+        lease_s=1.5,
+        heartbeat_s=0.1,
+        cancel_grace_s=0.5,
+        lost_after_s=0.3,
+        stop_grace_s=5.0,
+    )
+
+
+@pytest.fixture
+def queue(settings: WorkerSettings) -> Iterator[JobQueue]:
+    """The queue on the shared server."""
+    assert settings.redis_url
+    queue = JobQueue(connect(settings.redis_url), lease_s=settings.lease_s, max_crashes=settings.max_crashes)
+    yield queue
+    queue.close()
+
+
+class Workers:
+    """Starts stand-in workers and sees to it that none is left."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, **changes: object) -> "subprocess.Popen[bytes]":
+        """One more worker process."""
+        settings = self._settings.model_copy(update=changes)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **settings.environment()}
+        process = subprocess.Popen([sys.executable, str(STAND_IN)], env=environment, start_new_session=True)
+        self._processes.append(process)
+        return process
+
+    def stop(self) -> None:
+        """Kill what still runs; model processes follow by themselves."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def workers(settings: WorkerSettings) -> Iterator[Workers]:
+    """Workers on the shared server."""
+    workers = Workers(settings)
+    yield workers
+    workers.stop()
+
+
+REQUEST = JobRequest(slide_id="slide", slide_name="a.svs", slide_path="/slides/a.svs", model="stand-in")
+
+
+class Bench:
+    """Submits jobs whose stand-in pipeline does as told, and looks at what it left."""
+
+    @staticmethod
+    def wait_until(holds: Callable[[], object], what: str) -> None:
+        """Poll `holds`; the limit only ends a test that would hang."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not holds():
+            assert time.monotonic() < deadline, f"never came: {what}"
+            time.sleep(0.02)
+
+    @staticmethod
+    def is_alive(pid: int) -> bool:
+        """Whether a process runs (a zombie does not)."""
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+
+    def __init__(self, queue: JobQueue, root: Path) -> None:
+        self.queue = queue
+        self._root = root
+
+    def submit(self, **plan: object) -> Job:
+        """A job; see `stand_in_model.Plan` for what it can be told."""
+        request = replace(REQUEST, slide_name=json.dumps(plan))
+        return self.queue.submit(request, jobs_root=self._root)
+
+    def state(self, job: Job) -> JobState:
+        """The job's state now."""
+        return self.queue.get(job.id).state
+
+    def wait(self, job: Job, state: JobState) -> Job:
+        """The job once it is in `state`."""
+        self.wait_until(lambda: self.state(job) in (state, *FINAL), f"{state} of {job}")
+        found = self.queue.get(job.id)
+        assert found.state is state, found
+        return found
+
+    def wait_for_file(self, job: Job, name: str) -> Path:
+        """A file of the job, once the pipeline has written it."""
+        path = Path(job.directory) / name
+        self.wait_until(path.exists, f"{name} of {job}")
+        return path
+
+    def starts(self, job: Job) -> list[int]:
+        """Process ids of the model processes that ran the job, in order."""
+        path = Path(job.directory) / "starts"
+        return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+@pytest.fixture
+def bench(queue: JobQueue, tmp_path: Path) -> Bench:
+    """Jobs on the shared server."""
+    return Bench(queue, tmp_path / "jobs")
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """One worker on a server of its own, for all tests that leave the worker alive."""
+    folder = tmp_path_factory.mktemp("shop")
+    valkey = EmbeddedValkey(folder / "queue")
+    valkey.start()
+    settings = quick_settings(valkey, folder)
+    workers = Workers(settings)
+    workers.start()
+    queue = JobQueue(connect(valkey.url), lease_s=settings.lease_s)
+    yield Bench(queue, folder / "jobs")
+    queue.close()
+    workers.stop()
+    valkey.stop()

@@ -1,0 +1,86 @@
+"""A model process with everything real but networks and pipeline: it writes empty patch files, and fails as it is told to."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from model.errors import WeightsError
+from workers.errors import JobCancelledError
+from workers.jobs import Progress
+from workers.messages import Ready, RunJob
+from workers.model_child import Kit, serve
+from workers.settings import WorkerSettings
+from wsi.errors import SlideUnreadableError
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the pipeline of one job does, sent as the slide's name in JSON.
+
+    `die_at`: patches at which it dies, each time it comes there without `die_once`. `hold`: it waits, after the first
+    patch, until a file `go` lies in the job's directory. `deaf`: and does not look for a cancel while it waits.
+    """
+
+    patches: int = 3
+    die_at: tuple[int, ...] = ()
+    die_once: bool = True
+    hold: bool = False
+    deaf: bool = False
+    error: str = ""
+
+
+def run_pipeline(
+    run: RunJob, _: str, report: Callable[[Progress], None], cancelled: Callable[[], bool]
+) -> None:
+    plan = Plan(**json.loads(run.slide_name))
+    directory = Path(run.directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "starts").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    if plan.error:
+        raise SlideUnreadableError(plan.error) if plan.error.startswith("slide") else RuntimeError(plan.error)
+    for index in range(plan.patches):
+        patch = directory / f"patch-{index}"
+        if not patch.exists():
+            if index in plan.die_at:
+                die(directory / f"died-{index}", plan)
+            patch.touch()
+        report(
+            Progress(
+                fraction=index / plan.patches,
+                stage="segment",
+                patches_done=index + 1,
+                patches_total=plan.patches,
+            )
+        )
+        while plan.hold and not (directory / "go").exists():
+            if cancelled() and not plan.deaf:
+                raise JobCancelledError
+            time.sleep(0.01)
+    (directory / "overlay.tif").touch()
+
+
+def die(mark: Path, plan: Plan) -> None:
+    """End the process, unless it has done so here before."""
+    if plan.die_once and mark.exists():
+        return
+    mark.touch()
+    os._exit(11)
+
+
+def load(settings: WorkerSettings) -> Kit[str]:
+    """The kit; the weights folder can hold a file that makes loading fail."""
+    broken = settings.data_dir / "broken-weights"
+    if broken.exists():
+        raise WeightsError("weights.safetensors is not the file its card describes")
+    card = json.dumps({"name": "stand-in"})
+    return Kit(Ready("cpu", "float32", "stand-in", (card,)), lambda _: "network", run_pipeline)
+
+
+def main(pipe: Connection, worker_pid: int, settings: WorkerSettings) -> None:
+    """The model process."""
+    serve(pipe, worker_pid, settings, load)

@@ -1,0 +1,87 @@
+"""The error tree of this room.
+
+WorkersError
+├── JobNotFoundError            no record has this id
+├── JobFinalError               the job is over, so it cannot be cancelled
+├── IdempotencyConflictError    an idempotency key came back with another request
+├── QueueUnavailableError       no queue server can be started or reached
+├── ForbiddenTaskError          the queue names a function that workers do not run
+├── ModelProcessDiedError       the model process ended while it was needed
+├── ModelUnknownError           no card of this name lies in the weights folder
+├── WeightsMissingError         the weights folder holds no usable card
+├── JobCancelledError           the pipeline stopped because it was told to
+└── NotEnoughDiskError          what the job may write does not fit on the disk
+"""
+
+from pathlib import Path
+
+
+class WorkersError(Exception):
+    """Base of every error this room raises on purpose."""
+
+
+class JobNotFoundError(WorkersError, LookupError):
+    """No job has this id."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"No job has the id {job_id!r}; it was deleted or never existed. List jobs to see those that do."
+        )
+        self.job_id = job_id
+
+
+class JobFinalError(WorkersError):
+    """The job is over."""
+
+    def __init__(self, job_id: str, state: str) -> None:
+        super().__init__(
+            f"Job {job_id} is already {state}, so it cannot be cancelled. Delete it to remove its files."
+        )
+        self.job_id = job_id
+        self.state = state
+
+
+class IdempotencyConflictError(WorkersError):
+    """An idempotency key was used again for another request."""
+
+    def __init__(self, key: str, job_id: str) -> None:
+        super().__init__(
+            f"Idempotency key {key!r} already stands for job {job_id}, which was made from another request. "
+            "Use a new key for a new request."
+        )
+        self.key = key
+        self.job_id = job_id
+
+
+class QueueUnavailableError(WorkersError):
+    """No queue server can be started or reached."""
+
+
+class ForbiddenTaskError(WorkersError):
+    """The queue names a function that workers do not run."""
+
+
+class ModelProcessDiedError(WorkersError):
+    """The model process ended while it was needed."""
+
+
+class ModelUnknownError(WorkersError, LookupError):
+    """No card of this name lies in the weights folder."""
+
+
+class WeightsMissingError(WorkersError):
+    """The weights folder holds no usable model card."""
+
+
+class JobCancelledError(WorkersError):
+    """The pipeline stopped because it was told to."""
+
+
+class NotEnoughDiskError(WorkersError):
+    """What the job may write does not fit on the disk."""
+
+    def __init__(self, *, needed: int, free: int, directory: Path) -> None:
+        super().__init__(
+            f"The job may need {needed / 1e9:.2f} GB but only {free / 1e9:.2f} GB are free at {directory}. "
+            "Delete finished jobs or slides, then submit again."
+        )

@@ -1,0 +1,237 @@
+"""One job from slide to overlay: plan, read ahead, segment patch by patch, write the pyramids, sum up.
+
+Runs in the model process. Everything a finished patch leaves behind is on disk (the label store), so a run that is
+killed at any point goes on at its first unfinished patch when the same job is run again.
+"""
+
+import contextlib
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.card import ModelCard
+from model.segmenter import Segmenter
+from wsi.errors import MppUnknownError
+from wsi.grid import Grid, InputGeometry, make_grid
+from wsi.label_store import LabelStore
+from wsi.palette import LabelClass, Palette
+from wsi.plan import Patch, Plan, make_plan
+from wsi.pyramid import PyramidSummary, write_label_pyramids
+from wsi.slide import Slide, open_slide
+from wsi.tissue import TissueMask, find_tissue
+
+from .errors import JobCancelledError, NotEnoughDiskError
+from .jobs import JobFiles, Progress
+from .messages import RunJob
+from .prefetch import BoundedWriter, read_ahead
+from .result import job_result, provenance, write_json
+
+READ_THREADS = 2
+READ_DEPTH = 2
+"""Patches decoded ahead of the network: at 22 MB a patch (2688 x 2688 RGB) a few tens of MB, whatever the slide."""
+
+PLAN_SHARE = 0.03
+PYRAMID_SHARE = 0.07
+"""Parts of the progress bar before and after the patches; they only pace the bar."""
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Wall seconds by stage; stages that overlap in threads are each counted in full."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to `name`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - start
+
+
+def run_pipeline(
+    run: RunJob,
+    segmenter: Segmenter,
+    report: Callable[[Progress], None],
+    cancelled: Callable[[], bool],
+) -> None:
+    """Label the slide of `run` and leave `overlay.tif`, `labels.tif` and `result.json` in its directory.
+
+    Raises:
+        WsiError: the slide cannot be read, its mpp is unknown or too coarse for the model.
+        NotEnoughDiskError: what the job may need does not fit on the disk.
+        JobCancelledError: `cancelled()` became true.
+    """
+    watch = Stopwatch()
+    files = JobFiles(Path(run.directory))
+    files.directory.mkdir(parents=True, exist_ok=True)
+    report(Progress(stage="plan"))
+    with open_slide(Path(run.slide_path), mpp=run.parameters.mpp) as slide:
+        with watch.stage("plan"):
+            grid = job_grid(run, slide, segmenter.card)
+            require_disk(files.directory, grid)
+            tissue = job_tissue(run, files, slide, grid)
+            plan = make_plan(grid, tissue)
+            write_json(files.plan, plan.to_json())
+        store = LabelStore(files.patches, grid)
+        segment_patches(PatchRun(slide, plan, tissue, store, segmenter, watch), report, cancelled)
+        report(Progress(fraction=1 - PYRAMID_SHARE, stage="pyramid", **patch_counts(plan)))
+        with watch.stage("pyramid"):
+            summary = write_pyramids(run, slide, segmenter.card, grid, store, files)
+        result = job_result(run, slide.info, segmenter, plan, summary, watch.seconds, files)
+        write_json(files.result, result)
+    shutil.rmtree(files.patches, ignore_errors=True)
+
+
+def patch_counts(plan: Plan) -> dict[str, int]:
+    """Progress counts of a plan whose patches are all finished."""
+    return {"patches_done": len(plan.patches), "patches_total": len(plan.patches)}
+
+
+def job_grid(run: RunJob, slide: Slide, card: ModelCard) -> Grid:
+    """The label grid of a job: the slide's mpp met with the model card's.
+
+    Raises MppUnknownError, MppOutOfRangeError.
+    """
+    mpp = slide.info.mpp
+    if mpp is None:
+        raise MppUnknownError(run.slide_name)
+    geometry = InputGeometry(**asdict(card.input))
+    return make_grid(slide.info.size, mpp.value, geometry, halo_px=run.parameters.halo_px)
+
+
+def require_disk(directory: Path, grid: Grid) -> None:
+    """Raise NotEnoughDiskError unless a pessimistic byte a label pixel fits, for patches, spool and both files together."""
+    worst = grid.label_size.width * grid.label_size.height
+    free = shutil.disk_usage(directory).free
+    if worst > free:
+        raise NotEnoughDiskError(needed=worst, free=free, directory=directory)
+
+
+def job_tissue(run: RunJob, files: JobFiles, slide: Slide, grid: Grid) -> TissueMask:
+    """The job's tissue mask: found once and kept beside the job, so that a resumed run need not look again."""
+    if not run.parameters.tissue:
+        return TissueMask.everywhere(grid)
+    if files.tissue.exists():
+        return TissueMask.load(files.tissue)
+    tissue = find_tissue(slide, grid)
+    tissue.save(files.tissue)
+    return tissue
+
+
+@dataclass(frozen=True, slots=True)
+class PatchRun:
+    """What labelling the patches of one job needs."""
+
+    slide: Slide
+    plan: Plan
+    tissue: TissueMask
+    store: LabelStore
+    segmenter: Segmenter
+    watch: Stopwatch
+
+    def read(self, patch: Patch) -> NDArray[np.uint8]:
+        """Pixels of the patch region: (region_px, region_px, 3) uint8 RGB at label pixels. Called in threads."""
+        grid = self.plan.grid
+        with self.watch.stage("read"):
+            return self.slide.read_region(grid.patch_region_l0(patch.index), grid.downsample)
+
+    def label(self, patch: Patch, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Label map of the patch core: (patch_px, patch_px) uint8; 0 on glass and outside the slide."""
+        grid = self.plan.grid
+        with self.watch.stage("network"):
+            tiles = self.segmenter.label_patch(
+                pixels,
+                self.plan.windows(patch),
+                window_px=grid.window_px,
+                halo_px=grid.halo_px,
+                slice_network_px=grid.slice_network_px,
+                context_network_px=grid.context_network_px,
+            )
+        side = grid.window_px - 2 * grid.halo_px
+        labels = np.zeros((grid.patch_px, grid.patch_px), np.uint8)
+        for (column, row), tile in zip(patch.tiles, tiles, strict=True):
+            labels[row * side : (row + 1) * side, column * side : (column + 1) * side] = tile
+        labels[~self.tissue.crop(grid.patch_core(patch.index), grid)] = 0
+        return labels
+
+    def write(self, patch: Patch, labels: NDArray[np.uint8]) -> None:
+        """Leave the finished patch in the label store. Called in the writing thread."""
+        with self.watch.stage("store"):
+            self.store.write(patch.index, labels)
+
+
+@dataclass(slots=True)
+class Pace:
+    """Turns finished patches into progress: fraction, speed in level-0 megapixels a second, time left."""
+
+    plan: Plan
+    done: int
+    tiles_todo: int
+    tiles_done: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    def finish(self, patch: Patch) -> Progress:
+        """Count one more finished patch."""
+        self.done += 1
+        self.tiles_done += len(patch.tiles)
+        return self.progress()
+
+    def progress(self) -> Progress:
+        """Progress so far; speed and ETA are of this run alone, not of an earlier attempt."""
+        total = len(self.plan.patches)
+        seconds = time.perf_counter() - self.started
+        share = self.done / total if total else 1.0
+        speed = eta = None
+        if self.tiles_done:
+            speed = self.tiles_done * self.plan.grid.tile_megapixels_l0 / seconds
+            eta = seconds * (self.tiles_todo - self.tiles_done) / self.tiles_done
+        return Progress(
+            fraction=PLAN_SHARE + (1 - PLAN_SHARE - PYRAMID_SHARE) * share,
+            stage="segment",
+            patches_done=self.done,
+            patches_total=total,
+            megapixels_per_second=speed,
+            eta_s=eta,
+        )
+
+
+def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled: Callable[[], bool]) -> None:
+    """Label every patch that the store does not hold yet; reading and writing overlap the network.
+
+    Memory: READ_DEPTH + 1 patch regions and two finished patches, independent of the slide.
+    """
+    finished = run.store.finished()
+    todo = [patch for patch in run.plan.patches if patch.index not in finished]
+    pace = Pace(run.plan, len(run.plan.patches) - len(todo), sum(len(patch.tiles) for patch in todo))
+    report(pace.progress())
+    regions = read_ahead(run.read, todo, threads=READ_THREADS, depth=READ_DEPTH)
+    with contextlib.closing(regions), BoundedWriter(depth=2) as writer:
+        for patch, pixels in regions:
+            if cancelled():
+                raise JobCancelledError
+            labels = run.label(patch, pixels)
+
+            def write(patch: Patch = patch, labels: NDArray[np.uint8] = labels) -> None:
+                run.write(patch, labels)
+                report(pace.finish(patch))
+
+            writer.submit(write)
+
+
+def write_pyramids(
+    run: RunJob, slide: Slide, card: ModelCard, grid: Grid, store: LabelStore, files: JobFiles
+) -> PyramidSummary:
+    """Write and verify `labels.tif` and `overlay.tif` from the label store."""
+    palette = Palette(tuple(LabelClass(c.value, c.name, c.colour) for c in card.classes))
+    description: Mapping[str, Any] = provenance(run, slide.info, card, grid)
+    return write_label_pyramids(store, grid, palette, description, labels=files.labels, overlay=files.overlay)

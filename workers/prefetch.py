@@ -1,0 +1,64 @@
+"""Reading ahead: work on the next items in threads while the caller uses the current one."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Self, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def read_ahead(
+    function: Callable[[T], R], items: Iterable[T], *, threads: int, depth: int
+) -> Generator[tuple[T, R]]:
+    """Yield `(item, function(item))` in the order of `items`, computed in `threads` threads.
+
+    At most `depth` results exist that the caller has not taken, so memory is bounded by `depth` results
+    plus the one in use, however long `items` is. The first exception of `function` is raised at its place in the
+    order; what was not started is dropped. Closing the generator waits for the calls that run.
+    """
+    pending: deque[tuple[T, Future[R]]] = deque()
+    remaining = iter(items)
+    with ThreadPoolExecutor(threads, thread_name_prefix="read-ahead") as pool:
+        try:
+            for item in remaining:
+                pending.append((item, pool.submit(function, item)))
+                if len(pending) >= depth:
+                    first, result = pending.popleft()
+                    yield first, result.result()
+            while pending:
+                first, result = pending.popleft()
+                yield first, result.result()
+        finally:
+            for _, result in pending:
+                result.cancel()
+
+
+class BoundedWriter:
+    """Hands results to one background thread; blocks the caller when `depth` of them wait.
+
+    Used as a context manager; leaving it waits for the last write. An exception of a write is raised at the next
+    `submit`, or on leaving.
+    """
+
+    def __init__(self, *, depth: int) -> None:
+        self._depth = depth
+        self._pending: deque[Future[None]] = deque()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="write-behind")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            while self._pending and kind is None:
+                self._pending.popleft().result()
+        finally:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def submit(self, write: Callable[[], None]) -> None:
+        """Queue `write`; waits while `depth` writes are unfinished. Raises what an earlier write raised."""
+        while len(self._pending) >= self._depth:
+            self._pending.popleft().result()
+        self._pending.append(self._pool.submit(write))

@@ -1,0 +1,133 @@
+"""Bringing records and queue together again after something died: one tick, made about every second."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from redis.exceptions import LockError
+
+from .connection import text
+from .jobs import JobState, Problem
+from .queue import PREFIX, JobQueue, rq_id
+
+logger = logging.getLogger(__name__)
+
+LOCK = f"{PREFIX}reconciler"
+LOCK_S = 30.0
+LAST_TICK = f"{PREFIX}last-tick"
+SETTLING = f"{PREFIX}settling"
+MISSING = f"{PREFIX}missing"
+LEASES = f"{PREFIX}leases"
+
+WORKER_LOST = Problem(
+    type="worker-lost",
+    title="The worker running this job was lost again and again",
+    detail="Workers died or lost touch with the queue while they ran this job, and no patch was finished in between. "
+    "See the workers' logs: running out of memory is the usual cause. Submit the job again once that is cured.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """Ids that a tick queued again: those whose worker was lost, and those that had fallen out of the queue."""
+
+    reaped: tuple[str, ...] = ()
+    restored: tuple[str, ...] = ()
+
+
+class Reconciler:
+    """Gives the jobs of lost workers to others, and puts forgotten jobs back into the queue.
+
+    Several may tick at once: a lock lets one through, and even without it each step is atomic.
+    """
+
+    def __init__(self, queue: JobQueue, *, lost_after_s: float) -> None:
+        """`lost_after_s`: how long a queued job may be missing from RQ's list, in seconds."""
+        self._queue = queue
+        self._lost_after_s = lost_after_s
+
+    def tick(self) -> Reconciled:
+        """Look once; does nothing if another reconciler is at it. Raises `redis.exceptions.RedisError`."""
+        with self._alone() as alone:
+            if not alone:
+                return Reconciled()
+            reaped = self._reap() if self._settled() else ()
+            done = Reconciled(reaped, self._restore())
+        for job_id in done.reaped:
+            logger.warning("job %s: its worker was lost, queued again", job_id)
+        for job_id in done.restored:
+            logger.warning("job %s: had fallen out of the queue, queued again", job_id)
+        return done
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        lock = self._queue.redis.lock(LOCK, timeout=LOCK_S)
+        alone = lock.acquire(blocking=False)
+        try:
+            yield alone
+        finally:
+            if alone:
+                try:
+                    lock.release()
+                except LockError:
+                    logger.warning("a reconciler tick took longer than %.0f s", LOCK_S)
+
+    def _now(self) -> float:
+        """Unix seconds of the queue server's clock, the only one that leases know."""
+        seconds, microseconds = self._queue.redis.time()
+        return float(seconds) + float(microseconds) / 1e6
+
+    def _settled(self) -> bool:
+        """Whether leases mean anything yet.
+
+        While the server was down, or this whole machine slept, nobody could renew a lease. Workers get one lease's time
+        to do so after the server's start and after a gap between ticks.
+        """
+        redis, lease_s, now = self._queue.redis, self._queue.lease_s, self._now()
+        last = redis.get(LAST_TICK)
+        redis.set(LAST_TICK, now)
+        if last is None or now - float(last) > lease_s:
+            redis.set(SETTLING, 1, px=int(lease_s * 1000))
+            return False
+        return redis.info("server")["uptime_in_seconds"] >= lease_s and not redis.exists(SETTLING)
+
+    def _reap(self) -> tuple[str, ...]:
+        ended = self._queue.redis.zrangebyscore(LEASES, 0, self._now())
+        return tuple(job_id for key in ended if self._queue.reap(job_id := text(key), WORKER_LOST))
+
+    def _restore(self) -> tuple[str, ...]:
+        """Queue again what has been missing from RQ's list for a while.
+
+        A job that a worker has just taken is missing for milliseconds, so a job must stay missing to count.
+        """
+        redis = self._queue.redis
+        waiting = self._waiting()
+        if not waiting:
+            return ()
+        # Read after the records: a job queued in between is then seen in the list, not missed.
+        listed = {text(key) for key in redis.lrange(self._queue.rq.key, 0, -1)}
+        now = self._now()
+        restored = []
+        for job_id, attempt in waiting.items():
+            if rq_id(job_id, attempt) in listed:
+                redis.zrem(MISSING, job_id)
+                continue
+            redis.zadd(MISSING, {job_id: now}, nx=True)
+            if now - float(redis.zscore(MISSING, job_id) or now) >= self._lost_after_s:
+                self._queue.dequeue(job_id, attempt)
+                self._queue.enqueue(job_id, attempt, at_front=True)
+                redis.zrem(MISSING, job_id)
+                restored.append(job_id)
+        return tuple(restored)
+
+    def _waiting(self) -> dict[str, int]:
+        """Ids of the queued jobs, oldest first, with their attempts."""
+        redis = self._queue.redis
+        ids = [text(key) for key in redis.zrange(f"{PREFIX}jobs:{JobState.QUEUED}", 0, -1)]
+        pipeline = redis.pipeline(transaction=False)
+        for job_id in ids:
+            pipeline.hget(f"{PREFIX}job:{job_id}", "attempt")
+        return {
+            job_id: int(attempt) for job_id, attempt in zip(ids, pipeline.execute(), strict=True) if attempt
+        }

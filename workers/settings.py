@@ -1,0 +1,111 @@
+"""Settings of workers and supervisor, read once at the edge from `DAREFINE_*` environment variables."""
+
+import os
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+from pydantic import AliasChoices, Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "DAREFINE_"
+
+
+def default_data_dir() -> Path:
+    """`$XDG_DATA_HOME/darefine`, by default `~/.local/share/darefine`."""
+    home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(home).expanduser() / "darefine"
+
+
+def default_weights_dir() -> Path:
+    """The `weights` folder beside the packages, as in a checkout and in the image."""
+    return Path(__file__).resolve().parents[1] / "weights"
+
+
+class WorkerSettings(BaseSettings):
+    """What supervisor and workers need to know; passed to them, never looked up."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        env_ignore_empty=True,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+    )
+
+    data_dir: Path = Field(default_factory=default_data_dir)
+    """Folder for jobs, slides and the embedded queue. API and workers must see it under the same path."""
+
+    redis_url: str | None = Field(
+        default=None, validation_alias=AliasChoices(f"{PREFIX}REDIS_URL", "REDIS_URL")
+    )
+    """The queue (redis://, rediss:// or unix://). None: an embedded Valkey under `data_dir`."""
+
+    weights_dir: Path = Field(default_factory=default_weights_dir)
+    """Folder of model cards (*.json) with their weights beside them."""
+
+    default_model: str | None = None
+    """Name of the model to load at start. None: the first card in file name order."""
+
+    device: str = "auto"
+    """Torch device; several, separated by commas, are dealt out to the workers in turn: `cuda:0,cuda:1`."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Number format of the network. `auto` is what the device is fast at."""
+
+    batch_size: int = Field(default=4, ge=1)
+    """Slices in one pass of the network."""
+
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads of one model process. None: torch's choice."""
+
+    models_in_memory: int = Field(default=2, ge=1)
+    """Networks that one model process keeps loaded."""
+
+    workers: int = Field(default=1, ge=1, le=64)
+    """Worker processes under one supervisor; one a GPU is right."""
+
+    lease_s: float = Field(default=8.0, gt=0)
+    """Seconds after a worker's last sign of life until its job is given to another."""
+
+    heartbeat_s: float = Field(default=1.0, gt=0)
+    """Seconds between signs of life; also how long a cancel takes to be seen."""
+
+    stall_timeout_s: float = Field(default=600.0, gt=0)
+    """Seconds without news from a running pipeline until its process is killed and the job is tried again."""
+
+    cancel_grace_s: float = Field(default=5.0, ge=0)
+    """Seconds a cancelled pipeline has to stop by itself before its process is killed."""
+
+    stop_grace_s: float = Field(default=8.0, gt=0)
+    """Seconds a worker or the API has to end after SIGTERM before it is killed."""
+
+    max_crashes: int = Field(default=2, ge=1)
+    """Crashes without a newly finished patch in between after which a job fails."""
+
+    lost_after_s: float = Field(default=3.0, gt=0)
+    """Seconds a queued job may be missing from the queue before it is queued again."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """What workers log to standard error."""
+
+    @field_validator("data_dir", "weights_dir")
+    @classmethod
+    def absolute(cls, path: Path) -> Path:
+        """Paths mean the same in every process, whatever its working directory."""
+        return path.expanduser().resolve()
+
+    def device_of(self, worker: int) -> str:
+        """The device of worker number `worker`, counted from 0."""
+        devices = [name.strip() for name in self.device.split(",")]
+        return devices[worker % len(devices)]
+
+    def environment(self) -> dict[str, str]:
+        """The settings as the environment variables that give them back."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}
+
+
+def unix_url(socket: Path) -> str:
+    """The redis-py URL of a unix socket."""
+    return f"unix://{quote(str(socket))}"
