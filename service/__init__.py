@@ -1,0 +1,1 @@
+"""HTTP front end: takes slides and jobs, hands out results. Never imports torch."""

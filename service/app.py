@@ -1,0 +1,55 @@
+"""The ASGI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from workers.queue import JobQueue
+from wsi.inspect import inspect_slide
+
+from .errors import add_error_handlers
+from .routes import health, jobs, models, results, slides
+from .schemas import PREFIX, ProblemOut
+from .settings import ServiceSettings
+from .slides import SlideStore
+
+DESCRIPTION = """\
+Whole-slide segmentation with DA-RefineNet. POST a slide to `/v1/jobs`, poll the job, download `overlay.tif`.
+
+Every error is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem document. Not a medical device.
+"""
+
+
+def create_app(settings: ServiceSettings | None = None) -> FastAPI:
+    """The app for `settings`, by default those of the environment (as uvicorn's factory calls it)."""
+    settings = settings or ServiceSettings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.settings = settings
+        app.state.slides = SlideStore(
+            (settings.data_dir / "slides").resolve(),
+            allowed=settings.slide_roots,
+            max_bytes=settings.max_slide_bytes,
+            inspect=partial(inspect_slide, timeout_s=settings.inspect_timeout_s),
+        )
+        app.state.queue = JobQueue.connect(settings.redis_url)
+        yield
+        app.state.queue.close()
+
+    app = FastAPI(
+        title="DA-RefineNet whole-slide segmentation",
+        version=version("darefine"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        responses={"default": {"description": "A problem", "model": ProblemOut}},
+    )
+    add_error_handlers(app)
+    for router in (jobs.router, results.router, slides.router, models.router):
+        app.include_router(router, prefix=PREFIX)
+    app.include_router(health.router)
+    return app

@@ -1,0 +1,33 @@
+"""What routes ask for: the queue, the slides and the settings of the running app."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from workers.queue import JobQueue
+
+from .settings import ServiceSettings
+from .slides import SlideStore
+
+
+def get_queue(request: Request) -> JobQueue:
+    """The app's job queue."""
+    queue: JobQueue = request.app.state.queue
+    return queue
+
+
+def get_slides(request: Request) -> SlideStore:
+    """The app's slides."""
+    slides: SlideStore = request.app.state.slides
+    return slides
+
+
+def get_settings(request: Request) -> ServiceSettings:
+    """The settings the app was made with."""
+    settings: ServiceSettings = request.app.state.settings
+    return settings
+
+
+Queue = Annotated[JobQueue, Depends(get_queue)]
+Slides = Annotated[SlideStore, Depends(get_slides)]
+Settings = Annotated[ServiceSettings, Depends(get_settings)]

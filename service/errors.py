@@ -1,0 +1,164 @@
+"""Errors of the HTTP edge, and the one table that turns every error of the product into a status.
+
+ServiceError
+├── SlideNotFoundError
+├── SlideInUseError
+├── SlideTooLargeError
+├── SlideNameError
+├── ArchiveError
+├── RootNotAllowedError
+├── RequestInvalidError
+├── ModelUnknownError
+├── ModelNotReadyError
+├── ResultNotReadyError
+└── StorageFullError
+"""
+
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from redis.exceptions import RedisError
+from starlette.exceptions import HTTPException
+
+from workers.errors import IdempotencyConflictError, JobFinalError, JobNotFoundError
+from wsi.errors import (
+    MppOutOfRangeError,
+    MppUnknownError,
+    SlideLimitError,
+    SlideUnreadableError,
+    WsiError,
+)
+
+
+class ServiceError(Exception):
+    """Base of the errors that the HTTP edge raises itself."""
+
+
+class SlideNotFoundError(ServiceError):
+    """No slide has this id."""
+
+
+class SlideInUseError(ServiceError):
+    """A job that is not over still reads this slide."""
+
+
+class SlideTooLargeError(ServiceError):
+    """The upload is larger than this service takes."""
+
+
+class SlideNameError(ServiceError):
+    """The file name given for an upload cannot be used."""
+
+
+class ArchiveError(ServiceError):
+    """An uploaded zip archive cannot be unpacked safely."""
+
+
+class RootNotAllowedError(ServiceError):
+    """A path to register lies outside the folders this service may read."""
+
+
+class RequestInvalidError(ServiceError):
+    """The request is well-formed HTTP but not what this call takes."""
+
+
+class ModelUnknownError(ServiceError):
+    """No worker serves a model of this name."""
+
+
+class ModelNotReadyError(ServiceError):
+    """No worker has announced its models yet."""
+
+
+class ResultNotReadyError(ServiceError):
+    """The job has not succeeded, so it has no result files."""
+
+
+class StorageFullError(ServiceError):
+    """The upload does not fit on the disk."""
+
+
+STATUS: dict[type[Exception], int] = {
+    SlideNotFoundError: 404,
+    JobNotFoundError: 404,
+    RootNotAllowedError: 403,
+    SlideInUseError: 409,
+    JobFinalError: 409,
+    ResultNotReadyError: 409,
+    SlideTooLargeError: 413,
+    SlideNameError: 422,
+    ArchiveError: 422,
+    RequestInvalidError: 422,
+    ModelUnknownError: 422,
+    IdempotencyConflictError: 422,
+    SlideUnreadableError: 422,
+    SlideLimitError: 422,
+    MppUnknownError: 422,
+    MppOutOfRangeError: 422,
+    WsiError: 422,
+    ModelNotReadyError: 503,
+    RedisError: 503,
+    StorageFullError: 507,
+}
+"""Error to status. Looked up along the class's ancestors, nearest first; what is not here is a 500."""
+
+RETRY_SECONDS = "2"
+PROBLEM_JSON = "application/problem+json"
+
+
+def problem(status: int, *, kind: str, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """An RFC 9457 problem document."""
+    body = {
+        "type": f"urn:darefine:problem:{kind}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    return JSONResponse(body, status, headers=headers, media_type=PROBLEM_JSON)
+
+
+def problem_kind(error: type[Exception]) -> str:
+    """The last part of a problem's type URN: `SlideNotFoundError` -> `slide-not-found`."""
+    name = error.__name__.removesuffix("Error")
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")
+
+
+async def handle_known(_: Request, error: Exception) -> JSONResponse:
+    """Answer an error of the table."""
+    known = next(kind for kind in type(error).__mro__ if kind in STATUS)
+    status = STATUS[known]
+    headers = {"Retry-After": RETRY_SECONDS} if status == 503 else None
+    if known is RedisError:
+        return problem(
+            status, kind="queue-unavailable", detail="The queue does not answer; try again.", headers=headers
+        )
+    return problem(status, kind=problem_kind(type(error)), detail=str(error), headers=headers)
+
+
+async def handle_validation(_: Request, error: Exception) -> JSONResponse:
+    """Answer a request that does not fit its schema, naming every field that is off."""
+    assert isinstance(error, RequestValidationError)
+    detail = "; ".join(
+        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
+    )
+    return problem(422, kind="request-invalid", detail=detail)
+
+
+async def handle_http(_: Request, error: Exception) -> JSONResponse:
+    """Answer the framework's own refusals (unknown path, wrong method, body too large)."""
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers) if error.headers else None
+    phrase = HTTPStatus(error.status_code).phrase
+    return problem(
+        error.status_code, kind=phrase.lower().replace(" ", "-"), detail=error.detail, headers=headers
+    )
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Every error of the product leaves `app` as a problem document."""
+    for error in STATUS:
+        app.add_exception_handler(error, handle_known)
+    app.add_exception_handler(RequestValidationError, handle_validation)
+    app.add_exception_handler(HTTPException, handle_http)

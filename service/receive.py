@@ -1,0 +1,66 @@
+"""Request bodies of any size, from the socket to the disk in bounded memory."""
+
+from collections.abc import Callable
+
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+from streaming_form_data import StreamingFormDataParser
+from streaming_form_data.parser import ParseFailedException
+from streaming_form_data.targets import BaseTarget, ValueTarget
+from streaming_form_data.validators import MaxSizeValidator, ValidationError
+
+from .errors import RequestInvalidError
+from .slides import Upload
+
+BUFFER = 4 << 20
+"""Bytes gathered before each write: large enough that the thread hop costs nothing."""
+
+FIELD_BYTES = 4096
+"""Longest value of a form field."""
+
+
+async def stream_body(request: Request, feed: Callable[[bytes], object]) -> None:
+    """Hand the body to `feed` in pieces of about BUFFER bytes, each in a worker thread."""
+    buffer = bytearray()
+    async for chunk in request.stream():
+        buffer += chunk
+        if len(buffer) >= BUFFER:
+            await run_in_threadpool(feed, bytes(buffer))
+            buffer.clear()
+    if buffer:
+        await run_in_threadpool(feed, bytes(buffer))
+
+
+class UploadTarget(BaseTarget):  # type: ignore[misc]
+    """Feeds the file part of a form into an Upload."""
+
+    def __init__(self, upload: Upload) -> None:
+        super().__init__()
+        self._upload = upload
+
+    def on_data_received(self, chunk: bytes) -> None:
+        self._upload.write(chunk)
+
+    def on_finish(self) -> None:
+        self._upload.name = self.multipart_filename
+
+
+async def receive_form(request: Request, upload: Upload, fields: tuple[str, ...]) -> dict[str, str]:
+    """Stream a multipart form: its `slide` part into `upload`, its text fields into the answer.
+
+    Raises RequestInvalidError when the form is malformed, has a part this call does not know, or no file named `slide`.
+    """
+    targets = {name: ValueTarget(validator=MaxSizeValidator(FIELD_BYTES)) for name in fields}
+    try:
+        parser = StreamingFormDataParser(headers=request.headers, strict=True)
+        parser.register("slide", UploadTarget(upload))
+        for name, target in targets.items():
+            parser.register(name, target)
+        await stream_body(request, parser.data_received)
+    except (ParseFailedException, ValidationError) as error:
+        raise RequestInvalidError(f"The multipart form cannot be read: {error}") from error
+    if upload.name is None:
+        raise RequestInvalidError(
+            "Send the slide as a file part named `slide`, such as curl -F slide=@slide.svs"
+        )
+    return {name: target.value.decode() for name, target in targets.items() if target.value}

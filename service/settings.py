@@ -1,0 +1,30 @@
+"""Settings of the API process, read once from `DAREFINE_*` environment variables."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+GIGABYTE = 10**9
+
+
+class ServiceSettings(BaseSettings):
+    """What the API process needs to know; passed to `create_app`."""
+
+    model_config = SettingsConfigDict(env_prefix="DAREFINE_", frozen=True)
+
+    data_dir: Path
+    """Folder for slides and results. Workers must see it under the same path. `darefine serve` sets it."""
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """The queue; `darefine serve` sets it to its embedded one."""
+
+    slide_roots: Annotated[tuple[Path, ...], NoDecode] = ()
+    """Folders whose slides may be registered in place, separated by `:`. None by default."""
+
+    max_slide_bytes: int = Field(default=64 * GIGABYTE, gt=0)
+    """Largest upload, in bytes."""
+
+    inspect_timeout_s: float = Field(default=60, gt=0)
+    """How long looking at a new slide may take, in seconds."""

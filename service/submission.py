@@ -1,0 +1,59 @@
+"""From a request's options to a queued job, refusing at once what could never run."""
+
+from typing import Any
+
+from workers.jobs import Job, JobParameters, JobRequest
+from workers.queue import JobQueue
+from wsi.errors import MppUnknownError
+from wsi.grid import InputGeometry, make_grid
+
+from .errors import ModelNotReadyError, ModelUnknownError
+from .schemas import JobOptions
+from .settings import ServiceSettings
+from .slides import StoredSlide
+
+
+def submit_job(
+    queue: JobQueue,
+    settings: ServiceSettings,
+    slide: StoredSlide,
+    options: JobOptions,
+    idempotency_key: str | None,
+) -> Job:
+    """Queue a job on `slide`.
+
+    Raises ModelUnknownError, ModelNotReadyError, MppUnknownError, MppOutOfRangeError, IdempotencyConflictError.
+    """
+    card = model_card(queue, options.model)
+    check_scale(slide, options, card)
+    request = JobRequest(
+        slide_id=slide.id,
+        slide_name=slide.name,
+        slide_path=slide.path,
+        model=card["name"],
+        parameters=JobParameters(**options.model_dump(include={"mpp", "halo_px", "precision", "tissue"})),
+        priority=options.priority,
+    )
+    return queue.submit(
+        request, jobs_root=settings.data_dir.resolve() / "jobs", idempotency_key=idempotency_key
+    )
+
+
+def model_card(queue: JobQueue, name: str | None) -> dict[str, Any]:
+    """The card of model `name`, or the default model's. Raises ModelUnknownError, ModelNotReadyError."""
+    models = queue.models()
+    if not models.cards:
+        raise ModelNotReadyError("No worker has announced its models yet; try again in a few seconds.")
+    for card in models.cards:
+        if card["name"] == (name or models.default):
+            return card
+    known = ", ".join(card["name"] for card in models.cards)
+    raise ModelUnknownError(f"No worker serves a model named {name!r}. Known models: {known}.")
+
+
+def check_scale(slide: StoredSlide, options: JobOptions, card: dict[str, Any]) -> None:
+    """Raise MppUnknownError or MppOutOfRangeError if the slide's pixel size does not suit the model."""
+    mpp = options.mpp or (slide.info.mpp.value if slide.info.mpp else None)
+    if mpp is None:
+        raise MppUnknownError(slide.name)
+    make_grid(slide.info.size, mpp, InputGeometry(**card["input"]), halo_px=options.halo_px)

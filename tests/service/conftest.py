@@ -1,0 +1,88 @@
+"""A real API over a real Valkey; a stand-in worker is announced, so that jobs are queued and never run."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import tifffile
+import uvicorn
+
+from service.app import create_app
+from service.settings import ServiceSettings
+from workers.queue import JobQueue
+from workers.valkey import EmbeddedValkey
+
+CARD = {
+    "name": "stand-in",
+    "version": "1",
+    "classes": [{"value": 1, "name": "normal", "colour": [0, 0, 0]}],
+    "input": {"mpp": 0.934, "context_ratio": 5, "tiles_per_side": 5, "halo_px": 64},
+}
+
+
+@dataclass(frozen=True)
+class Api:
+    """The running API, an HTTP client of it, and the queue behind it."""
+
+    http: httpx.Client
+    queue: JobQueue
+    data_dir: Path
+    slide_root: Path
+
+
+@pytest.fixture(scope="session")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """uvicorn in a thread, on a free loopback port."""
+    root = tmp_path_factory.mktemp("api")
+    slide_root = root / "nas"
+    slide_root.mkdir()
+    valkey = EmbeddedValkey(root / "queue")
+    valkey.start()
+    settings = ServiceSettings(
+        data_dir=root / "data", redis_url=valkey.url, slide_roots=(slide_root,), max_slide_bytes=10**7
+    )
+    settings.data_dir.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        queue = JobQueue.connect(valkey.url)
+        queue.publish_models("stand-in", (json.dumps(CARD),))
+        port = listener.getsockname()[1]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
+            yield Api(http, queue, settings.data_dir, slide_root)
+        server.should_exit = True
+        thread.join()
+    queue.close()
+    valkey.stop()
+
+
+def write_slide(path: Path, *, mpp: float | None = 0.5, seed: int = 0) -> Path:
+    """A small tiled TIFF with resolution tags, or without when `mpp` is None."""
+    pixels = np.random.default_rng(seed).integers(0, 255, (1024, 1024, 3), np.uint8)
+    resolution = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(
+        path, pixels, tile=(256, 256), photometric="rgb", compression="adobe_deflate", **resolution
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A slide of 1024 x 1024 px at 0.5 um/px."""
+    return write_slide(tmp_path_factory.mktemp("slides") / "good.tif")
+
+
+@pytest.fixture(scope="session")
+def slide_without_mpp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same kind of slide that does not say its pixel size."""
+    return write_slide(tmp_path_factory.mktemp("slides") / "no-mpp.tif", mpp=None, seed=1)

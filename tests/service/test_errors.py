@@ -1,0 +1,58 @@
+"""The table from error to status is complete, and every answer is a problem document."""
+
+import inspect
+from types import ModuleType
+
+import pytest
+
+import service.errors
+import workers.errors
+import wsi.errors
+
+from .conftest import Api
+from .test_jobs import assert_problem
+
+WORKER_SIDE = {
+    "QueueUnavailableError", "ForbiddenTaskError", "ModelProcessDiedError", "WeightsMissingError",
+    "JobCancelledError", "NotEnoughDiskError", "ModelUnknownError",
+}  # fmt: skip
+"""Errors of workers that end in a job record, never in a request."""
+
+
+def errors_of(module: ModuleType) -> list[type[Exception]]:
+    return [
+        value
+        for _, value in inspect.getmembers(module, inspect.isclass)
+        if issubclass(value, Exception) and value.__module__ == module.__name__
+    ]
+
+
+@pytest.mark.parametrize("module", [service.errors, wsi.errors, workers.errors])
+def test_every_error_that_can_reach_a_request_has_a_status(module: ModuleType) -> None:
+    bases = {"ServiceError", "WorkersError"} | (WORKER_SIDE if module is workers.errors else set())
+    missing = [
+        error.__name__
+        for error in errors_of(module)
+        if error.__name__ not in bases and not any(kind in service.errors.STATUS for kind in error.__mro__)
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nowhere", 404),
+        ("POST", "/healthz", 405),
+        ("GET", "/v1/jobs?limit=0", 422),
+        ("GET", "/v1/jobs/none", 404),
+    ],
+)
+def test_problem_documents_everywhere(api: Api, method: str, path: str, status: int) -> None:
+    response = api.http.request(method, path)
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_malformed_json_body(api: Api) -> None:
+    response = api.http.post("/v1/jobs", content=b"{", headers={"Content-Type": "application/json"})
+    assert_problem(response, 422, "request-invalid")

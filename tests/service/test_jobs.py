@@ -1,0 +1,146 @@
+"""POST, list, look, cancel, delete."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from .conftest import Api
+
+
+def post_slide(api: Api, slide: Path, headers: dict[str, str] | None = None, **fields: str) -> httpx.Response:
+    with slide.open("rb") as file:
+        return api.http.post("/v1/jobs", files={"slide": (slide.name, file)}, data=fields, headers=headers)
+
+
+def assert_problem(response: httpx.Response, status: int, kind: str) -> str:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert body["type"] == f"urn:darefine:problem:{kind}"
+    assert body["status"] == status
+    detail: str = body["detail"]
+    return detail
+
+
+def test_posted_slide_becomes_a_queued_job(api: Api, slide: Path) -> None:
+    response = post_slide(api, slide, priority="high")
+    assert response.status_code == 202
+    job = response.json()
+    assert response.headers["location"] == job["links"]["self"] == f"/v1/jobs/{job['id']}"
+    assert int(response.headers["retry-after"]) > 0
+    assert (job["state"], job["attempt"], job["model"]) == ("queued", 1, "stand-in")
+    assert job["slide"]["name"] == "good.tif"
+    assert job["queue_position"] == 0
+    assert api.http.get(job["links"]["self"]).json() == job
+
+
+def test_job_on_a_stored_slide(api: Api, slide: Path) -> None:
+    stored = api.http.put("/v1/slides", params={"filename": "good.tif"}, content=slide.read_bytes()).json()
+    response = api.http.post("/v1/jobs", json={"slide_id": stored["id"], "mpp": 0.25, "halo_px": 32})
+    assert response.status_code == 202
+    assert response.json()["parameters"] == {
+        "mpp": 0.25, "halo_px": 32, "precision": None, "tissue": True, "priority": "normal",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"mpp": "9"}, "mpp"),
+        ({"mpp": "x"}, "mpp"),
+        ({"halo_px": "7"}, "halo_px"),
+        ({"priority": "now"}, "priority"),
+    ],
+)
+def test_bad_option_is_named(api: Api, slide: Path, fields: dict[str, str], says: str) -> None:
+    assert says in assert_problem(post_slide(api, slide, **fields), 422, "request-invalid")
+
+
+def test_unknown_form_field_is_refused_rather_than_ignored(api: Api, slide: Path) -> None:
+    assert "mmp" in assert_problem(post_slide(api, slide, mmp="0.5"), 422, "request-invalid")
+
+
+def test_unknown_model_lists_the_known_ones(api: Api, slide: Path) -> None:
+    assert "stand-in" in assert_problem(post_slide(api, slide, model="other"), 422, "model-unknown")
+
+
+def test_slide_without_mpp_is_refused_and_rescued(api: Api, slide_without_mpp: Path) -> None:
+    assert "mpp=" in assert_problem(post_slide(api, slide_without_mpp), 422, "mpp-unknown")
+    assert post_slide(api, slide_without_mpp, mpp="0.5").status_code == 202
+
+
+def test_slide_too_coarse_for_the_model_is_refused(api: Api, slide: Path) -> None:
+    assert "1.868" in assert_problem(post_slide(api, slide, mpp="4"), 422, "mpp-out-of-range")
+
+
+def test_body_that_is_neither_form_nor_json(api: Api) -> None:
+    assert "multipart" in assert_problem(api.http.post("/v1/jobs", content=b"x"), 422, "request-invalid")
+
+
+def test_form_without_a_slide(api: Api) -> None:
+    response = api.http.post("/v1/jobs", files={"mpp": (None, "0.5")})
+    assert "slide" in assert_problem(response, 422, "request-invalid")
+
+
+def test_idempotency_key_gives_the_same_job_again(api: Api, slide: Path) -> None:
+    key = {"Idempotency-Key": "one"}
+    first = post_slide(api, slide, headers=key).json()
+    assert post_slide(api, slide, headers=key).json()["id"] == first["id"]
+    assert_problem(post_slide(api, slide, headers=key, mpp="0.4"), 422, "idempotency-conflict")
+
+
+def test_cancel_then_cancel_again(api: Api, slide: Path) -> None:
+    job = post_slide(api, slide).json()
+    cancelled = api.http.post(job["links"]["cancel"])
+    assert cancelled.status_code == 202
+    assert cancelled.json()["state"] == "cancelled"
+    assert_problem(api.http.post(job["links"]["cancel"]), 409, "job-final")
+
+
+def test_delete_removes_record_and_files(api: Api, slide: Path) -> None:
+    job = post_slide(api, slide).json()
+    directory = api.data_dir / "jobs" / job["id"]
+    directory.mkdir(parents=True)
+    assert api.http.delete(job["links"]["self"]).status_code == 204
+    assert not directory.exists()
+    assert_problem(api.http.get(job["links"]["self"]), 404, "job-not-found")
+
+
+def test_list_is_newest_first_and_pages(api: Api, slide: Path) -> None:
+    ids = [post_slide(api, slide).json()["id"] for _ in range(3)]
+    first = api.http.get("/v1/jobs", params={"limit": 2, "state": "queued"}).json()
+    assert [job["id"] for job in first["jobs"]] == [ids[2], ids[1]]
+    second = api.http.get("/v1/jobs", params={"limit": 1, "cursor": first["next_cursor"]}).json()
+    assert second["jobs"][0]["id"] == ids[0]
+
+
+@pytest.mark.parametrize("name", ["overlay.tif", "labels.tif", "result"])
+def test_results_of_an_unfinished_job_conflict(api: Api, slide: Path, name: str) -> None:
+    job = post_slide(api, slide).json()
+    assert "queued" in assert_problem(api.http.get(f"{job['links']['self']}/{name}"), 409, "result-not-ready")
+
+
+def test_failed_job_says_why(api: Api, slide: Path) -> None:
+    from workers.jobs import Problem
+
+    job = post_slide(api, slide).json()
+    api.queue.start(job["id"], 1, "tester")
+    api.queue.fail(job["id"], 1, Problem("slide-unreadable", "Slide unreadable", "tile 7 is damaged"))
+    failed = api.http.get(job["links"]["self"]).json()
+    assert (failed["state"], failed["error"]["detail"]) == ("failed", "tile 7 is damaged")
+    assert "tile 7" in assert_problem(api.http.get(f"{job['links']['self']}/result"), 409, "result-not-ready")
+
+
+def test_range_of_a_result(api: Api, slide: Path) -> None:
+    job = post_slide(api, slide).json()
+    api.queue.start(job["id"], 1, "tester")
+    directory = api.data_dir / "jobs" / job["id"]
+    directory.mkdir(parents=True)
+    (directory / "overlay.tif").write_bytes(bytes(range(200)))
+    api.queue.succeed(job["id"], 1)
+    url = api.http.get(job["links"]["self"]).json()["links"]["overlay"]
+    part = api.http.get(url, headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, bytes(range(10, 20)))
+    assert part.headers["etag"]
+    assert api.http.head(url).headers["content-length"] == "200"

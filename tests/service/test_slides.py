@@ -1,0 +1,90 @@
+"""Uploads, registration, deletion."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from .conftest import Api, write_slide
+from .test_jobs import assert_problem, post_slide
+
+
+def put(api: Api, name: str, content: bytes):
+    return api.http.put("/v1/slides", params={"filename": name}, content=content)
+
+
+def test_upload_tells_what_the_file_says(api: Api, slide: Path) -> None:
+    response = put(api, "good.tif", slide.read_bytes())
+    assert response.status_code == 201
+    body = response.json()
+    assert response.headers["location"] == body["links"]["self"]
+    assert (body["width"], body["height"], body["mpp_source"]) == (1024, 1024, "tiff-resolution")
+    assert body["mpp"] == pytest.approx(0.5, rel=1e-4)
+    assert api.http.get(body["links"]["self"]).json() == body
+    assert body in api.http.get("/v1/slides").json()["slides"]
+
+
+def test_same_file_twice_is_stored_once(api: Api, slide: Path) -> None:
+    first, second = (put(api, name, slide.read_bytes()).json() for name in ("a.tif", "b.tif"))
+    assert first["id"] == second["id"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no slide at all" * 100])
+def test_what_is_no_slide_is_refused_and_not_kept(api: Api, content: bytes) -> None:
+    before = {p.name for p in (api.data_dir / "slides").iterdir()}
+    assert_problem(put(api, "junk.svs", content), 422, "slide-unreadable")
+    assert {p.name for p in (api.data_dir / "slides").iterdir()} == before
+    assert not list((api.data_dir / "slides" / ".incoming").iterdir())
+
+
+@pytest.mark.parametrize("name", ["", "..", "x" * 300 + ".svs", "a\x00.svs"])
+def test_bad_file_name(api: Api, slide: Path, name: str) -> None:
+    fresh = write_slide(slide.parent / "fresh.tif", seed=hash(name) % 1000 + 10).read_bytes()
+    assert_problem(put(api, name, fresh), 422, "slide-name")
+
+
+def test_path_in_a_file_name_is_dropped(api: Api, slide: Path) -> None:
+    fresh = write_slide(slide.parent / "traversal.tif", seed=77).read_bytes()
+    assert put(api, "../../etc/evil.tif", fresh).json()["name"] == "evil.tif"
+
+
+def test_too_large_is_refused_before_and_while_sending(api: Api) -> None:
+    assert_problem(put(api, "big.svs", b"x" * (10**7 + 1)), 413, "slide-too-large")
+    chunks = (b"x" * 10**6 for _ in range(12))
+    assert_problem(api.http.put("/v1/slides?filename=big.svs", content=chunks), 413, "slide-too-large")
+
+
+def test_zip_of_one_slide(api: Api, slide: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as zipped:
+        zipped.write(slide, "folder/good.tif")
+    assert put(api, "case.zip", buffer.getvalue()).json()["width"] == 1024
+
+
+def test_broken_zip(api: Api) -> None:
+    assert_problem(put(api, "case.zip", b"PK not really"), 422, "archive")
+
+
+def test_register_in_place(api: Api) -> None:
+    path = write_slide(api.slide_root / "kept.tif", seed=3)
+    body = api.http.post("/v1/slides", json={"uri": f"file://{path}"}).json()
+    assert (body["name"], body["sha256"]) == ("kept.tif", None)
+    assert api.http.delete(body["links"]["self"]).status_code == 204
+    assert path.exists()
+
+
+@pytest.mark.parametrize("uri", ["/etc/passwd", "{root}/../secret.tif", "file:///etc"])
+def test_outside_the_allowed_folders(api: Api, uri: str) -> None:
+    response = api.http.post("/v1/slides", json={"uri": uri.format(root=api.slide_root)})
+    assert_problem(response, 403, "root-not-allowed")
+
+
+def test_slide_of_an_unfinished_job_stays(api: Api, slide: Path) -> None:
+    job = post_slide(api, slide).json()
+    url = f"/v1/slides/{job['slide']['id']}"
+    assert_problem(api.http.delete(url), 409, "slide-in-use")
+    for other in api.http.get("/v1/jobs", params={"state": "queued", "limit": 200}).json()["jobs"]:
+        api.http.post(other["links"]["cancel"])
+    assert api.http.delete(url).status_code == 204
+    assert_problem(api.http.get(url), 404, "slide-not-found")
