@@ -1,0 +1,1 @@
+"""The command line `darefine`: the rooms put together."""

@@ -1,0 +1,5 @@
+"""`python -m darefine`."""
+
+from .main import main
+
+main()

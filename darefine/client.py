@@ -1,0 +1,131 @@
+"""A small HTTP client of the service: send a slide, follow the job, fetch the files."""
+
+import contextlib
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+CHUNK = 1 << 20
+POLL_S = 0.5
+PATIENCE_S = 120
+"""How long a poller bears a service that does not answer, so that a restart of the API goes unnoticed."""
+
+
+class ServiceRefusedError(Exception):
+    """The service answered with a problem document; its detail is the message."""
+
+
+class Client:
+    """Calls of one service. `progress` callbacks get bytes done and bytes in all."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(30, read=300, write=300))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def ready(self) -> bool:
+        """Whether the service would run a job now."""
+        try:
+            return self._http.get("/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def upload(self, slide: Path, progress: Callable[[int, int], None]) -> dict[str, Any]:
+        """Send a slide file or folder; the slide as the service describes it. Raises ServiceRefusedError."""
+        with as_one_file(slide) as file:
+            total = file.stat().st_size
+            response = self._http.put(
+                "/v1/slides",
+                params={"filename": file.name},
+                content=read_chunks(file, lambda done: progress(done, total)),
+                headers={"Content-Length": str(total), "Content-Type": "application/octet-stream"},
+            )
+        return checked(response)
+
+    def submit(self, slide_id: str, options: dict[str, Any]) -> dict[str, Any]:
+        """Queue a job on an uploaded slide. Raises ServiceRefusedError."""
+        return checked(self._http.post("/v1/jobs", json={"slide_id": slide_id, **options}))
+
+    def follow(self, job_id: str) -> Iterator[dict[str, Any]]:
+        """Yield the job's state until it is over; bears an API that is away for up to PATIENCE_S."""
+        answered = time.monotonic()
+        while True:
+            try:
+                response = self._http.get(f"/v1/jobs/{job_id}")
+                if response.status_code < 500:
+                    job = checked(response)
+                    answered = time.monotonic()
+                    yield job
+                    if job["finished_at"]:
+                        return
+            except httpx.TransportError:
+                if time.monotonic() - answered > PATIENCE_S:
+                    raise
+            time.sleep(POLL_S)
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a job; one that is over already stays as it is."""
+        self._http.post(f"/v1/jobs/{job_id}/cancel")
+
+    def result(self, job_id: str) -> dict[str, Any]:
+        """The result document of a succeeded job. Raises ServiceRefusedError."""
+        return checked(self._http.get(f"/v1/jobs/{job_id}/result"))
+
+    def download(self, job_id: str, name: str, target: Path) -> None:
+        """Fetch one result file to `target`, whole or not at all. Raises ServiceRefusedError."""
+        part = target.with_name(target.name + ".part")
+        with self._http.stream("GET", f"/v1/jobs/{job_id}/{name}") as response:
+            if response.is_error:
+                response.read()
+                checked(response)
+            with part.open("wb") as file:
+                for chunk in response.iter_bytes(CHUNK):
+                    file.write(chunk)
+        part.replace(target)
+
+
+def checked(response: httpx.Response) -> dict[str, Any]:
+    """The JSON of a good answer. Raises ServiceRefusedError with the problem's detail."""
+    if response.is_error:
+        try:
+            detail = response.json()["detail"]
+        except (ValueError, KeyError):
+            detail = response.text[:500]
+        raise ServiceRefusedError(f"{response.status_code} {response.reason_phrase}: {detail}")
+    body: dict[str, Any] = response.json()
+    return body
+
+
+def read_chunks(file: Path, sent: Callable[[int], None]) -> Iterator[bytes]:
+    """The bytes of `file`; `sent` hears how many were handed over."""
+    done = 0
+    with file.open("rb") as source:
+        while chunk := source.read(CHUNK):
+            yield chunk
+            done += len(chunk)
+            sent(done)
+
+
+@contextlib.contextmanager
+def as_one_file(slide: Path) -> Iterator[Path]:
+    """`slide` as a single file to send: itself, or a stored zip of a folder slide (DICOM, or MIRAX with its data)."""
+    data_folder = slide.with_suffix("")
+    if slide.is_file() and not (slide.suffix.lower() == ".mrxs" and data_folder.is_dir()):
+        yield slide
+        return
+    root = slide if slide.is_dir() else slide.parent
+    members = [slide] if slide.is_file() else []
+    members += sorted(p for p in (slide if slide.is_dir() else data_folder).rglob("*") if p.is_file())
+    with tempfile.TemporaryDirectory(prefix="darefine-") as folder:
+        archive = Path(folder) / f"{slide.resolve().name}.zip"
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:
+            for member in members:
+                zipped.write(member, member.relative_to(root))
+        yield archive

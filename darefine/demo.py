@@ -1,0 +1,120 @@
+"""`darefine demo`: everything at once, on a phantom slide, over HTTP, and a picture to judge it by."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from model.compare import compare_label_maps
+from model.metrics import Metrics
+from wsi.palette import LabelClass, Palette
+from wsi.phantom import PhantomFiles, write_phantom
+
+from .client import Client
+from .picture import overlay_panel, side_by_side, slide_panel
+from .submit import class_table, fetch, run_job
+
+START_SECONDS = 120
+
+
+@click.command()
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("demo-out"), show_default=True
+)
+@click.option(
+    "--size",
+    "size_px",
+    type=click.IntRange(min=2048),
+    default=20_480,
+    show_default=True,
+    help="Side of the slide, level-0 pixels.",
+)
+@click.option(
+    "--seed", type=int, default=2026, show_default=True, help="Seed of the slide; the training seeds differ."
+)
+def demo(out: Path, size_px: int, seed: int) -> None:
+    """Start the service, send it a phantom slide, fetch the overlay, compare with the truth, stop.
+
+    Leaves slide.tif, truth.tif, overlay.tif, labels.tif, result.json and demo.png in the --out folder.
+    """
+    console = Console()
+    out.mkdir(parents=True, exist_ok=True)
+    with running_service(out / "data", out / "service.log") as client:
+        console.print(f"Making a phantom slide of {size_px} x {size_px} px (synthetic, not tissue) ...")
+        files = write_phantom(out / "slide.tif", size_px=size_px, seed=seed)
+        run = run_job(client, files.slide, {}, console)
+        result = fetch(client, run["id"], out)
+    scores = compare_label_maps(out / "labels.tif", files.truth, classes=len(result["classes"])).metrics()
+    picture = draw(files, result, scores, out)
+    console.print(class_table(result))
+    console.print(score_lines(result, scores))
+    console.print(f"Look at {picture}")
+
+
+@contextlib.contextmanager
+def running_service(data_dir: Path, log: Path) -> Iterator[Client]:
+    """A `darefine serve` of its own on a free loopback port; stopped in the end, whatever happens."""
+    port = free_port()
+    client = Client(f"http://127.0.0.1:{port}")
+    environment = {**os.environ, "DAREFINE_DATA_DIR": str(data_dir.resolve())}
+    with log.open("wb") as output:
+        command = [sys.executable, "-m", "darefine", "serve", "--port", str(port)]
+        service = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            wait_ready(client, service, log)
+            yield client
+        finally:
+            client.close()
+            service.send_signal(signal.SIGTERM)
+            service.wait(timeout=30)
+
+
+def wait_ready(client: Client, service: subprocess.Popen[bytes], log: Path) -> None:
+    """Return once a job would run."""
+    deadline = time.monotonic() + START_SECONDS
+    while not client.ready():
+        if service.poll() is not None:
+            raise click.ClickException(f"The service ended with code {service.returncode}; see {log}.")
+        if time.monotonic() > deadline:
+            raise click.ClickException(f"The service is not ready after {START_SECONDS} s; see {log}.")
+        time.sleep(0.2)
+
+
+def free_port() -> int:
+    """A loopback TCP port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def draw(files: PhantomFiles, result: dict[str, Any], scores: Metrics, out: Path) -> Path:
+    """Write the side-by-side picture."""
+    palette = Palette(tuple(LabelClass(c["value"], c["name"], tuple(c["colour"])) for c in result["classes"]))
+    picture = out / "demo.png"
+    panels = (
+        ("slide (phantom)", slide_panel(files.slide)),
+        ("overlay", overlay_panel(out / "overlay.tif")),
+        ("truth", overlay_panel(files.truth_overlay)),
+    )
+    caption = f"{result['model']['name']}: MIoU {scores.miou:.3f}, accuracy {scores.accuracy:.3f}. Synthetic slide, not tissue."
+    side_by_side(panels, palette, caption, picture)
+    return picture
+
+
+def score_lines(result: dict[str, Any], scores: Metrics) -> str:
+    """MIoU and IoU per class against the truth."""
+    iou = ", ".join(
+        f"{c['name']} {value:.3f}" for c, value in zip(result["classes"], scores.iou, strict=True)
+    )
+    speed = f"{result['megapixels']:.0f} MP analysed at {result['megapixels_per_second']:.1f} MP/s"
+    return f"MIoU against the truth {scores.miou:.3f} (IoU: {iou}); accuracy {scores.accuracy:.3f}; {speed}"

@@ -1,0 +1,44 @@
+"""`darefine phantom`: a synthetic slide with its truth."""
+
+from pathlib import Path
+
+import click
+from rich.progress import Progress
+
+from wsi.phantom import write_phantom
+
+
+@click.command()
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--size",
+    "size_px",
+    type=click.IntRange(min=1024),
+    default=20_480,
+    show_default=True,
+    help="Side, level-0 pixels.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same slide.")
+@click.option(
+    "--tissue",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.7,
+    show_default=True,
+    help="Fraction of the slide that is tissue.",
+)
+def phantom(out: Path, size_px: int, seed: int, tissue: float) -> None:
+    """Write a synthetic H&E-like slide to OUT (a pyramidal TIFF) and its truth beside it.
+
+    For trying the software: it imitates no real tissue.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with Progress() as bar:
+        task = bar.add_task("render", total=1.0)
+        files = write_phantom(
+            out,
+            size_px=size_px,
+            seed=seed,
+            tissue_fraction=tissue,
+            progress=lambda done: bar.update(task, completed=done),
+        )
+    click.echo(f"slide {files.slide}\ntruth {files.truth}")

@@ -1,0 +1,139 @@
+"""`darefine submit`: a slide in, an overlay out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from .client import Client, ServiceRefusedError
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+class JobFailedError(Exception):
+    """The job ended without a result; the message says why."""
+
+
+@click.command()
+@click.argument("slide", type=click.Path(exists=True, path_type=Path))
+@click.option("--url", default=DEFAULT_URL, show_default=True, envvar="DAREFINE_URL", help="The service.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the results [default: the slide's name].",
+)
+@click.option("--model", help="Model to use [default: the service's].")
+@click.option("--mpp", type=float, help="Micrometres per pixel, if the slide does not say or is wrong.")
+@click.option("--halo-px", type=int, help="Overlap around each slice, in label pixels.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    help="Number format [default: what the device is fast at].",
+)
+@click.option("--tissue/--no-tissue", default=True, help="Leave glass out, or label every pixel.")
+@click.option("--priority", type=click.Choice(["normal", "high"]), default="normal", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the job and its result as JSON, nothing else.")
+def submit(slide: Path, url: str, out: Path | None, as_json: bool, **options: Any) -> None:
+    """Send SLIDE (a file, or a folder for DICOM and the like), wait, download overlay.tif, labels.tif, result.json.
+
+    The exit code is 0 only when the job succeeded.
+    """
+    folder = out or Path(f"{slide.resolve().stem}-darefine")
+    console = Console(stderr=as_json, quiet=as_json)
+    client = Client(url)
+    chosen = {name: value for name, value in options.items() if value is not None}
+    try:
+        job = run_job(client, slide, chosen, console)
+        result = fetch(client, job["id"], folder)
+    except (ServiceRefusedError, JobFailedError) as error:
+        raise click.ClickException(str(error)) from error
+    except httpx.TransportError as error:
+        raise click.ClickException(
+            f"{url} does not answer ({error}). Start one with `darefine serve`."
+        ) from error
+    finally:
+        client.close()
+    if as_json:
+        click.echo(json.dumps({"job": job, "result": result, "folder": str(folder)}))
+    else:
+        console.print(class_table(result))
+        console.print(f"{folder}/overlay.tif, labels.tif, result.json")
+
+
+def run_job(client: Client, slide: Path, options: dict[str, Any], console: Console) -> dict[str, Any]:
+    """Upload, submit and follow with progress bars; the finished job.
+
+    Ctrl-C cancels the job. Raises ServiceRefusedError, JobFailedError.
+    """
+    with Progress(TextColumn("{task.description:<8}"), BarColumn(), DownloadColumn(), console=console) as bar:
+        task = bar.add_task("upload")
+        stored = client.upload(slide, lambda done, total: bar.update(task, completed=done, total=total))
+    job = client.submit(stored["id"], options)
+    columns = (
+        TextColumn("{task.description:<8}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[facts]}"),
+        TimeElapsedColumn(),
+    )
+    try:
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task(job["state"], total=1.0, facts="")
+            for job in client.follow(job["id"]):  # noqa: B020  (the newest state is the job)
+                progress = job["progress"]
+                label = progress["stage"] if job["state"] == "running" else job["state"]
+                bar.update(task, completed=progress["fraction"], description=label, facts=facts(progress))
+    except KeyboardInterrupt:
+        client.cancel(job["id"])
+        raise
+    if job["state"] != "succeeded":
+        detail = job["error"]["detail"] if job["error"] else ""
+        raise JobFailedError(f"The job {job['id']} ended as {job['state']}. {detail}".strip())
+    return job
+
+
+def facts(progress: dict[str, Any]) -> str:
+    """Patches, speed and time left, as far as they are known."""
+    parts = (
+        [f"{progress['patches_done']}/{progress['patches_total']} patches"]
+        if progress["patches_total"]
+        else []
+    )
+    if progress["megapixels_per_second"]:
+        parts.append(f"{progress['megapixels_per_second']:.1f} MP/s")
+    if progress["eta_s"]:
+        minutes, seconds = divmod(round(progress["eta_s"]), 60)
+        parts.append(f"ETA {minutes}:{seconds:02d}")
+    return "  ".join(parts)
+
+
+def fetch(client: Client, job_id: str, folder: Path) -> dict[str, Any]:
+    """Download the result files into `folder`; the result document."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("overlay.tif", "labels.tif"):
+        client.download(job_id, name, folder / name)
+    result = client.result(job_id)
+    (folder / "result.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    return result
+
+
+def class_table(result: dict[str, Any]) -> Table:
+    """Area of each class."""
+    table = Table("value", "class", "mm²", "% of tissue")
+    for item in result["classes"]:
+        red, green, blue = item["colour"]
+        name = f"[rgb({red},{green},{blue})]■[/] {item['name']}"
+        table.add_row(str(item["value"]), name, f"{item['area_mm2']:.3f}", f"{100 * item['fraction']:.1f}")
+    return table

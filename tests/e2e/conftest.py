@@ -1,0 +1,116 @@
+"""A whole service for end-to-end tests: supervisor, embedded Valkey, uvicorn, one worker with a tiny network."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from darefine.client import Client
+from darefine.demo import free_port
+from model.build import build_network
+from model.card import CardClass, CardInput, CardWeights, ModelCard, NetworkConfig, Normalisation
+from model.checkpoint import save_weights
+from wsi.phantom import PhantomFiles, write_phantom
+
+READY_S = 90
+
+
+@dataclass
+class RunningService:
+    """A service under test and the processes it is made of."""
+
+    url: str
+    data_dir: Path
+    process: psutil.Process
+
+    def part(self, needle: str) -> psutil.Process:
+        """The one descendant process whose command line holds `needle`."""
+        found = [p for p in self.process.children(recursive=True) if needle in " ".join(p.cmdline())]
+        assert len(found) == 1, f"{needle}: {[p.cmdline() for p in self.process.children(recursive=True)]}"
+        return found[0]
+
+    def wait_ready(self) -> None:
+        client = Client(self.url)
+        deadline = time.monotonic() + READY_S
+        while not client.ready():
+            assert self.process.is_running(), "the supervisor ended"
+            assert time.monotonic() < deadline, "not ready"
+            time.sleep(0.1)
+        client.close()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Card of a random-weight network small enough for tests; its labels mean nothing but are always the same."""
+    folder = tmp_path_factory.mktemp("weights")
+    config = NetworkConfig(encoder_depth=18, context_depth=18, encoder_width=8, decoder_width=8)
+    torch.manual_seed(0)
+    network = build_network(config, 4)
+    sha256 = save_weights(network, folder / "tiny.safetensors")
+    card = ModelCard(
+        name="tiny",
+        version="1",
+        title="Random weights",
+        description="Random weights for tests.",
+        intended_use="Tests.",
+        phantom=True,
+        classes=tuple(CardClass(v, f"class {v}", (60 * v, 0, 255 - 60 * v)) for v in (1, 2, 3, 4)),
+        input=CardInput(mpp=0.934, context_ratio=5, tiles_per_side=5, halo_px=16),
+        normalisation=Normalisation((0.7, 0.5, 0.7), (0.2, 0.2, 0.2)),
+        network=config,
+        weights=CardWeights("tiny.safetensors", sha256, "float16"),
+    )
+    card.save(folder / "tiny.json")
+    return folder / "tiny.json"
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[RunningService]:
+    """`darefine serve` on a free port. Its last log lines are shown when a test fails."""
+    data_dir = tmp_path_factory.mktemp("data")
+    port = free_port()
+    command = [sys.executable, "-m", "darefine", "serve", "--port", str(port), "--weights", str(tiny_model)]
+    log = data_dir / "service.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, "DAREFINE_DATA_DIR": str(data_dir / "state")},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        running = RunningService(f"http://127.0.0.1:{port}", data_dir / "state", psutil.Process(process.pid))
+        try:
+            running.wait_ready()
+            yield running
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=30)
+            sys.stdout.write(log.read_text(errors="replace")[-8000:])
+
+
+@pytest.fixture
+def client(service: RunningService) -> Iterator[Client]:
+    """A client of the running service."""
+    client = Client(service.url)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def small_phantom(tmp_path_factory: pytest.TempPathFactory) -> PhantomFiles:
+    """A phantom slide of one patch."""
+    return write_phantom(tmp_path_factory.mktemp("small") / "small.tif", size_px=4096, seed=5)
+
+
+@pytest.fixture(scope="session")
+def large_phantom(tmp_path_factory: pytest.TempPathFactory) -> PhantomFiles:
+    """A phantom slide of nine patches: long enough to be interrupted."""
+    return write_phantom(tmp_path_factory.mktemp("large") / "large.tif", size_px=12_288, seed=6)
