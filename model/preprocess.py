@@ -1,7 +1,8 @@
 """From pixels to network inputs. Training and inference share these, so that they cannot drift apart."""
 
+import numpy as np
 import torch
-import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from .card import Normalisation
@@ -9,19 +10,34 @@ from .errors import InputError
 
 
 def context_from_region(region: Tensor, side_px: int) -> Tensor:
-    """The patch region as context: (H, W, 3) uint8 -> (1, 3, side_px, side_px) float32 of 0..255, on its
-    device.
+    """The patch region as context: (H, W, 3) uint8 -> (1, 3, side_px, side_px) float32 of 0..255, on its device.
 
-    Every context pixel is the mean of the region pixels it covers (area), so nothing aliases. Raises
-    InputError for a region smaller than the context.
+    Every context pixel is the mean of the region pixels whose centres it covers (area), so nothing aliases. On a CPU the
+    value is whole, off by at most 1. Raises InputError for a region smaller than the context.
     """
     if min(region.shape[:2]) < side_px:
         raise InputError(
             f"a region of {tuple(region.shape[:2])} px cannot be reduced to a context of {side_px} px"
         )
-    # As (3, H, W) the channels become a batch of their own: contiguous rows pool faster than interleaved ones.
+    if region.device.type == "cpu":
+        # Pillow's box filter is five times faster here than torch's pooling, and leaves the other cores alone.
+        image = Image.fromarray(region.numpy()).resize((side_px, side_px), Image.Resampling.BOX)
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0).float()
+    return box_resized(region, side_px)
+
+
+def box_resized(region: Tensor, side_px: int) -> Tensor:
+    """The same as two small matrix products, which is what a GPU is good at; not rounded."""
+    down, across = (_box_weights(length, side_px).to(region.device) for length in region.shape[:2])
     planes = region.permute(2, 0, 1).float()
-    return F.adaptive_avg_pool2d(planes, (side_px, side_px)).unsqueeze(0)
+    return (down @ planes @ across.T).unsqueeze(0)
+
+
+def _box_weights(length: int, side_px: int) -> Tensor:
+    """(side_px, length): the share of each input pixel in each output pixel; rows sum to 1."""
+    owner = ((torch.arange(length, dtype=torch.float64) + 0.5) * side_px / length).long()
+    owned = (owner == torch.arange(side_px)[:, None]).float()
+    return owned / owned.sum(1, keepdim=True)
 
 
 class Normaliser:
