@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: install demo serve test check format bench lock weights clean
+.PHONY: help install demo serve test check format bench weights clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -50,11 +50,10 @@ format: $(VENV)/dev.stamp  ## Format and mend what can be mended by itself
 	$(BIN)/ruff format
 
 bench: install  ## Measure this machine; writes benchmarks/results/
-	$(BIN)/python -m benchmarks.memory
-	$(BIN)/python -m benchmarks.stages
+	$(BIN)/python -m benchmarks.jobs
 
-weights: install  ## Train the demo weights again (about an hour on two cores)
+weights: install  ## Train the demo weights again (about 40 minutes on two cores)
 	$(BIN)/darefine train weights/phantom-resnet18-attention
 
 clean:  ## Remove the virtual environment and what the demo left
-	rm -rf $(VENV) demo-out
+	rm -rf $(VENV) demo-out train-work

@@ -18,7 +18,7 @@ from model.train import train as train_network
 
 @click.command()
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--steps", type=click.IntRange(min=1), default=2000, show_default=True, help="Optimiser steps.")
+@click.option("--steps", type=click.IntRange(min=1), default=1400, show_default=True, help="Optimiser steps.")
 @click.option(
     "--fusion", type=click.Choice(["attention", "concat", "add"]), default="attention", show_default=True
 )

@@ -117,7 +117,7 @@ class ModelCard:
         return values
 
     def save(self, path: Path) -> None:
-        """Write the card as JSON, whole or not at all."""
+        """Write the card: whole, or not at all."""
         write_atomically(path, (json.dumps(self.to_json(), indent=2) + "\n").encode())
 
 

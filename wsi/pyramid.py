@@ -8,10 +8,10 @@ reduced pixel stands for four real ones; there are levels down to the one that f
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 import numpy as np
 import tifffile
@@ -24,6 +24,7 @@ from .palette import Palette
 from .pyramid_check import verify_pyramid
 from .reduction import reduce_majority
 from .tile_codec import decode_tile, encode_tile, encode_uniform
+from .tile_spool import TileSpool
 
 __all__ = ["PyramidSummary", "TileSource", "level_sizes", "reduce_majority", "write_label_pyramids"]
 
@@ -77,7 +78,7 @@ def write_label_pyramids(
     report = progress or (lambda _fraction: None)
     sizes = level_sizes(grid.label_size)
     with tempfile.TemporaryFile(dir=labels.parent) as file:
-        spool = _Spool(file, sizes)
+        spool = TileSpool(file, sizes, encode_uniform(0))
         builder = _Builder(source, sizes, spool, lambda share: report(share * _BUILD_SHARE))
         builder.run()
         text = _ascii_json(description)
@@ -90,38 +91,6 @@ def write_label_pyramids(
     return PyramidSummary(class_counts=builder.class_counts(), levels=len(sizes))
 
 
-class _Spool:
-    """Encoded tiles of all levels, on disk in the order they were made; in memory only where each one lies.
-
-    All tiles of zeros are one entry.
-    """
-
-    def __init__(self, file: IO[bytes], sizes: tuple[Size, ...]) -> None:
-        self.sizes = sizes
-        self._file = file
-        empty = encode_uniform(0)
-        file.write(empty)
-        self._end = len(empty)
-        tiles = [size.tiles(TILE_PX) for size in sizes]
-        self._offsets = [np.zeros((t.height, t.width), np.int64) for t in tiles]
-        self._lengths = [np.full((t.height, t.width), len(empty), np.int64) for t in tiles]
-
-    def add(self, level: int, column: int, row: int, encoded: bytes) -> None:
-        self._file.write(encoded)
-        self._offsets[level][row, column] = self._end
-        self._lengths[level][row, column] = len(encoded)
-        self._end += len(encoded)
-
-    def encoded(self, level: int, column: int, row: int) -> bytes:
-        self._file.seek(int(self._offsets[level][row, column]))
-        return self._file.read(int(self._lengths[level][row, column]))
-
-    def level(self, level: int) -> Iterator[bytes]:
-        """The tiles of a level in the order of a TIFF: row by row."""
-        rows, columns = self._offsets[level].shape
-        return (self.encoded(level, column, row) for row in range(rows) for column in range(columns))
-
-
 class _Builder:
     """Fills a spool depth first: a tile of level k is made as soon as its four tiles of level k - 1 are there.
 
@@ -129,7 +98,7 @@ class _Builder:
     """
 
     def __init__(
-        self, source: TileSource, sizes: tuple[Size, ...], spool: _Spool, report: Callable[[float], None]
+        self, source: TileSource, sizes: tuple[Size, ...], spool: TileSpool, report: Callable[[float], None]
     ) -> None:
         self._source = source
         self._sizes = sizes
@@ -203,7 +172,12 @@ class _Builder:
 
 
 def _write_tiff(
-    path: Path, spool: _Spool, label_mpp: float, colours: NDArray[np.uint16] | None, text: str, software: str
+    path: Path,
+    spool: TileSpool,
+    label_mpp: float,
+    colours: NDArray[np.uint16] | None,
+    text: str,
+    software: str,
 ) -> None:
     with tifffile.TiffWriter(path, bigtiff=True, byteorder="<") as tiff:
         for level, size in enumerate(spool.sizes):

@@ -20,7 +20,9 @@ def test_context_pixels_are_area_means() -> None:
 def test_context_commutes_with_turns_even_where_it_does_not_divide() -> None:
     region = torch.randint(0, 256, (47, 47, 3), dtype=torch.uint8)
     turned = context_from_region(torch.rot90(region, 1, (0, 1)), 12)
-    torch.testing.assert_close(turned, torch.rot90(context_from_region(region, 12), 1, (2, 3)), atol=1.01, rtol=0)
+    torch.testing.assert_close(
+        turned, torch.rot90(context_from_region(region, 12), 1, (2, 3)), atol=1.01, rtol=0
+    )
 
 
 def test_both_roads_to_a_context_agree() -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import tifffile
@@ -18,8 +17,9 @@ from PIL import Image
 from wsi.atomic import atomic_file
 from wsi.geometry import Rect, Size
 from wsi.grid import TILE_PX, Grid, InputGeometry, make_grid
-from wsi.pyramid import write_label_pyramids
+from wsi.pyramid import level_sizes, write_label_pyramids
 from wsi.tile_codec import encode_tile
+from wsi.tile_spool import TileSpool
 
 from .slide import MPP, PhantomSlide
 from .territories import PHANTOM_PALETTE
@@ -112,32 +112,6 @@ class _Truth:
         return None if tile is None else encode_tile(tile)
 
 
-class _Spool:
-    """Encoded tiles of all levels in a temporary file; a tile never added is glass."""
-
-    def __init__(self, file: IO[bytes], sizes: list[Size], glass: bytes) -> None:
-        self._file = file
-        self._glass = glass
-        self._places: list[dict[tuple[int, int], tuple[int, int]]] = [{} for _ in sizes]
-        self._tiles = [size.tiles(TILE_PX) for size in sizes]
-        self.nbytes = 0
-
-    def add(self, level: int, column: int, row: int, encoded: bytes) -> None:
-        self._places[level][column, row] = (self.nbytes, len(encoded))
-        self.nbytes += self._file.write(encoded)
-
-    def level(self, level: int) -> Iterator[bytes]:
-        """The tiles of a level, row by row."""
-        for row in range(self._tiles[level].height):
-            for column in range(self._tiles[level].width):
-                place = self._places[level].get((column, row))
-                if place is None:
-                    yield self._glass
-                else:
-                    self._file.seek(place[0])
-                    yield self._file.read(place[1])
-
-
 @dataclass(frozen=True, slots=True)
 class _Leaf:
     encoded: bytes
@@ -147,7 +121,7 @@ class _Leaf:
 class _SlideBuilder:
     """Renders level 0 in Z-order, in threads; a tile of level k follows as soon as its four of level k - 1 are there."""
 
-    def __init__(self, phantom: PhantomSlide, sizes: list[Size], spool: _Spool) -> None:
+    def __init__(self, phantom: PhantomSlide, sizes: tuple[Size, ...], spool: TileSpool) -> None:
         self._phantom = phantom
         self._spool = spool
         self._tiles = [size.tiles(TILE_PX) for size in sizes]
@@ -208,17 +182,15 @@ def _encode_jpeg(pixels: Pixels, quality: int, *, optimise: bool = False) -> byt
 
 
 def _write_slide(path: Path, phantom: PhantomSlide, threads: int, report: Callable[[float], None]) -> None:
-    sizes = [phantom.size]
-    while max(sizes[-1].width, sizes[-1].height) > TILE_PX and min(sizes[-1].width, sizes[-1].height) > 1:
-        sizes.append(Size(sizes[-1].width // 2, sizes[-1].height // 2))
+    sizes = level_sizes(phantom.size)
     glass = np.full((TILE_PX, TILE_PX, 3), phantom.stain.glass, dtype=np.uint8)
     with tempfile.TemporaryFile(dir=path.parent) as file, atomic_file(path) as temporary:
-        spool = _Spool(file, sizes, _encode_jpeg(glass, phantom.jpeg_quality, optimise=True))
+        spool = TileSpool(file, sizes, _encode_jpeg(glass, phantom.jpeg_quality, optimise=True))
         _SlideBuilder(phantom, sizes, spool).run(threads, report)
         _write_levels(temporary, sizes, spool, phantom)
 
 
-def _write_levels(path: Path, sizes: list[Size], spool: _Spool, phantom: PhantomSlide) -> None:
+def _write_levels(path: Path, sizes: tuple[Size, ...], spool: TileSpool, phantom: PhantomSlide) -> None:
     tiles = sum(size.tiles(TILE_PX).pixels for size in sizes)
     big = spool.nbytes + tiles * 8192 > _CLASSIC_TIFF_BYTES
     # The tiles come encoded, but tifffile names JPEG in a tag only where imagecodecs is installed; a codec for writing
