@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from redis.exceptions import RedisError
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from workers.connection import connect
 from workers.settings import WorkerSettings
@@ -48,7 +48,7 @@ def doctor() -> None:
             ("disk", lambda: look_at_disk(settings.data_dir)),
         )
     ]
-    table = Table("", "what", "found", show_lines=False)
+    table = Table("", "what", Column("found", overflow="fold"))
     for finding in findings:
         table.add_row(MARKS[finding.outcome], finding.subject, finding.detail)
     Console().print(table)

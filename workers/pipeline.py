@@ -84,17 +84,12 @@ def run_pipeline(
             write_json(files.plan, plan.to_json())
         store = LabelStore(files.patches, grid)
         segment_patches(PatchRun(slide, plan, tissue, store, segmenter, watch), report, cancelled)
-        report(Progress(fraction=1 - PYRAMID_SHARE, stage="pyramid", **patch_counts(plan)))
         with watch.stage("pyramid"):
-            summary = write_pyramids(run, slide, segmenter.card, grid, store, files)
+            following = PyramidFollower(plan, report, cancelled)
+            summary = write_pyramids(run, slide, segmenter.card, grid, store, files, following)
         result = job_result(run, slide.info, segmenter, plan, summary, watch.seconds, files)
         write_json(files.result, result)
     shutil.rmtree(files.patches, ignore_errors=True)
-
-
-def patch_counts(plan: Plan) -> dict[str, int]:
-    """Progress counts of a plan whose patches are all finished."""
-    return {"patches_done": len(plan.patches), "patches_total": len(plan.patches)}
 
 
 def job_grid(run: RunJob, slide: Slide, card: ModelCard) -> Grid:
@@ -228,10 +223,51 @@ def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled
             writer.submit(write)
 
 
+class PyramidFollower:
+    """Reports the writing of the pyramids at each new per cent, and stops it when the job is cancelled."""
+
+    def __init__(self, plan: Plan, report: Callable[[Progress], None], cancelled: Callable[[], bool]) -> None:
+        self._patches = len(plan.patches)
+        self._report = report
+        self._cancelled = cancelled
+        self._told = -1
+
+    def __call__(self, share: float) -> None:
+        """Hear that `share` (0..1) is written. Raises JobCancelledError."""
+        percent = int(share * 100)
+        if percent == self._told:
+            return
+        self._told = percent
+        if self._cancelled():
+            raise JobCancelledError
+        self._report(
+            Progress(
+                fraction=1 - PYRAMID_SHARE * (1 - share),
+                stage="pyramid",
+                patches_done=self._patches,
+                patches_total=self._patches,
+            )
+        )
+
+
 def write_pyramids(
-    run: RunJob, slide: Slide, card: ModelCard, grid: Grid, store: LabelStore, files: JobFiles
+    run: RunJob,
+    slide: Slide,
+    card: ModelCard,
+    grid: Grid,
+    store: LabelStore,
+    files: JobFiles,
+    progress: Callable[[float], None],
 ) -> PyramidSummary:
     """Write and verify `labels.tif` and `overlay.tif` from the label store."""
     palette = Palette(tuple(LabelClass(c.value, c.name, c.colour) for c in card.classes))
     description: Mapping[str, Any] = provenance(run, slide.info, card, grid)
-    return write_label_pyramids(store, grid, palette, description, labels=files.labels, overlay=files.overlay)
+    return write_label_pyramids(
+        store,
+        grid,
+        palette,
+        description,
+        labels=files.labels,
+        overlay=files.overlay,
+        progress=progress,
+    )

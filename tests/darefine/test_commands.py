@@ -1,0 +1,63 @@
+"""The command group and what does not need a service."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import openslide
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from darefine.main import COMMANDS, main
+from darefine.picture import overlay_panel, side_by_side, slide_panel
+from darefine.serve import is_loopback
+from wsi.phantom import PHANTOM_PALETTE
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str) -> None:
+    answer = CliRunner().invoke(main, [name, "--help"])
+    assert answer.exit_code == 0, answer.output
+    assert answer.output.startswith(f"Usage: main {name}")
+
+
+def test_unknown_command_is_refused() -> None:
+    assert CliRunner().invoke(main, ["segment"]).exit_code == 2
+
+
+@pytest.mark.parametrize("module", ["darefine.main", "darefine.submit", "darefine.serve", "darefine.worker"])
+def test_light_commands_load_no_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("lab", False)],
+)
+def test_public_addresses_are_told_apart(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+def test_phantom_and_picture(tmp_path: Path) -> None:
+    answer = CliRunner().invoke(main, ["phantom", str(tmp_path / "p.tif"), "--size", "2048", "--seed", "3"])
+    assert answer.exit_code == 0, answer.output
+    with openslide.OpenSlide(tmp_path / "p.tif") as slide:
+        assert slide.dimensions == (2048, 2048)
+    panels = (
+        ("slide", slide_panel(tmp_path / "p.tif")),
+        ("truth", overlay_panel(tmp_path / "p-truth-overlay.tif")),
+    )
+    side_by_side(panels, PHANTOM_PALETTE, "caption", tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        truth_colours = {colour for _, colour in panels[1][1].getcolors() or []}
+        assert truth_colours <= {(255, 255, 255), *(c.colour for c in PHANTOM_PALETTE.classes)}
+        assert sheet.width > sum(image.width for _, image in panels)
+
+
+def test_doctor_reports_missing_weights_and_fails(tmp_path: Path) -> None:
+    environment = {"DAREFINE_WEIGHTS_DIR": str(tmp_path), "DAREFINE_DATA_DIR": str(tmp_path)}
+    answer = CliRunner().invoke(main, ["doctor"], env=environment)
+    assert answer.exit_code == 1
+    assert "DAREFINE_WEIGHTS_DIR" in answer.output.replace("\n", "").replace(" ", "")
