@@ -54,21 +54,31 @@ class Client:
         return checked(self._http.post("/v1/jobs", json={"slide_id": slide_id, **options}))
 
     def follow(self, job_id: str) -> Iterator[dict[str, Any]]:
-        """Yield the job's state until it is over; bears an API that is away for up to PATIENCE_S."""
+        """Yield the job's state until it is over; bears a service that is away for up to PATIENCE_S.
+
+        Raises ServiceRefusedError.
+        """
         answered = time.monotonic()
         while True:
-            try:
-                response = self._http.get(f"/v1/jobs/{job_id}")
-                if response.status_code < 500:
-                    job = checked(response)
-                    answered = time.monotonic()
-                    yield job
-                    if job["finished_at"]:
-                        return
-            except httpx.TransportError:
-                if time.monotonic() - answered > PATIENCE_S:
-                    raise
+            job = self._look(job_id)
+            if job is not None:
+                answered = time.monotonic()
+                yield job
+                if job["finished_at"]:
+                    return
+            elif time.monotonic() - answered > PATIENCE_S:
+                raise ServiceRefusedError(
+                    f"The service has not answered for {PATIENCE_S} s; the job is {job_id}."
+                )
             time.sleep(POLL_S)
+
+    def _look(self, job_id: str) -> dict[str, Any] | None:
+        """The job, or None while the service is away."""
+        try:
+            response = self._http.get(f"/v1/jobs/{job_id}")
+        except httpx.TransportError:
+            return None
+        return checked(response) if response.status_code < 500 else None
 
     def cancel(self, job_id: str) -> None:
         """Stop a job; one that is over already stays as it is."""
@@ -125,7 +135,7 @@ def as_one_file(slide: Path) -> Iterator[Path]:
     members += sorted(p for p in (slide if slide.is_dir() else data_folder).rglob("*") if p.is_file())
     with tempfile.TemporaryDirectory(prefix="darefine-") as folder:
         archive = Path(folder) / f"{slide.resolve().name}.zip"
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED, strict_timestamps=False) as zipped:
             for member in members:
                 zipped.write(member, member.relative_to(root))
         yield archive

@@ -65,7 +65,7 @@ def running_service(data_dir: Path, log: Path) -> Iterator[Client]:
     """A `darefine serve` of its own on a free loopback port; stopped in the end, whatever happens."""
     port = free_port()
     client = Client(f"http://127.0.0.1:{port}")
-    environment = {**os.environ, "DAREFINE_DATA_DIR": str(data_dir.resolve())}
+    environment = {**own_environment(), "DAREFINE_DATA_DIR": str(data_dir.resolve())}
     with log.open("wb") as output:
         command = [sys.executable, "-m", "darefine", "serve", "--port", str(port)]
         service = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
@@ -76,6 +76,13 @@ def running_service(data_dir: Path, log: Path) -> Iterator[Client]:
             client.close()
             service.send_signal(signal.SIGTERM)
             service.wait(timeout=30)
+
+
+def own_environment() -> dict[str, str]:
+    """This process's environment without settings of another service, whose queue must not get our jobs."""
+    return {
+        name: value for name, value in os.environ.items() if name != "REDIS_URL" and name[:9] != "DAREFINE_"
+    }
 
 
 def wait_ready(client: Client, service: subprocess.Popen[bytes], log: Path) -> None:
@@ -116,5 +123,8 @@ def score_lines(result: dict[str, Any], scores: Metrics) -> str:
     iou = ", ".join(
         f"{c['name']} {value:.3f}" for c, value in zip(result["classes"], scores.iou, strict=True)
     )
-    speed = f"{result['megapixels']:.0f} MP analysed at {result['megapixels_per_second']:.1f} MP/s"
-    return f"MIoU against the truth {scores.miou:.3f} (IoU: {iou}); accuracy {scores.accuracy:.3f}; {speed}"
+    speed = f"{result['megapixels']:.0f} MP at {result['megapixels_per_second']:.1f} MP/s"
+    return (
+        f"MIoU against the truth {scores.miou:.3f} (IoU: {iou}); accuracy {scores.accuracy:.3f}; "
+        f"{scores.coverage:.1%} of the truth labelled; {speed}"
+    )

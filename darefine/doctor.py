@@ -1,5 +1,6 @@
 """`darefine doctor`: what this machine has, and what is wrong with it."""
 
+import os
 import platform
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from rich.table import Column, Table
 
-from workers.connection import connect
+from workers.connection import connect, without_password
 from workers.settings import WorkerSettings
 from workers.valkey import server_program
 
@@ -119,15 +120,18 @@ def look_at_queue(settings: WorkerSettings) -> tuple[str, str]:
     """The Redis that jobs would be queued on, or the server that would be started."""
     if settings.redis_url is None:
         return "ok", f"embedded: {server_program()}"
+    shown = without_password(settings.redis_url)
     try:
         connect(settings.redis_url).ping()
     except RedisError as error:
-        return "fail", f"{settings.redis_url} does not answer: {error}"
-    return "ok", settings.redis_url
+        return "fail", f"{shown} does not answer: {error}"
+    return "ok", shown
 
 
 def look_at_disk(folder: Path) -> tuple[str, str]:
     """Free space where slides and results go."""
     existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     free = shutil.disk_usage(existing).free
+    if not os.access(existing, os.W_OK):
+        return "fail", f"{existing} is not writable; set DAREFINE_DATA_DIR to a folder that is"
     return ("ok" if free > ENOUGH_DISK else "warn"), f"{free / 1e9:.0f} GB free under {folder}"

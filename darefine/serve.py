@@ -1,11 +1,14 @@
 """`darefine serve`: API, worker and embedded queue under one supervisor."""
 
 import ipaddress
+import socket
 import sys
 from pathlib import Path
 
 import click
 
+from model.card import ModelCard
+from workers.errors import WorkersError
 from workers.settings import WorkerSettings
 from workers.supervisor import Supervisor
 
@@ -30,23 +33,33 @@ def serve(host: str, port: int, weights: Path | None) -> None:
         )
     settings = WorkerSettings()
     if weights is not None:
+        name = ModelCard.load(weights).name
         settings = settings.model_copy(
-            update={"weights_dir": weights.resolve().parent, "default_model": weights.stem}
+            update={"weights_dir": weights.resolve().parent, "default_model": name}
         )
-    api = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "service.app:create_app",
-        "--factory",
-        "--host",
-        host,
-        "--port",
-        str(port),
-    ]
-    api += ["--timeout-graceful-shutdown", "5", "--no-access-log"]
+    require_free(host, port)
     click.echo(f"http://{host}:{port}  (API documentation at /docs, data in {settings.data_dir})")
-    sys.exit(Supervisor(settings, api_command=api).run())
+    try:
+        sys.exit(Supervisor(settings, api_command=api_command(host, port)).run())
+    except WorkersError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def api_command(host: str, port: int) -> list[str]:
+    """The API's program and arguments. A graceful shutdown ends open streams after 5 s instead of never."""
+    uvicorn = [sys.executable, "-m", "uvicorn", "service.app:create_app", "--factory", "--no-access-log"]
+    return [*uvicorn, "--host", host, "--port", str(port), "--timeout-graceful-shutdown", "5"]
+
+
+def require_free(host: str, port: int) -> None:
+    """Say at once, and not in an endless log of restarts, that the address cannot be had."""
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        raise click.ClickException(
+            f"Cannot listen on {host}:{port} ({error.strerror}). Choose another --port."
+        ) from error
 
 
 def is_loopback(host: str) -> bool:

@@ -1,50 +1,53 @@
 """`darefine train`: a network for phantom slides, from nothing to weights and card."""
 
 import json
-import shlex
-import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from model.card import ModelCard, NetworkConfig
+from model.data.cohort import Cohort
 from model.data.phantom_cohort import phantom_cohort
 from model.phantom_recipe import phantom_recipe
 from model.train import TrainProgress
 from model.train import train as train_network
 
+DEPTHS = click.Choice([18, 34, 50, 101, 152])
+WIDTH = click.IntRange(min=8)
+
 
 @click.command()
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--steps", type=click.IntRange(min=1), default=1400, show_default=True, help="Optimiser steps.")
+@click.option("--steps", type=click.IntRange(min=1), default=1200, show_default=True, help="Optimiser steps.")
 @click.option(
     "--fusion", type=click.Choice(["attention", "concat", "add"]), default="attention", show_default=True
 )
 @click.option(
     "--second-input", type=click.Choice(["dual", "multi-size", "single"]), default="dual", show_default=True
 )
-@click.option("--encoder-depth", type=click.Choice([18, 34, 50, 101, 152]), default=18, show_default=True)
+@click.option(
+    "--encoder-depth", type=DEPTHS, default=18, show_default=True, help="Of the slice encoder's ResNet."
+)
+@click.option("--context-depth", type=DEPTHS, default=18, show_default=True, help="Of the context encoder's.")
 @click.option(
     "--encoder-width",
-    type=click.IntRange(min=4),
+    type=WIDTH,
     default=16,
     show_default=True,
-    help="64 is the ResNet of the paper.",
+    help="Multiple of 8; 64 is the paper's ResNet.",
 )
 @click.option(
-    "--decoder-width", type=click.IntRange(min=4), default=32, show_default=True, help="256 is the paper's."
+    "--decoder-width", type=WIDTH, default=32, show_default=True, help="Multiple of 8; 256 is the paper's."
 )
 @click.option(
-    "--slides", type=click.IntRange(min=1), default=24, show_default=True, help="Phantom slides to train on."
+    "--slides", type=click.IntRange(min=1), default=24, show_default=True, help="Slides to train on."
 )
 @click.option(
-    "--held-out",
-    type=click.IntRange(min=1),
-    default=4,
-    show_default=True,
-    help="Phantom slides to examine on.",
+    "--held-out", type=click.IntRange(min=1), default=4, show_default=True, help="Slides to examine on."
 )
 @click.option(
     "--size",
@@ -54,7 +57,7 @@ from model.train import train as train_network
     show_default=True,
     help="Side of a slide, level-0 pixels.",
 )
-@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--device", default="auto", show_default=True)
 @click.option(
     "--work",
@@ -63,61 +66,58 @@ from model.train import train as train_network
     show_default=True,
     help="Folder for slides and their cache (some GB).",
 )
-def train(
-    out: Path,
-    steps: int,
-    slides: int,
-    held_out: int,
-    size_px: int,
-    seed: int,
-    device: str,
-    work: Path,
-    **network: str | int,
-) -> None:
+def train(out: Path, steps: int, seed: int, device: str, work: Path, **chosen: Any) -> None:
     """Train on phantom slides; write OUT.safetensors and OUT.json.
 
     A phantom model is for trying the software, not for tissue. Started again with the same arguments, an interrupted
     training goes on where it was.
     """
-    config = NetworkConfig(context_depth=network["encoder_depth"], **network)  # type: ignore[arg-type]  # click checked them
-    recipe = phantom_recipe(out.stem, config, steps=steps, seed=seed)
+    made = {name: chosen.pop(name) for name in ("slides", "held_out", "size_px")}
+    recipe = phantom_recipe(out.stem, NetworkConfig(**chosen), steps=steps, seed=seed)
+    options = {"steps": steps, "seed": seed, **made, **chosen}
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[facts]}"),
     ) as bar:
-        making = bar.add_task("slides", facts="")
-        cohort = phantom_cohort(
-            work / "slides",
-            train=slides,
-            held_out=held_out,
-            size_px=size_px,
-            progress=lambda done, total: bar.update(making, completed=done, total=total),
-        )
-        bar.remove_task(making)
-        task = bar.add_task("train", total=steps, facts="")
-
-        def show(now: TrainProgress) -> None:
-            bar.update(task, completed=now.step, total=now.steps, facts=f"loss {now.loss:.3f}")
-            if now.validation is not None:
-                bar.console.print(f"step {now.step}: held-out MIoU {now.validation.miou:.3f}")
-
+        cohort = make_cohort(bar, work / "slides", **made)
         card = train_network(
             recipe,
             cohort,
             out.parent,
             cache=work / "cache",
             device=device,
-            progress=show,
-            provenance=provenance(),
+            progress=training_bar(bar, steps),
+            provenance={"software": f"darefine {version('darefine')}", "options": options},
         )
     report(card, out)
 
 
-def provenance() -> dict[str, object]:
-    """What was run, for the card."""
-    return {"command": shlex.join(["darefine", *sys.argv[1:]]), "software": f"darefine {version('darefine')}"}
+def make_cohort(bar: Progress, folder: Path, *, slides: int, held_out: int, size_px: int) -> Cohort:
+    """Make the slides, with a bar that goes when they are there."""
+    task = bar.add_task("slides", facts="")
+    cohort = phantom_cohort(
+        folder,
+        train=slides,
+        held_out=held_out,
+        size_px=size_px,
+        progress=lambda done, total: bar.update(task, completed=done, total=total),
+    )
+    bar.remove_task(task)
+    return cohort
+
+
+def training_bar(bar: Progress, steps: int) -> Callable[[TrainProgress], None]:
+    """A bar of the steps; each look at the held-out slides is a line above it."""
+    task = bar.add_task("train", total=steps, facts="")
+
+    def show(now: TrainProgress) -> None:
+        bar.update(task, completed=now.step, total=now.steps, facts=f"loss {now.loss:.3f}")
+        if now.validation is not None:
+            bar.console.print(f"step {now.step}: held-out MIoU {now.validation.miou:.3f}")
+
+    return show
 
 
 def report(card: ModelCard, out: Path) -> None:

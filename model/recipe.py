@@ -20,6 +20,9 @@ class Stage:
     """Patches (contexts) a step."""
     slices: int = 4
     """Slices a patch; they share its context."""
+    context_loss: float = 0.0
+    """Weight of an auxiliary loss that has the context's coarse map name the class under each of its pixels. One label a
+    slice says little about a whole patch; this teaches the context encoder from every place in it."""
 
     def __post_init__(self) -> None:
         if self.steps < 0 or min(self.patches, self.slices) < 1 or self.slice_px < 32 or self.slice_px % 32:
@@ -28,16 +31,17 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """A training, whole: with the same cohort and machine it gives the same weights."""
+    """A training, whole: with the same cohort, machine and thread count it gives the same weights on a CPU; a GPU adds up
+    in no fixed order."""
 
     card: ModelCard
     """Draft of the card to write: identity, classes, input, normalisation, network; its weights are not
     written yet."""
     stages: tuple[Stage, ...]
-    """One after another under one learning-rate curve. A last stage on slices as large as the inference
-    windows fits the pooled features and batch norms to what they will see."""
-    recalibration: Stage
-    """Batches over which batch-norm statistics are taken anew at the end, at inference size; training batches
+    """One after another under one learning-rate curve. A last stage on slices near the size of the
+    inference windows fits the pooled features and batch norms to what they will see."""
+    recalibration: Stage | None
+    """Batches over which batch-norm statistics are taken anew at the end, at inference size (None: kept); training batches
     are too small and too alike for running means to be trusted."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """The paper's SGD fits networks that start from ImageNet; AdamW learns from nothing in far fewer
@@ -69,12 +73,12 @@ class TrainConfig:
         return sum(stage.steps for stage in self.stages)
 
     def stage_at(self, step: int) -> Stage:
-        """The stage of step 0, 1, ...; the recalibration beyond the last."""
+        """The stage of step 0, 1, ...; the recalibration, if there is one, beyond the last."""
         for stage in self.stages:
             if step < stage.steps:
                 return stage
             step -= stage.steps
-        return self.recalibration
+        return self.recalibration or self.stages[-1]
 
     def learning_rate_at(self, step: int) -> float:
         """One cycle: linear warm-up, then a cosine down to 0. A pure function, so a resume needs no scheduler

@@ -25,8 +25,8 @@ class Segmenter:
     """A network made ready for inference: folded, on its device, in its precision.
 
     Works on a copy, so a network in training can be evaluated. The same calls give the same labels on the
-    same CPU. Peak memory: the patch region as float32 (12 bytes a pixel) or the activations of `batch_size`
-    slices.
+    same CPU. Peak memory: the weights, the patch region (3 bytes a pixel; on a GPU 12 more while the context is
+    made) and the activations of the context or, if larger, of `batch_size` slices.
     """
 
     def __init__(

@@ -99,12 +99,14 @@ class _Training:
         self._held_out = opened(cohort.validation)
         self._network = _fresh_network(config).to(device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
-        self._optimizer = _optimizer(config, self._network)
+        self._context_head = _context_head(config).to(device)
+        self._parts = nn.ModuleDict({"network": self._network, "context_head": self._context_head})
+        self._optimizer = _optimizer(config, self._parts)
         self._normalise = Normaliser(config.card.normalisation, device)
         self._state_path = out / f"{config.card.name}.state.safetensors"
         self._fingerprint = _fingerprint(config, cohort)
         self._history = (
-            load_state(self._state_path, self._network, self._optimizer, self._fingerprint) or History()
+            load_state(self._state_path, self._parts, self._optimizer, self._fingerprint) or History()
         )
 
     def run(self, progress: Callable[[TrainProgress], None] | None) -> None:
@@ -172,11 +174,7 @@ class _Training:
         # Dropout must not depend on how often the training was interrupted.
         torch.manual_seed(config.seed * 1_000_003 + step)
         self._network.train()
-        labels = batch.labels.to(self._device).long() + NO_TRUTH
-        logits = F.interpolate(
-            self._logits(batch), size=labels.shape[1:], mode="bilinear", align_corners=False
-        )
-        loss = F.cross_entropy(logits, labels, ignore_index=NO_TRUTH)
+        loss = self._loss(batch, config.stage_at(step).context_loss)
         value = loss.item()
         if not math.isfinite(value):
             raise DivergedError(
@@ -187,14 +185,27 @@ class _Training:
             group["lr"] = config.learning_rate_at(step)
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
-        nn.utils.clip_grad_norm_(self._network.parameters(), config.clip_norm)
+        # Raises RuntimeError rather than let a norm that is not finite turn every weight into NaN.
+        nn.utils.clip_grad_norm_(self._parts.parameters(), config.clip_norm, error_if_nonfinite=True)
         self._optimizer.step()
         return value
 
-    def _logits(self, batch: Batch) -> torch.Tensor:
-        slices = self._normalise(batch.slices.to(self._device))
-        logits: torch.Tensor = self._network(slices, self._normalise(batch.context.to(self._device)))
-        return logits
+    def _loss(self, batch: Batch, context_weight: float) -> torch.Tensor:
+        """NLL of the slices' pixels (paper Eq. 12), and of the context's coarse map if it has a weight."""
+        slices, context = (self._normalise(x.to(self._device)) for x in (batch.slices, batch.context))
+        if self._config.card.network.second_input != "dual":
+            return self._nll(self._network(slices), batch.labels)
+        encoded = self._network.encode_context(context)
+        loss = self._nll(self._network(slices, encoded), batch.labels)
+        if context_weight:
+            loss = loss + context_weight * self._nll(self._context_head(encoded.coarse), batch.context_labels)
+        return loss
+
+    def _nll(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Mean over the labelled pixels; `logits` (N, K, h, w) are up-sampled to `labels` (N, H, W)."""
+        target = labels.to(self._device).long() + NO_TRUTH
+        logits = F.interpolate(logits, size=target.shape[1:], mode="bilinear", align_corners=False)
+        return F.cross_entropy(logits, target, ignore_index=NO_TRUTH)
 
     def _after_step(self, loss: float) -> Metrics | None:
         """History, a look at the held-out slides and a saved state, when they are due."""
@@ -209,7 +220,7 @@ class _Training:
             metrics = self._examine(config.validation_patches).metrics()
             history.validations.append((history.step, round(metrics.miou, 4)))
         if history.step % config.checkpoint_every == 0 or last:
-            save_state(self._state_path, self._network, self._optimizer, history, self._fingerprint)
+            save_state(self._state_path, self._parts, self._optimizer, history, self._fingerprint)
         return metrics
 
     def _examine(self, patches_per_slide: int | None) -> ConfusionMatrix:
@@ -218,14 +229,17 @@ class _Training:
 
     @torch.no_grad()
     def _recalibrate(self) -> None:
+        recalibration = self._config.recalibration
+        if recalibration is None:
+            return
         norms = [module for module in self._network.modules() if isinstance(module, nn.BatchNorm2d)]
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # a plain mean over all batches
         self._network.train()
         steps = self._config.steps
-        for batch in self._batches(range(steps, steps + self._config.recalibration.steps)):
-            self._logits(batch)
+        for batch in self._batches(range(steps, steps + recalibration.steps)):
+            self._loss(batch, context_weight=0)
 
     def _provenance(self) -> dict[str, Any]:
         history = self._history
@@ -251,10 +265,16 @@ def _fresh_network(config: TrainConfig) -> DaRefineNet:
     return network
 
 
-def _optimizer(config: TrainConfig, network: nn.Module) -> torch.optim.Optimizer:
+def _context_head(config: TrainConfig) -> nn.Conv2d:
+    """Reads classes off the context's coarse map in training; no part of the network that is kept."""
+    torch.manual_seed(config.seed)
+    return nn.Conv2d(2 * config.card.network.decoder_width, len(config.card.classes), 1)
+
+
+def _optimizer(config: TrainConfig, parts: nn.Module) -> torch.optim.Optimizer:
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(network.parameters(), weight_decay=config.weight_decay)
-    return torch.optim.SGD(network.parameters(), momentum=config.momentum, weight_decay=config.weight_decay)
+        return torch.optim.AdamW(parts.parameters(), weight_decay=config.weight_decay)
+    return torch.optim.SGD(parts.parameters(), momentum=config.momentum, weight_decay=config.weight_decay)
 
 
 def _fingerprint(config: TrainConfig, cohort: Cohort) -> str:

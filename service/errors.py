@@ -8,6 +8,7 @@ ServiceError
 ├── ArchiveError
 ├── RootNotAllowedError
 ├── RequestInvalidError
+├── BodyTooLargeError
 ├── ModelUnknownError
 ├── ModelNotReadyError
 ├── ResultNotReadyError
@@ -23,12 +24,13 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
 from workers.errors import IdempotencyConflictError, JobFinalError, JobNotFoundError
+from workers.jobs import problem_type
 from wsi.errors import (
+    HaloError,
     MppOutOfRangeError,
     MppUnknownError,
     SlideLimitError,
     SlideUnreadableError,
-    WsiError,
 )
 
 
@@ -64,6 +66,10 @@ class RequestInvalidError(ServiceError):
     """The request is well-formed HTTP but not what this call takes."""
 
 
+class BodyTooLargeError(ServiceError):
+    """A body that should be small is not."""
+
+
 class ModelUnknownError(ServiceError):
     """No worker serves a model of this name."""
 
@@ -88,6 +94,7 @@ STATUS: dict[type[Exception], int] = {
     JobFinalError: 409,
     ResultNotReadyError: 409,
     SlideTooLargeError: 413,
+    BodyTooLargeError: 413,
     SlideNameError: 422,
     ArchiveError: 422,
     RequestInvalidError: 422,
@@ -97,7 +104,7 @@ STATUS: dict[type[Exception], int] = {
     SlideLimitError: 422,
     MppUnknownError: 422,
     MppOutOfRangeError: 422,
-    WsiError: 422,
+    HaloError: 422,
     ModelNotReadyError: 503,
     RedisError: 503,
     StorageFullError: 507,
@@ -119,12 +126,6 @@ def problem(status: int, *, kind: str, detail: str, headers: dict[str, str] | No
     return JSONResponse(body, status, headers=headers, media_type=PROBLEM_JSON)
 
 
-def problem_kind(error: type[Exception]) -> str:
-    """The last part of a problem's type URN: `SlideNotFoundError` -> `slide-not-found`."""
-    name = error.__name__.removesuffix("Error")
-    return "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")
-
-
 async def handle_known(_: Request, error: Exception) -> JSONResponse:
     """Answer an error of the table."""
     known = next(kind for kind in type(error).__mro__ if kind in STATUS)
@@ -134,7 +135,7 @@ async def handle_known(_: Request, error: Exception) -> JSONResponse:
         return problem(
             status, kind="queue-unavailable", detail="The queue does not answer; try again.", headers=headers
         )
-    return problem(status, kind=problem_kind(type(error)), detail=str(error), headers=headers)
+    return problem(status, kind=problem_type(type(error)), detail=str(error), headers=headers)
 
 
 async def handle_validation(_: Request, error: Exception) -> JSONResponse:
@@ -156,9 +157,15 @@ async def handle_http(_: Request, error: Exception) -> JSONResponse:
     )
 
 
+async def handle_unexpected(_: Request, __: Exception) -> JSONResponse:
+    """Answer what nobody foresaw; the traceback goes to the log, not to the client."""
+    return problem(500, kind="internal", detail="This is a fault of the service; its log says more.")
+
+
 def add_error_handlers(app: FastAPI) -> None:
     """Every error of the product leaves `app` as a problem document."""
     for error in STATUS:
         app.add_exception_handler(error, handle_known)
     app.add_exception_handler(RequestValidationError, handle_validation)
     app.add_exception_handler(HTTPException, handle_http)
+    app.add_exception_handler(Exception, handle_unexpected)

@@ -9,11 +9,14 @@ from streaming_form_data.parser import ParseFailedException
 from streaming_form_data.targets import BaseTarget, ValueTarget
 from streaming_form_data.validators import MaxSizeValidator, ValidationError
 
-from .errors import RequestInvalidError
+from .errors import BodyTooLargeError, RequestInvalidError
 from .slides import Upload
 
 BUFFER = 4 << 20
 """Bytes gathered before each write: large enough that the thread hop costs nothing."""
+
+JSON_BYTES = 64 << 10
+"""Longest JSON body."""
 
 FIELD_BYTES = 4096
 """Longest value of a form field."""
@@ -31,12 +34,28 @@ async def stream_body(request: Request, feed: Callable[[bytes], object]) -> None
         await run_in_threadpool(feed, bytes(buffer))
 
 
+async def read_small(request: Request) -> bytes:
+    """A body that is expected to be small, such as JSON. Raises BodyTooLargeError beyond JSON_BYTES."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > JSON_BYTES:
+            raise BodyTooLargeError(
+                f"A JSON body of more than {JSON_BYTES} bytes is not taken; upload slides as files."
+            )
+    return bytes(body)
+
+
 class UploadTarget(BaseTarget):  # type: ignore[misc]
     """Feeds the file part of a form into an Upload."""
 
     def __init__(self, upload: Upload) -> None:
         super().__init__()
         self._upload = upload
+
+    def on_start(self) -> None:
+        if self._upload.bytes or self._upload.name is not None:
+            raise RequestInvalidError("Send one file part named `slide`; a folder goes as one zip.")
 
     def on_data_received(self, chunk: bytes) -> None:
         self._upload.write(chunk)
@@ -57,10 +76,13 @@ async def receive_form(request: Request, upload: Upload, fields: tuple[str, ...]
         for name, target in targets.items():
             parser.register(name, target)
         await stream_body(request, parser.data_received)
-    except (ParseFailedException, ValidationError) as error:
+    except (ParseFailedException, ValidationError, UnicodeDecodeError) as error:
         raise RequestInvalidError(f"The multipart form cannot be read: {error}") from error
     if upload.name is None:
         raise RequestInvalidError(
             "Send the slide as a file part named `slide`, such as curl -F slide=@slide.svs"
         )
-    return {name: target.value.decode() for name, target in targets.items() if target.value}
+    try:
+        return {name: target.value.decode() for name, target in targets.items() if target.value}
+    except UnicodeDecodeError as error:
+        raise RequestInvalidError("Form fields must be UTF-8 text.") from error

@@ -70,7 +70,7 @@ class SlideRegister(BaseModel):
     """A slide to take in place."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"uri": "file:///mnt/slides/case-17.svs"}})
-    uri: str
+    uri: str = Field(max_length=4096, description="A path, or a file:// URI.")
 
 
 class SlideOut(BaseModel):

@@ -1,9 +1,10 @@
 """Settings of the API process, read once from `DAREFINE_*` environment variables."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 GIGABYTE = 10**9
@@ -12,12 +13,14 @@ GIGABYTE = 10**9
 class ServiceSettings(BaseSettings):
     """What the API process needs to know; passed to `create_app`."""
 
-    model_config = SettingsConfigDict(env_prefix="DAREFINE_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="DAREFINE_", frozen=True, populate_by_name=True)
 
     data_dir: Path
     """Folder for slides and results. Workers must see it under the same path. `darefine serve` sets it."""
 
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_url: str = Field(
+        default="redis://127.0.0.1:6379/0", validation_alias=AliasChoices("DAREFINE_REDIS_URL", "REDIS_URL")
+    )
     """The queue; `darefine serve` sets it to its embedded one."""
 
     slide_roots: Annotated[tuple[Path, ...], NoDecode] = ()
@@ -28,3 +31,9 @@ class ServiceSettings(BaseSettings):
 
     inspect_timeout_s: float = Field(default=60, gt=0)
     """How long looking at a new slide may take, in seconds."""
+
+    @field_validator("slide_roots", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """Paths of an environment variable, separated as those of PATH are."""
+        return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value

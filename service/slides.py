@@ -4,18 +4,25 @@ Layout: `slides/<id>/slide.json` and `slides/<id>/content/<file or unpacked arch
 its sha256, so the same file sent twice is stored once. A registered slide stays where it is.
 """
 
+import contextlib
 import hashlib
 import json
+import logging
+import lzma
+import os
+import re
 import shutil
 import time
 import uuid
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
+from wsi.atomic import atomic_file
 from wsi.slide_info import SlideInfo
 
 from .errors import (
@@ -27,8 +34,18 @@ from .errors import (
     StorageFullError,
 )
 
+logger = logging.getLogger(__name__)
+
 DISK_RESERVE = 10**9
 """Bytes left free on the disk whatever is uploaded, so that running jobs can finish."""
+
+STALE_S = 3600.0
+"""Seconds without a byte after which an upload found at the start is taken for a killed one."""
+
+SLIDE_ID = re.compile("[0-9a-f]{24}")
+
+CODEC_ERRORS = (zlib.error, lzma.LZMAError)
+"""What damaged members raise."""
 
 ARCHIVE_FILES = 10_000
 """Most members an archive may have; a MIRAX or DICOM slide has tens."""
@@ -79,7 +96,10 @@ class Upload:
 
     def close(self) -> None:
         """Finish the file. Writing after this is an error."""
-        self._file.close()
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
 
     @property
     def sha256(self) -> str:
@@ -93,7 +113,7 @@ class Upload:
         content = self.folder / "content"
         content.mkdir()
         if name.lower().endswith(".zip"):
-            unpack(self._path, content)
+            unpack(self._path, content, self._max_bytes)
             self._path.unlink()
             return innermost(content)
         return self._path.rename(content / name)
@@ -111,8 +131,9 @@ class SlideStore:
         self._max_bytes = max_bytes
         self._inspect = inspect
         self._incoming.mkdir(parents=True, exist_ok=True)
+        sweep(self._incoming)
 
-    @contextmanager
+    @contextlib.contextmanager
     def upload(self, expected_bytes: int | None) -> Iterator[Upload]:
         """A new upload; whatever was not committed is gone when the context ends."""
         if expected_bytes is not None:
@@ -134,6 +155,7 @@ class SlideStore:
         Raises SlideNameError, ArchiveError, SlideUnreadableError, SlideLimitError.
         """
         slide_id = upload.sha256[:24]
+        name = slide_name(upload.name)
         with_same_bytes = self._load(slide_id)
         if with_same_bytes is not None:
             return with_same_bytes
@@ -142,7 +164,7 @@ class SlideStore:
         final = self._root / slide_id
         slide = StoredSlide(
             id=slide_id,
-            name=slide_name(upload.name),
+            name=name,
             path=str(final / content.relative_to(upload.folder)),
             bytes=upload.bytes,
             sha256=upload.sha256,
@@ -156,7 +178,7 @@ class SlideStore:
 
         Raises RootNotAllowedError, SlideUnreadableError, SlideLimitError.
         """
-        path = Path(uri.removeprefix("file://")).resolve()
+        path = local_path(uri)
         if not any(path.is_relative_to(folder) for folder in self._allowed):
             raise RootNotAllowedError(
                 f"{uri} is not under a folder this service may read. Set DAREFINE_SLIDE_ROOTS, or upload the slide."
@@ -178,14 +200,18 @@ class SlideStore:
 
     def _keep(self, slide: StoredSlide, folder: Path) -> StoredSlide:
         """Publish `folder` under the slide's id in one step; another request may have been first."""
-        (folder / "slide.json").write_text(json.dumps(slide.to_json(), indent=1), encoding="utf-8")
+        with atomic_file(folder / "slide.json") as temporary:
+            temporary.write_text(json.dumps(slide.to_json(), indent=1), encoding="utf-8")
+        final = self._root / slide.id
         try:
-            folder.rename(self._root / slide.id)
+            folder.rename(final)
         except OSError:
             known = self._load(slide.id)
-            if known is None:
-                raise
-            return known
+            if known is not None:
+                return known
+            # What stands there cannot be read, so nobody can use it: this upload takes its place.
+            self._discard(final)
+            folder.rename(final)
         return slide
 
     def get(self, slide_id: str) -> StoredSlide:
@@ -203,18 +229,46 @@ class SlideStore:
     def delete(self, slide_id: str) -> None:
         """Remove the slide; a registered slide's own files stay. Raises SlideNotFoundError."""
         self.get(slide_id)
+        self._discard(self._root / slide_id)
+
+    def _discard(self, folder: Path) -> None:
+        """Remove a slide's folder in one step as seen from outside; gone already is as good."""
         doomed = self._incoming / uuid.uuid4().hex
-        (self._root / slide_id).rename(doomed)
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
 
     def _load(self, slide_id: str) -> StoredSlide | None:
-        if not slide_id.isalnum():
+        if not SLIDE_ID.fullmatch(slide_id):
             return None
         try:
             text = (self._root / slide_id / "slide.json").read_text(encoding="utf-8")
+            return StoredSlide.from_json(json.loads(text))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return StoredSlide.from_json(json.loads(text))
+        except (ValueError, TypeError, KeyError):
+            logger.exception("the record of slide %s cannot be read, leaving it out", slide_id)
+            return None
+
+
+def sweep(incoming: Path) -> None:
+    """Remove uploads that no process can still be writing: a killed one leaves its folder behind."""
+    for folder in incoming.iterdir():
+        newest = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+        if time.time() - newest > STALE_S:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def local_path(uri: str) -> Path:
+    """The path a `file://` URI or plain path names. Raises RootNotAllowedError for anything else."""
+    scheme, separator, rest = uri.partition("://")
+    if separator and scheme != "file":
+        raise RootNotAllowedError(
+            f"{scheme}:// is not read here. Send a path or file:// URI, or upload the slide."
+        )
+    if "\0" in uri:
+        raise RootNotAllowedError("A path cannot hold a NUL character.")
+    return Path(unquote(rest) if separator else uri).resolve()
 
 
 def require_space(folder: Path, needed: int) -> None:
@@ -241,16 +295,28 @@ def innermost(folder: Path) -> Path:
     return innermost(members[0]) if members[0].is_dir() else members[0]
 
 
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip of one slide's files. Raises ArchiveError, StorageFullError."""
+def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
+    """Unpack a zip of one slide's files. Raises ArchiveError, SlideTooLargeError, StorageFullError."""
     try:
         with zipfile.ZipFile(archive) as zipped:
             members = zipped.infolist()
             if len(members) > ARCHIVE_FILES:
                 raise ArchiveError(f"The archive has more than {ARCHIVE_FILES} files; send one slide a zip.")
-            require_space(folder, sum(member.file_size for member in members))
+            unpacked = sum(member.file_size for member in members)
+            if unpacked > max_bytes:
+                raise SlideTooLargeError(f"Slides of more than {max_bytes} bytes are not taken here.")
+            require_space(folder, unpacked)
+            # zipfile trusts no member to be larger than it says, nor to lie outside the folder.
             zipped.extractall(folder)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+        EOFError,
+        OSError,
+        *CODEC_ERRORS,
+    ) as error:
         raise ArchiveError(
             f"The zip archive cannot be unpacked ({error}); send a plain zip of one slide."
         ) from error

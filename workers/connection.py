@@ -1,35 +1,46 @@
 """Connections to the queue server."""
 
+import re
 from typing import Any
 
 from redis import Redis, exceptions
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import ConstantBackoff, ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 RETRIED = [exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError]
 
 
 def connect(url: str) -> Redis:
-    """A connection that gives an outage about a second, then raises `redis.exceptions.RedisError`.
+    """A connection that gives a server that is gone half a second, one that hangs (does not answer for a second) one more
+    try, then raises `redis.exceptions.RedisError`.
 
     For whoever has something better to do than to wait: a request to answer, a pipe to listen to.
     """
-    return _connect(url, Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 4))
+    # No health checks: each is a call of its own, with time-outs and tries of its own.
+    return _connect(url, Retry(ConstantBackoff(0.5), 1), timeout_s=1, health_check_s=0)
 
 
 def connect_patiently(url: str) -> Redis:
     """A connection that sits out an outage of about a minute: for RQ's own bookkeeping, which ends the worker on an error."""
-    return _connect(url, Retry(ExponentialWithJitterBackoff(cap=3.0, base=0.2), 25))
+    return _connect(
+        url, Retry(ExponentialWithJitterBackoff(cap=3.0, base=0.2), 25), timeout_s=5, health_check_s=15
+    )
 
 
-def _connect(url: str, retry: Retry) -> Redis:
+def without_password(url: str) -> str:
+    """A queue's URL for people and logs: a password in it, before the host or in the query, reads `***`."""
+    hidden = re.sub(r"^([^:]+://[^:/@]*:).*@", r"\1***@", url)
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", hidden)
+
+
+def _connect(url: str, retry: Retry, *, timeout_s: float, health_check_s: int) -> Redis:
     return Redis.from_url(
         url,
         retry=retry,
         retry_on_error=RETRIED,
-        health_check_interval=15,
-        socket_connect_timeout=5,
-        socket_timeout=5,
+        health_check_interval=health_check_s,
+        socket_connect_timeout=timeout_s,
+        socket_timeout=timeout_s,
     )
 
 

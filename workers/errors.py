@@ -5,6 +5,7 @@ WorkersError
 ├── JobFinalError               the job is over, so it cannot be cancelled
 ├── IdempotencyConflictError    an idempotency key came back with another request
 ├── QueueUnavailableError       no queue server can be started or reached
+├── SupervisorRunningError      another supervisor works on this data folder
 ├── ForbiddenTaskError          the queue names a function that workers do not run
 ├── ModelProcessDiedError       the model process ended while it was needed
 ├── ModelUnknownError           no card of this name lies in the weights folder
@@ -14,6 +15,7 @@ WorkersError
 """
 
 from pathlib import Path
+from typing import Self
 
 
 class WorkersError(Exception):
@@ -55,6 +57,24 @@ class IdempotencyConflictError(WorkersError):
 
 class QueueUnavailableError(WorkersError):
     """No queue server can be started or reached."""
+
+    @classmethod
+    def at(cls, directory: Path, error: OSError) -> Self:
+        """The error that says that the embedded queue cannot use `directory`."""
+        return cls(
+            f"The embedded queue cannot use {directory}: {error}. Set DAREFINE_DATA_DIR to a folder that you may write, "
+            "or DAREFINE_REDIS_URL to a queue of your own."
+        )
+
+
+class SupervisorRunningError(WorkersError):
+    """Another supervisor works on this data folder."""
+
+    def __init__(self, data_dir: Path, *, pid: str) -> None:
+        super().__init__(
+            f"Process {pid or 'unknown'} serves {data_dir} already. Stop it first, or set DAREFINE_DATA_DIR to another "
+            "folder; more workers come with DAREFINE_WORKERS, or from anywhere with a DAREFINE_REDIS_URL that all share."
+        )
 
 
 class ForbiddenTaskError(WorkersError):

@@ -24,21 +24,7 @@ class JobState(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether a job in this state stays in it."""
-        return not TRANSITIONS[self]
-
-    def may_become(self, other: "JobState") -> bool:
-        """Whether a job in this state may go straight to `other`."""
-        return other in TRANSITIONS[self]
-
-
-TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
-    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED}),
-    JobState.RUNNING: frozenset({JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}),
-    JobState.SUCCEEDED: frozenset(),
-    JobState.FAILED: frozenset(),
-    JobState.CANCELLED: frozenset(),
-}
-"""Every legal step. Running goes back to queued when a worker is lost or stops."""
+        return self not in (JobState.QUEUED, JobState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +34,12 @@ class Problem:
     type: str
     title: str
     detail: str
+
+
+def problem_type(error: type[Exception]) -> str:
+    """The `type` of an error's problem: `SlideNotFoundError` -> `slide-not-found`."""
+    name = error.__name__.removesuffix("Error")
+    return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("-")
 
 
 @dataclass(frozen=True, slots=True)

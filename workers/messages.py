@@ -71,9 +71,10 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The job cannot succeed: trying again would fail the same way.
+    """The job did not succeed. Trying again would fail the same way, unless the error is `suspect`.
 
-    `suspect` says that nobody expected the error, so the process itself may be spoilt (a CUDA error sticks).
+    `suspect` says that nobody expected the error: the disk or the GPU's memory was full, a network folder hung. The
+    process itself may be spoilt (a CUDA error sticks), so this counts as a crash: a new process tries again.
     """
 
     problem: Problem

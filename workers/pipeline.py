@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,11 @@ from .jobs import JobFiles, Progress
 from .messages import RunJob
 from .prefetch import BoundedWriter, read_ahead
 from .result import job_result, provenance, write_json
+from .resume import adopt, run_identity
 
 READ_THREADS = 2
 READ_DEPTH = 2
-"""Patches decoded ahead of the network: at 22 MB a patch (2688 x 2688 RGB) a few tens of MB, whatever the slide."""
+"""Patches decoded ahead of the network: 22 MB each (2688 x 2688 RGB), up to three times that off the model's scale."""
 
 PLAN_SHARE = 0.03
 PYRAMID_SHARE = 0.07
@@ -66,6 +67,8 @@ def run_pipeline(
 ) -> None:
     """Label the slide of `run` and leave `overlay.tif`, `labels.tif` and `result.json` in its directory.
 
+    Goes on from what an earlier attempt at the same run left there.
+
     Raises:
         WsiError: the slide cannot be read, its mpp is unknown or too coarse for the model.
         NotEnoughDiskError: what the job may need does not fit on the disk.
@@ -76,20 +79,75 @@ def run_pipeline(
     files.directory.mkdir(parents=True, exist_ok=True)
     report(Progress(stage="plan"))
     with open_slide(Path(run.slide_path), mpp=run.parameters.mpp) as slide:
+        identity = run_identity(run, slide.info, segmenter)
+        if adopt(files, identity):
+            return
         with watch.stage("plan"):
-            grid = job_grid(run, slide, segmenter.card)
-            require_disk(files.directory, grid)
-            tissue = job_tissue(run, files, slide, grid)
-            plan = make_plan(grid, tissue)
-            write_json(files.plan, plan.to_json())
-        store = LabelStore(files.patches, grid)
-        segment_patches(PatchRun(slide, plan, tissue, store, segmenter, watch), report, cancelled)
+            plan, tissue = plan_job(run, files, slide, segmenter.card, Follower("plan", 0, report, cancelled))
+            write_json(files.plan, {"run": identity, **plan.to_json()})
+        store = LabelStore(files.patches, plan.grid)
+        patches = PatchRun(slide, plan, tissue, store, segmenter, watch)
+        labelled_tiles = segment_patches(patches, report, cancelled)
         with watch.stage("pyramid"):
-            following = PyramidFollower(plan, report, cancelled)
-            summary = write_pyramids(run, slide, segmenter.card, grid, store, files, following)
-        result = job_result(run, slide.info, segmenter, plan, summary, watch.seconds, files)
+            follower = Follower("pyramid", len(plan.patches), report, cancelled)
+            summary = write_pyramids(run, slide, segmenter.card, plan.grid, store, files, follower)
+        result = job_result(run, slide.info, segmenter, plan, summary, watch.seconds, labelled_tiles, files)
         write_json(files.result, result)
     shutil.rmtree(files.patches, ignore_errors=True)
+
+
+class Follower:
+    """Reports a stage at each new per cent, and stops it when the job is cancelled."""
+
+    def __init__(
+        self,
+        stage: Literal["plan", "pyramid"],
+        patches: int,
+        report: Callable[[Progress], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        """`patches` are those of the job, all finished when the pyramids are written."""
+        self._stage = stage
+        self._patches = patches
+        self._report = report
+        self._cancelled = cancelled
+        self._told = -1
+
+    def __call__(self, share: float) -> None:
+        """Hear that `share` (0..1) of the stage is done. Raises JobCancelledError."""
+        percent = int(share * 100)
+        if percent == self._told:
+            return
+        self._told = percent
+        if self._cancelled():
+            raise JobCancelledError
+        self._report(
+            Progress(
+                fraction=PLAN_SHARE * share if self._stage == "plan" else 1 - PYRAMID_SHARE * (1 - share),
+                stage=self._stage,
+                patches_done=self._patches,
+                patches_total=self._patches,
+            )
+        )
+
+
+def plan_job(
+    run: RunJob, files: JobFiles, slide: Slide, card: ModelCard, progress: Callable[[float], None]
+) -> tuple[Plan, TissueMask]:
+    """What there is to do. The tissue mask is kept beside the job, so that a resumed run need not look again.
+
+    Raises MppUnknownError, MppOutOfRangeError, NotEnoughDiskError.
+    """
+    grid = job_grid(run, slide, card)
+    require_disk(files.directory, grid)
+    if not run.parameters.tissue:
+        tissue = TissueMask.everywhere(grid, slide.info.bounds)
+    elif files.tissue.exists():
+        tissue = TissueMask.load(files.tissue)
+    else:
+        tissue = find_tissue(slide, grid, progress=progress)
+        tissue.save(files.tissue)
+    return make_plan(grid, tissue), tissue
 
 
 def job_grid(run: RunJob, slide: Slide, card: ModelCard) -> Grid:
@@ -110,17 +168,6 @@ def require_disk(directory: Path, grid: Grid) -> None:
     free = shutil.disk_usage(directory).free
     if worst > free:
         raise NotEnoughDiskError(needed=worst, free=free, directory=directory)
-
-
-def job_tissue(run: RunJob, files: JobFiles, slide: Slide, grid: Grid) -> TissueMask:
-    """The job's tissue mask: found once and kept beside the job, so that a resumed run need not look again."""
-    if not run.parameters.tissue:
-        return TissueMask.everywhere(grid)
-    if files.tissue.exists():
-        return TissueMask.load(files.tissue)
-    tissue = find_tissue(slide, grid)
-    tissue.save(files.tissue)
-    return tissue
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +247,11 @@ class Pace:
         )
 
 
-def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled: Callable[[], bool]) -> None:
-    """Label every patch that the store does not hold yet; reading and writing overlap the network.
+def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled: Callable[[], bool]) -> int:
+    """Label every patch that the store does not hold yet; the number of tiles labelled.
 
-    Memory: READ_DEPTH + 1 patch regions and two finished patches, independent of the slide.
+    Reading and writing overlap the network. Memory: READ_DEPTH + 1 patch regions and two finished patches, independent of
+    the slide. Raises JobCancelledError.
     """
     finished = run.store.finished()
     todo = [patch for patch in run.plan.patches if patch.index not in finished]
@@ -221,33 +269,7 @@ def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled
                 report(pace.finish(patch))
 
             writer.submit(write)
-
-
-class PyramidFollower:
-    """Reports the writing of the pyramids at each new per cent, and stops it when the job is cancelled."""
-
-    def __init__(self, plan: Plan, report: Callable[[Progress], None], cancelled: Callable[[], bool]) -> None:
-        self._patches = len(plan.patches)
-        self._report = report
-        self._cancelled = cancelled
-        self._told = -1
-
-    def __call__(self, share: float) -> None:
-        """Hear that `share` (0..1) is written. Raises JobCancelledError."""
-        percent = int(share * 100)
-        if percent == self._told:
-            return
-        self._told = percent
-        if self._cancelled():
-            raise JobCancelledError
-        self._report(
-            Progress(
-                fraction=1 - PYRAMID_SHARE * (1 - share),
-                stage="pyramid",
-                patches_done=self._patches,
-                patches_total=self._patches,
-            )
-        )
+    return pace.tiles_done
 
 
 def write_pyramids(

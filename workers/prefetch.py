@@ -14,8 +14,8 @@ def read_ahead(
 ) -> Generator[tuple[T, R]]:
     """Yield `(item, function(item))` in the order of `items`, computed in `threads` threads.
 
-    At most `depth` results exist that the caller has not taken, so memory is bounded by `depth` results
-    plus the one in use, however long `items` is. The first exception of `function` is raised at its place in the
+    While the caller uses one result, at most `depth` more are made or wait, so memory is bounded by `depth` + 1
+    results however long `items` is. The first exception of `function` is raised at its place in the
     order; what was not started is dropped. Closing the generator waits for the calls that run.
     """
     pending: deque[tuple[T, Future[R]]] = deque()
@@ -24,7 +24,7 @@ def read_ahead(
         try:
             for item in remaining:
                 pending.append((item, pool.submit(function, item)))
-                if len(pending) >= depth:
+                if len(pending) > depth:
                     first, result = pending.popleft()
                     yield first, result.result()
             while pending:

@@ -4,7 +4,7 @@ from model.errors import ModelError
 from wsi.errors import WsiError
 
 from .errors import WorkersError
-from .jobs import Problem
+from .jobs import Problem, problem_type
 
 INTERNAL = "internal"
 
@@ -19,7 +19,5 @@ def problem_of(error: Exception) -> Problem:
     if not expected(error):
         detail = f"{type(error).__name__}: {error}. This is a fault of the service; its log says more."
         return Problem(INTERNAL, "Something unexpected went wrong", detail)
-    name = type(error).__name__.removesuffix("Error")
-    kind = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("-")
-    title = (type(error).__doc__ or name).splitlines()[0].rstrip(".")
-    return Problem(kind, title, str(error))
+    title = (type(error).__doc__ or type(error).__name__).splitlines()[0].rstrip(".")
+    return Problem(problem_type(type(error)), title, str(error))

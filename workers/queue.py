@@ -46,11 +46,14 @@ class Ownership(IntEnum):
 class JobQueue:
     """Submit, watch and cancel jobs (API side); own, report and finish them (worker side)."""
 
-    def __init__(self, redis: Redis, *, lease_s: float = 8.0, max_crashes: int = 2) -> None:
-        """`lease_s` and `max_crashes` matter to the worker side only; see `workers.settings`."""
+    def __init__(
+        self, redis: Redis, *, lease_s: float = 8.0, max_crashes: int = 2, max_losses: int = 10
+    ) -> None:
+        """The limits matter to workers and supervisors only; see `workers.settings`."""
         self.redis = redis
         self.lease_s = lease_s
         self.max_crashes = max_crashes
+        self.max_losses = max_losses
         self._presence = Presence(redis)
         self.rq = rq.Queue(QUEUE, connection=redis, serializer="json")
         self._submit = redis.register_script(scripts.SUBMIT)
@@ -219,15 +222,15 @@ class JobQueue:
     def retry(
         self, job_id: str, attempt: int, worker: str, problem: Problem, progress: Progress | None = None
     ) -> int | None:
-        """Count a crash and own the next attempt at once; None if the job is over (failed with `problem`) or not ours."""
+        """Count a crash and own the next attempt at once; None if the job is over (failed with `problem`, cancelled) or not ours."""
         blame = json.dumps(asdict(problem))
         limits = (self.lease_s, self.max_crashes)
         args = (job_id, attempt, worker, *limits, blame, *_progress_args(progress))
         return int(self._retry(args=args)) or None
 
     def reap(self, job_id: str, problem: Problem) -> bool:
-        """Queue a job again whose lease has ended, or fail it with `problem` if it crashed too often. False if not queued."""
-        following = int(self._reap(args=[job_id, self.max_crashes, json.dumps(asdict(problem))]))
+        """Queue a job again whose lease has ended, or fail it with `problem` if that happened too often. False if not queued."""
+        following = int(self._reap(args=[job_id, self.max_losses, json.dumps(asdict(problem))]))
         if following:
             self.enqueue(job_id, following, at_front=True)
         return following > 0

@@ -1,6 +1,7 @@
 """Bringing records and queue together again after something died: one tick, made about every second."""
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from redis.exceptions import LockError
 
 from .connection import text
-from .jobs import JobState, Problem
+from .jobs import JobRequest, JobState, Problem
 from .queue import PREFIX, JobQueue, rq_id
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,20 @@ class Reconciled:
     restored: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A queued job, as far as its place in the queue depends on it; `urgent`: of high priority."""
+
+    id: str
+    attempt: int
+    urgent: bool
+
+    @property
+    def rq_id(self) -> str:
+        """RQ's name for the attempt that waits."""
+        return rq_id(self.id, self.attempt)
+
+
 class Reconciler:
     """Gives the jobs of lost workers to others, and puts forgotten jobs back into the queue.
 
@@ -43,9 +58,10 @@ class Reconciler:
     """
 
     def __init__(self, queue: JobQueue, *, lost_after_s: float) -> None:
-        """`lost_after_s`: how long a queued job may be missing from RQ's list, in seconds."""
+        """`lost_after_s`: how long a queued job may be missing from RQ's list, in seconds; looked at as often."""
         self._queue = queue
         self._lost_after_s = lost_after_s
+        self._restore_at = 0.0
 
     def tick(self) -> Reconciled:
         """Look once; does nothing if another reconciler is at it. Raises `redis.exceptions.RedisError`."""
@@ -53,7 +69,7 @@ class Reconciler:
             if not alone:
                 return Reconciled()
             reaped = self._reap() if self._settled() else ()
-            done = Reconciled(reaped, self._restore())
+            done = Reconciled(reaped, self._restore_now_and_then())
         for job_id in done.reaped:
             logger.warning("job %s: its worker was lost, queued again", job_id)
         for job_id in done.restored:
@@ -96,8 +112,16 @@ class Reconciler:
         ended = self._queue.redis.zrangebyscore(LEASES, 0, self._now())
         return tuple(job_id for key in ended if self._queue.reap(job_id := text(key), WORKER_LOST))
 
+    def _restore_now_and_then(self) -> tuple[str, ...]:
+        """`_restore` reads the whole queue, so not at every tick."""
+        now = time.monotonic()
+        if now < self._restore_at:
+            return ()
+        self._restore_at = now + self._lost_after_s
+        return self._restore()
+
     def _restore(self) -> tuple[str, ...]:
-        """Queue again what has been missing from RQ's list for a while.
+        """Queue again what has been missing from RQ's list for a while; their ids, oldest first.
 
         A job that a worker has just taken is missing for milliseconds, so a job must stay missing to count.
         """
@@ -108,26 +132,48 @@ class Reconciler:
         # Read after the records: a job queued in between is then seen in the list, not missed.
         listed = {text(key) for key in redis.lrange(self._queue.rq.key, 0, -1)}
         now = self._now()
-        restored = []
-        for job_id, attempt in waiting.items():
-            if rq_id(job_id, attempt) in listed:
-                redis.zrem(MISSING, job_id)
+        lost = []
+        for job in waiting:
+            if job.rq_id in listed:
+                redis.zrem(MISSING, job.id)
                 continue
-            redis.zadd(MISSING, {job_id: now}, nx=True)
-            if now - float(redis.zscore(MISSING, job_id) or now) >= self._lost_after_s:
-                self._queue.dequeue(job_id, attempt)
-                self._queue.enqueue(job_id, attempt, at_front=True)
-                redis.zrem(MISSING, job_id)
-                restored.append(job_id)
-        return tuple(restored)
+            redis.zadd(MISSING, {job.id: now}, nx=True)
+            if now - float(redis.zscore(MISSING, job.id) or now) >= self._lost_after_s:
+                lost.append(job)
+        self._put_back(lost, [job for job in waiting if job.urgent and job.rq_id in listed])
+        return tuple(job.id for job in lost)
 
-    def _waiting(self) -> dict[str, int]:
-        """Ids of the queued jobs, oldest first, with their attempts."""
+    def _put_back(self, lost: list[Waiting], urgent: list[Waiting]) -> None:
+        """Queue `lost` jobs (oldest first) again at the front, but behind those of high priority.
+
+        `urgent`: the jobs of high priority that RQ has in its list.
+        """
+        queue = self._queue
+        # Each goes to the very front, so they go from last to first.
+        for job in reversed([job for job in lost if not job.urgent]):
+            self._to_front(job)
+        if any(not job.urgent for job in lost):
+            for job in reversed(urgent):
+                # Not there any more: a worker has just taken it.
+                if queue.redis.lrem(queue.rq.key, 1, job.rq_id):
+                    queue.redis.lpush(queue.rq.key, job.rq_id)
+        for job in reversed([job for job in lost if job.urgent]):
+            self._to_front(job)
+
+    def _to_front(self, job: Waiting) -> None:
+        self._queue.dequeue(job.id, job.attempt)
+        self._queue.enqueue(job.id, job.attempt, at_front=True)
+        self._queue.redis.zrem(MISSING, job.id)
+
+    def _waiting(self) -> list[Waiting]:
+        """The queued jobs, oldest first."""
         redis = self._queue.redis
         ids = [text(key) for key in redis.zrange(f"{PREFIX}jobs:{JobState.QUEUED}", 0, -1)]
         pipeline = redis.pipeline(transaction=False)
         for job_id in ids:
-            pipeline.hget(f"{PREFIX}job:{job_id}", "attempt")
-        return {
-            job_id: int(attempt) for job_id, attempt in zip(ids, pipeline.execute(), strict=True) if attempt
-        }
+            pipeline.hmget(f"{PREFIX}job:{job_id}", "attempt", "request")
+        return [
+            Waiting(job_id, int(attempt), JobRequest.from_json(text(request)).priority == "high")
+            for job_id, (attempt, request) in zip(ids, pipeline.execute(), strict=True)
+            if attempt
+        ]

@@ -38,11 +38,16 @@ def job_result(
     plan: Plan,
     summary: PyramidSummary,
     stage_seconds: Mapping[str, float],
+    labelled_tiles: int,
     files: JobFiles,
 ) -> dict[str, Any]:
-    """The JSON of `GET /v1/jobs/{id}/result`: files, class areas, mpp, model, parameters, times."""
+    """The JSON of `GET /v1/jobs/{id}/result`: files, class areas, mpp, model, parameters, times.
+
+    Seconds and speed are of the last attempt, which labelled `labelled_tiles`.
+    """
     grid = plan.grid
     megapixels = sum(len(patch.tiles) for patch in plan.patches) * grid.tile_megapixels_l0
+    labelled = labelled_tiles * grid.tile_megapixels_l0
     # Reading and storing overlap the network, so only these three add up to the time a user waits.
     waited = sum(stage_seconds.get(stage, 0.0) for stage in ("plan", "network", "pyramid"))
     return {
@@ -64,7 +69,7 @@ def job_result(
         "dtype": segmenter.dtype,
         "patches": len(plan.patches),
         "megapixels": round(megapixels, 3),
-        "megapixels_per_second": round(megapixels / waited, 3) if waited else None,
+        "megapixels_per_second": round(labelled / waited, 3) if labelled else None,
         "stage_seconds": {stage: round(seconds, 3) for stage, seconds in stage_seconds.items()},
     }
 

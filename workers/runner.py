@@ -90,14 +90,17 @@ class JobRun:
                 return outcome
 
     def _step(self) -> Outcome | None:
-        model = self._at.model
-        if self._at.stopping() or model.state is ModelState.FAILED:
+        model, stopping = self._at.model, self._at.stopping()
+        if model.state is ModelState.FAILED or (stopping and not self._sent):
             return self._give_back()
         if model.state is ModelState.READY and not self._sent:
             self._send()
-        message = model.receive(POLL_S)
+        message = model.receive(0 if stopping else POLL_S)
         if message is not None:
             self._heard_at = time.monotonic()
+        elif stopping:
+            # Only now that the pipe is empty: a job that is finished is published, not given back.
+            return self._give_back()
         return self._hear(message) or self._beat() or self._watch()
 
     def _send(self) -> None:
@@ -129,9 +132,9 @@ class JobRun:
                 return self._publish(
                     Outcome.CANCELLED, lambda: queue.confirm_cancel(job_id, attempt, self._progress)
                 )
-            case Failed(problem, suspect):
-                if suspect:
-                    self._at.model.start()
+            case Failed(problem, suspect=True):
+                return self._after_crash(problem)
+            case Failed(problem):
                 return self._publish(
                     Outcome.FAILED, lambda: queue.fail(job_id, attempt, problem, self._progress)
                 )
@@ -173,16 +176,20 @@ class JobRun:
         return None
 
     def _after_death(self, detail: str) -> Outcome | None:
-        """Go on with a new model process and the next attempt, unless the job is what kills them."""
-        if self._cancel_at is not None:
-            return self._end_cancelled()
-        logger.warning("job %s, attempt %d: %s", self._job.id, self.attempt, detail)
-        if not self._sent:
+        """Go on with a new model process; a death before the job was handed over is not the job's."""
+        if not self._sent and self._cancel_at is None:
+            logger.warning("job %s, attempt %d: %s", self._job.id, self.attempt, detail)
             self._at.model.start()
             return None
+        return self._after_crash(crash_problem(detail))
+
+    def _after_crash(self, problem: Problem) -> Outcome | None:
+        """Try again with a new model process; `problem` is what the job fails with if that was the last time."""
+        if self._cancel_at is not None:
+            return self._end_cancelled()
+        logger.warning("job %s, attempt %d: %s", self._job.id, self.attempt, problem.detail)
         self._drop()
         queue, job_id, attempt, worker = self._at.queue, self._job.id, self.attempt, self._at.worker
-        problem = crash_problem(detail)
         following = self._insist(lambda: queue.retry(job_id, attempt, worker, problem, self._progress))
         if following is None:
             return Outcome.LOST if self._at.stopping() else Outcome.FAILED

@@ -3,8 +3,9 @@
 Every step checks the state and the attempt it starts from, so of two writers only one gets its way. Clocks are the
 server's alone. Keys, all under `darefine:`
 
-    job:<id>              hash, the record (workers.jobs.Job.to_hash) and two members of the
-                          queue's own, patches_done and crash_patches (at the last crash)
+    job:<id>              hash, the record (workers.jobs.Job.to_hash) and members of the queue's own:
+                          patches_done; losses, the leases that ended since the last newly finished
+                          patch; crashes_at and losses_at, the patches done at the last of either
     jobs                  sorted set of all ids, score 0: lexical order is order of age
     jobs:<state>          the same, by state
     leases                sorted set of running ids by the time their lease ends
@@ -46,30 +47,33 @@ local function save_progress(id, progress, patches)
   redis.call('HSET', key_of(id), 'progress', progress, 'patches_done', patches)
   touch(id)
 end
--- Back to the queue as a new attempt, or cancelled where that was asked for. Returns the new attempt, 0 if cancelled.
+-- True if a cancel was asked for: the job is cancelled now, whatever else has become of it.
+local function cancelled(id)
+  if redis.call('HEXISTS', key_of(id), 'cancel_requested') == 0 then return false end
+  move(id, 'cancelled')
+  return true
+end
+-- Back to the queue as a new attempt, which is returned.
 local function requeue(id)
   local key = key_of(id)
-  if redis.call('HEXISTS', key, 'cancel_requested') == 1 then
-    move(id, 'cancelled')
-    return 0
-  end
   redis.call('HDEL', key, 'worker')
   local attempt = redis.call('HINCRBY', key, 'attempt', 1)
   move(id, 'queued')
   return attempt
 end
--- One more crash. Returns true while the job may be tried again; else it is failed with `problem`.
-local function survive(id, most, problem)
+-- One more of `misfortunes`, 'crashes' or 'losses'. Returns true while the job may be tried again; else it is failed
+-- with `problem`.
+local function survive(id, misfortunes, most, problem)
   local key = key_of(id)
-  local found = redis.call('HMGET', key, 'patches_done', 'crash_patches')
+  local found = redis.call('HMGET', key, 'patches_done', misfortunes .. '_at')
   local patches, before = tonumber(found[1] or '0'), tonumber(found[2] or '-1')
-  local crashes = 1
+  local count = 1
   if patches > before then
-    redis.call('HSET', key, 'crashes', 1, 'crash_patches', patches)
+    redis.call('HSET', key, misfortunes, 1, misfortunes .. '_at', patches)
   else
-    crashes = redis.call('HINCRBY', key, 'crashes', 1)
+    count = redis.call('HINCRBY', key, misfortunes, 1)
   end
-  if crashes < tonumber(most) then return true end
+  if count < tonumber(most) then return true end
   redis.call('HSET', key, 'error', problem)
   move(id, 'failed')
   return false
@@ -145,7 +149,7 @@ RELEASE = (
     PRELUDE
     + """
 local id, attempt = ARGV[1], ARGV[2]
-if not owned(id, attempt) then return 0 end
+if not owned(id, attempt) or cancelled(id) then return 0 end
 return requeue(id)
 """
 )
@@ -161,11 +165,7 @@ local key = key_of(id)
 if owned(id, following) and redis.call('HGET', key, 'worker') == worker then return following end
 if not owned(id, attempt) then return 0 end
 save_progress(id, progress, patches)
-if not survive(id, most, problem) then return 0 end
-if redis.call('HEXISTS', key, 'cancel_requested') == 1 then
-  move(id, 'cancelled')
-  return 0
-end
+if cancelled(id) or not survive(id, 'crashes', most, problem) then return 0 end
 redis.call('HSET', key, 'attempt', following)
 touch(id)
 renew(id, lease)
@@ -184,11 +184,11 @@ if redis.call('HGET', key_of(id), 'state') ~= 'running' then
   redis.call('ZREM', prefix .. 'leases', id)
   return 0
 end
-if not survive(id, most, problem) then return 0 end
+if cancelled(id) or not survive(id, 'losses', most, problem) then return 0 end
 return requeue(id)
 """
 )
-"""(id, max_crashes, problem) -> the new attempt to queue if the lease has ended and the job may be tried again, else 0."""
+"""(id, max_losses, problem) -> the new attempt to queue if the lease has ended and the job may be tried again, else 0."""
 
 CANCEL = (
     PRELUDE

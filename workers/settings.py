@@ -81,7 +81,10 @@ class WorkerSettings(BaseSettings):
     """Seconds a worker or the API has to end after SIGTERM before it is killed."""
 
     max_crashes: int = Field(default=2, ge=1)
-    """Crashes without a newly finished patch in between after which a job fails."""
+    """Crashes of the model process without a newly finished patch in between after which a job fails."""
+
+    max_losses: int = Field(default=10, ge=1)
+    """Workers lost without a newly finished patch in between after which a job fails: that is seldom the job's fault."""
 
     lost_after_s: float = Field(default=3.0, gt=0)
     """Seconds a queued job may be missing from the queue before it is queued again."""

@@ -6,16 +6,18 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from types import FrameType
 
 from redis.exceptions import RedisError
 
 from .connection import connect
-from .errors import QueueUnavailableError
+from .errors import QueueUnavailableError, SupervisorRunningError
 from .managed import ManagedProcess
 from .queue import JobQueue
 from .reconcile import Reconciler
 from .settings import WorkerSettings
+from .sole import sole_supervisor
 from .valkey import EmbeddedValkey
 
 logger = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ class Supervisor:
         ]
         if api_command is not None:
             self._programs.append(ManagedProcess("api", api_command, shared.environment()))
-        queue = JobQueue(connect(url), lease_s=settings.lease_s, max_crashes=settings.max_crashes)
+        queue = JobQueue(connect(url), lease_s=settings.lease_s, max_losses=settings.max_losses)
         self._reconciler = Reconciler(queue, lost_after_s=settings.lost_after_s)
         self._queue_answers = True
         self._stop = threading.Event()
@@ -63,24 +65,26 @@ class Supervisor:
     def run(self) -> int:
         """Keep everything running until SIGTERM or SIGINT, then end it in order. Call it in the main thread.
 
-        Returns the exit code: 0, or 1 if the embedded queue cannot be started.
+        Returns the exit code: 0, or 1 if the embedded queue cannot be started or is another supervisor's; the log says.
         """
         before = {
             number: signal.signal(number, self._request_stop) for number in (signal.SIGTERM, signal.SIGINT)
         }
-        try:
-            if self._valkey is not None:
-                self._valkey.start()
-            while not self._stop.is_set():
-                self._tick()
-                self._stop.wait(TICK_S)
-        except QueueUnavailableError as error:
-            logger.error("%s", error)  # noqa: TRY400 - the message says it all
-            return 1
-        finally:
-            self._end()
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        with ExitStack() as closing:
+            try:
+                if self._valkey is not None:
+                    closing.enter_context(sole_supervisor(self._settings.data_dir))
+                    self._valkey.start()
+                while not self._stop.is_set():
+                    self._tick()
+                    self._stop.wait(TICK_S)
+            except (QueueUnavailableError, SupervisorRunningError) as error:
+                logger.error("%s", error)  # noqa: TRY400 - the message says it all
+                return 1
+            finally:
+                self._end()
+                for number, handler in before.items():
+                    signal.signal(number, handler)
         return 0
 
     def _request_stop(self, number: int, _: FrameType | None) -> None:

@@ -30,8 +30,8 @@ START_TIMEOUT_S = 30.0
 class EmbeddedValkey:
     """A Valkey server whose state lies in `directory`: append-only file synced every second, socket for this user only.
 
-    Two supervisors on one folder share one server: who comes second attaches. The server holds a lock on the folder for
-    as long as it lives, so two servers can never write the same file.
+    Whoever finds a server on the folder attaches to it. The server holds a lock on the folder for as long as it lives,
+    so two servers can never write the same file.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -44,24 +44,12 @@ class EmbeddedValkey:
         """Return once the server answers, starting one if there is none. Call it from the main thread.
 
         Raises:
-            QueueUnavailableError: there is no server program, or it does not come up.
+            QueueUnavailableError: there is no server program, it does not come up, or the folder cannot be used.
         """
-        for folder in (self.directory, self.socket.parent):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self.socket.parent.stat().st_uid != os.getuid():
-            raise QueueUnavailableError(
-                f"{self.socket.parent} belongs to another user; set DAREFINE_DATA_DIR to a folder of yours."
-            )
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not self.answers():
-            if not self._runs():
-                self._spawn()
-            if time.monotonic() > deadline:
-                raise QueueUnavailableError(
-                    f"The embedded queue in {self.directory} did not answer within {START_TIMEOUT_S:.0f} s; "
-                    f"see {self.directory / 'valkey.log'}, or set DAREFINE_REDIS_URL to a queue of your own."
-                )
-            time.sleep(0.02)
+        try:
+            self._start()
+        except OSError as error:
+            raise QueueUnavailableError.at(self.directory, error) from error
 
     def answers(self) -> bool:
         """Whether a server behind the socket serves requests now."""
@@ -90,6 +78,24 @@ class EmbeddedValkey:
     def pid(self) -> int | None:
         """The server's process id, None if it is not ours."""
         return self._process.pid if self._process else None
+
+    def _start(self) -> None:
+        for folder in (self.directory, self.socket.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.socket.parent.stat().st_uid != os.getuid():
+            raise QueueUnavailableError(
+                f"{self.socket.parent} belongs to another user; set DAREFINE_DATA_DIR to a folder of yours."
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self.answers():
+            if not self._runs():
+                self._spawn()
+            if time.monotonic() > deadline:
+                raise QueueUnavailableError(
+                    f"The embedded queue in {self.directory} did not answer within {START_TIMEOUT_S:.0f} s; "
+                    f"see {self.directory / 'valkey.log'}, or set DAREFINE_REDIS_URL to a queue of your own."
+                )
+            time.sleep(0.02)
 
     def _runs(self) -> bool:
         return self._process is not None and self._process.poll() is None

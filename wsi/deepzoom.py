@@ -1,7 +1,9 @@
 """Deep Zoom (DZI) addressing: which pixels a viewer's tile stands for. Pure arithmetic, no pixels.
 
-Level `top` is the full size and each level below it half of that, rounded up, down to 1 x 1 px at level 0. For a label
-map with the default tile side, tile (column, row) of level `top - k` is tile (column, row) of level k of its TIFF.
+Level `top` is the full size and each level below it half of that, rounded up, down to 1 x 1 px at level 0. With the
+default tile side, tile (column, row) of level `top - k` lies where tile (column, row) of level k of a label TIFF does, but
+TIFF levels are rounded down: the last column or row of a Deep Zoom level may be one px wider than the TIFF's, or have
+no tile there at all (a map 1025 px wide is 513 px here, two tiles, and 512 px in the TIFF, one).
 """
 
 from dataclasses import dataclass

@@ -32,7 +32,7 @@ class InputGeometry:
     context_ratio: int
     """Context mpp / slice mpp."""
     tiles_per_side: int
-    """Tiles along each side of a patch core."""
+    """Tiles along each side of a patch core, where label px have this mpp."""
     halo_px: int
     """Margin of a slice window on each side, label px."""
 
@@ -51,6 +51,7 @@ class Grid:
     halo_px: int
     """Label px, multiple of 16."""
     tiles_per_side: int
+    """Tiles along each side of a patch core: the card's, or what comes nearest to its patch in mm."""
     slice_network_px: int
     """Side of a network input slice, multiple of 32."""
     context_network_px: int
@@ -121,8 +122,9 @@ class Grid:
 def make_grid(slide: Size, slide_mpp: float, geometry: InputGeometry, *, halo_px: int | None = None) -> Grid:
     """Cut a slide of `slide` l0 px and `slide_mpp` um/px for a model; `halo_px` overrides the card's halo.
 
-    n is the integer whose n * slide_mpp is nearest to the card's mpp in ratio. Within 10 % the network reads label px
-    as they are; otherwise slices and context are resampled to the card's mpp.
+    n is the largest integer whose n * slide_mpp is at most 10 % coarser than the card's mpp, so that no more detail than
+    that is thrown away; at least 1. Within 10 % the network reads label px as they are. Otherwise slices and context are
+    resampled to the card's mpp, and a patch has as many tiles as bring it nearest to the card's size in mm.
 
     Raises MppOutOfRangeError when the slide is more than twice as coarse as the model, HaloError, SlideLimitError when
     the slide is smaller than one label px.
@@ -133,31 +135,32 @@ def make_grid(slide: Size, slide_mpp: float, geometry: InputGeometry, *, halo_px
             f"Send a slide of at most {2 * geometry.mpp:g} um/px, or mpp=... if the slide's own value is wrong."
         )
     halo = _checked_halo(geometry.halo_px if halo_px is None else halo_px)
-    n = _nearest_downsample(slide_mpp, geometry.mpp)
+    n = max(1, math.floor((1 + EXACT_TOLERANCE) * geometry.mpp / slide_mpp))
     label_size = Size(slide.width // n, slide.height // n)
     if label_size.width < 1 or label_size.height < 1:
         raise SlideLimitError(
             f"The slide is {slide.width} x {slide.height} px, smaller than one {n} px block. Send a larger one."
         )
-    scale = slide_mpp * n / geometry.mpp
-    network_per_label_px = 1.0 if abs(scale - 1) <= EXACT_TOLERANCE else scale
+    network_per_label_px = _network_per_label_px(n, geometry.mpp / slide_mpp)
+    tiles_per_side = max(1, round(geometry.tiles_per_side / network_per_label_px))
     window_px = TILE_PX + 2 * halo
-    region_px = geometry.tiles_per_side * TILE_PX + 2 * halo
+    region_px = tiles_per_side * TILE_PX + 2 * halo
     return Grid(
         slide=slide,
         slide_mpp=slide_mpp,
         downsample=n,
         label_size=label_size,
         halo_px=halo,
-        tiles_per_side=geometry.tiles_per_side,
+        tiles_per_side=tiles_per_side,
         slice_network_px=_to_network_multiple(window_px * network_per_label_px),
         context_network_px=_to_network_multiple(region_px * network_per_label_px / geometry.context_ratio),
     )
 
 
-def _nearest_downsample(slide_mpp: float, mpp: float) -> int:
-    below = max(1, math.floor(mpp / slide_mpp))
-    return min((below, below + 1), key=lambda n: abs(math.log(n * slide_mpp / mpp)))
+def _network_per_label_px(n: int, wanted: float) -> float:
+    """By how much label px of n l0 px are resampled where `wanted` l0 px make one px of the card; 1 within 10 %."""
+    exact = (1 - EXACT_TOLERANCE) * wanted <= n <= (1 + EXACT_TOLERANCE) * wanted
+    return 1.0 if exact else n / wanted
 
 
 def _to_network_multiple(px: float) -> int:

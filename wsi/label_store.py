@@ -39,6 +39,7 @@ class _TileTable:
 class LabelStore:
     """The label map of one job as far as it is done; a TileSource for `wsi.pyramid`.
 
+    `directory` is made by the first write, its parent by the caller.
     Several processes may write, also the same patch (the bytes are identical), while others read. Thread-safe.
     """
 
@@ -65,7 +66,8 @@ class LabelStore:
             for x in range(0, grid.patch_px, TILE_PX)
         )
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
+            # Not its parents: a job's folder that was deleted meanwhile must not come back.
+            self._directory.mkdir(exist_ok=True)
             with atomic_file(self._path(patch_index)) as temporary:
                 tifffile.imwrite(
                     temporary,
@@ -79,6 +81,11 @@ class LabelStore:
                     software=False,
                     metadata=None,
                 )
+        except FileNotFoundError as error:
+            raise LabelStoreError(
+                f"Patch {patch_index} cannot be stored: the job's folder {self._directory.parent.name} is gone. "
+                "Was the job deleted? Submit it again if it is still wanted."
+            ) from error
         except OSError as error:
             raise LabelStoreError(
                 f"Patch {patch_index} cannot be stored: {error}. Is the disk full?"

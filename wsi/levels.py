@@ -16,7 +16,8 @@ LEVEL_TOLERANCE = 1.10
 """A level this much too coarse is still read: up to ~10 % off is better than decoding 16 times the pixels."""
 
 MAX_BLOCK_PX = 2**25
-"""Level pixels decoded at once (100 MB as RGB); a patch of 5376 px fits, larger regions are read block by block."""
+"""Level pixels decoded at once, larger regions block by block. As RGB that is 100 MB; OpenSlide's RGBA lies beside it, about
+250 MB in all. A patch of 5376 px fits whole: blocks would decode the tiles on their borders twice."""
 
 WHITE = 255
 
@@ -58,7 +59,7 @@ class PyramidSlide:
         self._levels.close()
 
     def read_region(self, region_l0: Rect, downsample: int) -> NDArray[np.uint8]:
-        """See `wsi.slide.Slide.read_region`. Memory: the result and one block of MAX_BLOCK_PX level pixels."""
+        """See `wsi.slide.Slide.read_region`. Memory: the result and one block, see MAX_BLOCK_PX."""
         if downsample < 1 or region_l0.width % downsample or region_l0.height % downsample:
             raise ValueError(f"sides of {region_l0} must be multiples of downsample {downsample}")
         shape = (region_l0.height // downsample, region_l0.width // downsample, 3)

@@ -1,4 +1,4 @@
-"""Small TIFFs without tiles, which OpenSlide does not take, through libvips."""
+"""Losslessly compressed TIFFs that OpenSlide does not take through libvips: untiled ones of moderate size, or tiled."""
 
 from pathlib import Path
 

@@ -22,23 +22,19 @@ from .geometry import Size
 from .grid import TILE_PX, Grid
 from .palette import Palette
 from .pyramid_check import verify_pyramid
+from .pyramid_walk import Quad, build_pyramid
 from .reduction import reduce_majority
 from .tile_codec import decode_tile, encode_tile, encode_uniform
 from .tile_spool import TileSpool
-
-__all__ = ["PyramidSummary", "TileSource", "level_sizes", "reduce_majority", "write_label_pyramids"]
 
 _BUILD_SHARE = 0.8  # of the time; the rest is copying the tiles into the two files
 
 
 class TileSource(Protocol):
-    """Level-0 tiles of a label map, (512, 512) uint8, 0 beyond the label map; None is a tile of zeros."""
-
-    def tile(self, column: int, row: int) -> NDArray[np.uint8] | None:
-        """Pixels of one tile."""
+    """Level-0 tiles of a label map, (512, 512) uint8, 0 beyond the label map."""
 
     def encoded_tile(self, column: int, row: int) -> bytes | None:
-        """The same as the bytes of a deflate TIFF tile."""
+        """One tile as the bytes of a deflate TIFF tile; None for a tile of zeros."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +88,7 @@ def write_label_pyramids(
 
 
 class _Builder:
-    """Fills a spool depth first: a tile of level k is made as soon as its four tiles of level k - 1 are there.
-
-    Memory bound: at most four decoded tiles a level wait for their parent, because children are visited in Z-order.
-    """
+    """Fills a spool: a tile of level k is made as soon as its four tiles of level k - 1 are there."""
 
     def __init__(
         self, source: TileSource, sizes: tuple[Size, ...], spool: TileSpool, report: Callable[[float], None]
@@ -109,41 +102,29 @@ class _Builder:
         self._counts = np.zeros(256, np.int64)
 
     def run(self) -> None:
-        top = len(self._sizes) - 1
-        # A level of floor(w / 2) may hold one column of tiles less than half its source's; going over all the tiles
-        # the finest level would need still visits those source tiles.
-        columns, rows = (-(-side // 2**top) for side in (self._tiles[0].width, self._tiles[0].height))
-        for row in range(rows):
-            for column in range(columns):
-                self._tile(top, column, row)
+        build_pyramid(self._tiles, self._finest, self._coarser)
 
     def class_counts(self) -> tuple[int, ...]:
         counts = self._counts.copy()
         counts[0] = self._sizes[0].pixels - counts[1:].sum()
         return tuple(int(count) for count in counts)
 
-    def _tile(self, level: int, column: int, row: int) -> NDArray[np.uint8] | None:
-        """Make one tile and all below it; None when it is all zeros."""
-        if level == 0:
-            return self._finest(column, row)
-        quad = np.zeros((2 * TILE_PX, 2 * TILE_PX), np.uint8)
-        empty = True
-        for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            child = self._tile(level - 1, 2 * column + dx, 2 * row + dy)
+    def _coarser(
+        self, level: int, column: int, row: int, quad: Quad[NDArray[np.uint8]]
+    ) -> NDArray[np.uint8] | None:
+        """One tile from its four; None when it is all zeros."""
+        pixels = np.zeros((2 * TILE_PX, 2 * TILE_PX), np.uint8)
+        for place, child in enumerate(quad):
+            dy, dx = divmod(place, 2)
             if child is not None:
-                empty = False
-                quad[dy * TILE_PX : (dy + 1) * TILE_PX, dx * TILE_PX : (dx + 1) * TILE_PX] = child
-        if empty or not self._holds(level, column, row):
-            return None
-        tile = self._cropped(level, column, row, reduce_majority(quad))
+                pixels[dy * TILE_PX : (dy + 1) * TILE_PX, dx * TILE_PX : (dx + 1) * TILE_PX] = child
+        tile = self._cropped(level, column, row, reduce_majority(pixels))
         if not tile.any():
             return None
         self._spool.add(level, column, row, encode_tile(tile))
         return tile
 
     def _finest(self, column: int, row: int) -> NDArray[np.uint8] | None:
-        if not self._holds(0, column, row):
-            return None
         self._done += 1
         self._report(self._done / (self._tiles[0].width * self._tiles[0].height))
         encoded = self._source.encoded_tile(column, row)
@@ -156,9 +137,6 @@ class _Builder:
         self._spool.add(0, column, row, encoded if tile is decoded else encode_tile(tile))
         self._counts += np.bincount(tile.reshape(-1), minlength=256)
         return tile
-
-    def _holds(self, level: int, column: int, row: int) -> bool:
-        return column < self._tiles[level].width and row < self._tiles[level].height
 
     def _cropped(self, level: int, column: int, row: int, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The tile with zeros beyond the level's edge; the very same array when that changes nothing."""

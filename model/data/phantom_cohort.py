@@ -1,5 +1,6 @@
 """A cohort of phantom slides, made on the spot: slides to train on and slides held out, none alike."""
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def phantom_cohort(
     in all.
     """
     seeds = [*range(1, train + 1), *(HELD_OUT_SEEDS + i for i in range(1, held_out + 1))]
+    folder.mkdir(parents=True, exist_ok=True)
     pairs = []
     for done, seed in enumerate(seeds):
         if progress is not None:
@@ -35,11 +37,11 @@ def phantom_cohort(
 
 
 def _slide(folder: Path, seed: int, size_px: int) -> SlideWithTruth:
-    final = folder / f"phantom-{size_px}-{seed}"
-    names = SlideWithTruth(final / "slide.tif", final / "slide-truth.tif")
+    name = f"phantom-{size_px}-{seed}"
+    final = folder / name
     if not final.is_dir():
         # The folder appears under its name only when both files are whole: an interrupted run makes them again.
-        unfinished = folder / f".{final.name}.partial"
-        write_phantom(unfinished / "slide.tif", size_px=size_px, seed=seed)
-        unfinished.rename(final)
-    return names
+        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder) as unfinished:
+            write_phantom(Path(unfinished, name, f"{name}.tif"), size_px=size_px, seed=seed)
+            Path(unfinished, name).rename(final)
+    return SlideWithTruth(final / f"{name}.tif", final / f"{name}-truth.tif")

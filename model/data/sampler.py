@@ -16,6 +16,7 @@ from model.errors import CohortError
 from model.preprocess import context_from_region
 from model.recipe import Stage
 from wsi.geometry import Rect
+from wsi.grid import NETWORK_MULTIPLE_PX
 
 from .augment import Augmentation
 from .cached_slide import CachedSlide
@@ -34,6 +35,8 @@ class Batch:
     """(P * S, h, w) uint8, 0 = not to be learned."""
     context: Tensor
     """(P, 3, c, c) float32."""
+    context_labels: Tensor
+    """(P, c / 32, c / 32) uint8: the truth under the middle of each pixel of the context's coarsest feature map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +75,18 @@ class PatchSampler:
         """The batch of a training step."""
         rng = np.random.default_rng((self._seed, step))
         patches = [self._patch(rng, stage) for _ in range(stage.patches)]
-        slices, labels, contexts = zip(*patches, strict=True)
+        slices, labels, contexts, context_labels = zip(*patches, strict=True)
         return Batch(
             slices=torch.from_numpy(np.concatenate(slices)).permute(0, 3, 1, 2),
             labels=torch.from_numpy(np.concatenate(labels)),
             context=torch.cat(contexts),
+            context_labels=torch.from_numpy(np.stack(context_labels)),
         )
 
     def _patch(
         self, rng: np.random.Generator, stage: Stage
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Tensor]:
-        """Slices (S, h, w, 3), labels (S, h, w) and context (1, 3, c, c) of one random patch."""
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Tensor, NDArray[np.uint8]]:
+        """Slices (S, h, w, 3), labels (S, h, w), context (1, 3, c, c) and its coarse labels of one random patch."""
         wanted = int(rng.integers(len(self._holders)))
         holders = self._holders[wanted]
         indexed = holders[rng.integers(len(holders))]
@@ -101,7 +105,16 @@ class PatchSampler:
                 augmentation.turn(augmentation.stain(pixels[y : y + square.height, x : x + square.width]))
             )
             labels.append(augmentation.turn(indexed.slide.read_truth(square)))
-        return np.stack(slices), np.stack(labels), augmentation.on_context(context)
+        coarse = augmentation.turn(_coarse_truth(indexed, region))
+        return np.stack(slices), np.stack(labels), augmentation.on_context(context), coarse
+
+
+def _coarse_truth(indexed: _IndexedSlide, region: Rect) -> NDArray[np.uint8]:
+    """The truth at the middle of each pixel of the context's stride-32 map: (c / 32, c / 32)."""
+    side = indexed.slide.grid.context_network_px // NETWORK_MULTIPLE_PX
+    middles = ((np.arange(side) + 0.5) * region.width / side).astype(np.intp)
+    truth: NDArray[np.uint8] = indexed.slide.read_truth(region)[np.ix_(middles, middles)]
+    return truth
 
 
 def _place(rng: np.random.Generator, indexed: _IndexedSlide, wanted: int, slice_px: int) -> tuple[Rect, Rect]:

@@ -26,7 +26,7 @@ def index() -> RedirectResponse:
 
 
 @router.get("/healthz", response_model=Health)
-def healthz() -> Health:
+async def healthz() -> Health:
     """200 while the process answers; touches nothing else."""
     return Health(status="ok", version=version("darefine"))
 
@@ -70,5 +70,8 @@ def check_storage(settings: ServiceSettings) -> str:
 
 
 def check_worker(queue: JobQueue) -> str:
-    """Whether a worker with a loaded model lives."""
-    return OK if queue.live_workers() else "no worker has its model loaded"
+    """Whether a worker with a loaded model lives; else what those that live say."""
+    if queue.live_workers():
+        return OK
+    problems = {worker.problem.detail for worker in queue.workers() if worker.problem}
+    return " ".join(sorted(problems)) or "no worker has its model loaded"

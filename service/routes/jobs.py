@@ -9,12 +9,13 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
 from workers.jobs import Job, JobState
+from workers.queue import JobQueue
 
 from ..dependencies import Queue, Settings, Slides
 from ..errors import RequestInvalidError
-from ..receive import receive_form
+from ..receive import read_small, receive_form
 from ..schemas import PREFIX, JobCreate, JobList, JobOptions, JobOut, ProblemOut
-from ..submission import submit_job
+from ..submission import model_card, submit_job
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -71,13 +72,15 @@ async def create_job(
     """Send a slide as `multipart/form-data`, or name one the service has in JSON; get a queued job."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     options: JobOptions
+    # Before gigabytes are sent: without a queue or a worker there is nobody to run the job.
+    await run_in_threadpool(model_card, queue, None)
     if content_type == "multipart/form-data":
         with slides.upload(declared_length(request)) as upload:
             fields = await receive_form(request, upload, tuple(JobOptions.model_fields))
             options = parse(JobOptions, fields)
             slide = await run_in_threadpool(slides.commit, upload)
     elif content_type == "application/json":
-        body = await request.body()
+        body = await read_small(request)
         options = create = parse(JobCreate, body)
         slide = await run_in_threadpool(slides.get, create.slide_id)
     else:
@@ -98,7 +101,7 @@ def list_jobs(
 ) -> JobList:
     """Jobs, newest first, a page at a time."""
     page, next_cursor = queue.list(state=state, cursor=cursor, limit=limit)
-    return JobList(jobs=[JobOut.of(job, queue.position(job.id)) for job in page], next_cursor=next_cursor)
+    return JobList(jobs=[JobOut.of(job, position(queue, job)) for job in page], next_cursor=next_cursor)
 
 
 @router.get("/{job_id}", response_model=JobOut, responses=NOT_FOUND)
@@ -125,11 +128,16 @@ def delete_job(job_id: str, queue: Queue) -> None:
     shutil.rmtree(job.directory, ignore_errors=True)
 
 
-def job_out(response: Response, queue: Queue, job: Job) -> JobOut:
+def job_out(response: Response, queue: JobQueue, job: Job) -> JobOut:
     """The wire form of `job`, with a polling hint while it is not over."""
     if not job.state.is_final:
         response.headers["Retry-After"] = POLL_SECONDS
-    return JobOut.of(job, queue.position(job.id))
+    return JobOut.of(job, position(queue, job))
+
+
+def position(queue: JobQueue, job: Job) -> int | None:
+    """Jobs before a waiting one."""
+    return queue.position(job.id) if job.state is JobState.QUEUED else None
 
 
 def parse(schema: type[M], value: bytes | dict[str, str]) -> M:

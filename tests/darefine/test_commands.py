@@ -1,5 +1,6 @@
 """The command group and what does not need a service."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +62,12 @@ def test_doctor_reports_missing_weights_and_fails(tmp_path: Path) -> None:
     answer = CliRunner().invoke(main, ["doctor"], env=environment)
     assert answer.exit_code == 1
     assert "DAREFINE_WEIGHTS_DIR" in answer.output.replace("\n", "").replace(" ", "")
+
+
+def test_a_taken_port_is_told_at_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        answer = CliRunner().invoke(main, ["serve", "--port", port], env={"DAREFINE_DATA_DIR": str(tmp_path)})
+    assert answer.exit_code == 1
+    assert port in answer.output
+    assert "--port" in answer.output

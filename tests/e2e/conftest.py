@@ -1,6 +1,5 @@
 """A whole service for end-to-end tests: supervisor, embedded Valkey, uvicorn, one worker with a tiny network."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 import torch
 
 from darefine.client import Client
-from darefine.demo import free_port
+from darefine.demo import free_port, own_environment
 from model.build import build_network
 from model.card import CardClass, CardInput, CardWeights, ModelCard, NetworkConfig, Normalisation
 from model.checkpoint import save_weights
@@ -82,7 +81,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Itera
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            env={**os.environ, "DAREFINE_DATA_DIR": str(data_dir / "state")},
+            env={**own_environment(), "DAREFINE_DATA_DIR": str(data_dir / "state")},
             stdout=output,
             stderr=subprocess.STDOUT,
         )

@@ -8,17 +8,20 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from model.card import ModelCard
 from model.data.augment import Augmentation
 from model.data.cached_slide import CachedSlide
 from model.data.cohort import Cohort, SlideWithTruth, geometry_of
-from model.data.sampler import PatchSampler
+from model.data.sampler import CELL_PX, PatchSampler
 from model.errors import CohortError
 from model.preprocess import context_from_region
 from model.recipe import Stage
-from wsi.geometry import Rect
-from wsi.grid import InputGeometry
+from wsi.geometry import Rect, Size
+from wsi.grid import InputGeometry, make_grid
 from wsi.slide import open_slide
 
 WriteSlide = Callable[..., SlideWithTruth]
@@ -125,14 +128,44 @@ def test_a_rare_class_is_seen_as_often_as_a_common_one(
     assert 0.4 < seen < 0.7  # by area it would be under 0.05
 
 
-def test_slides_lie_inside_their_patch_and_patches_where_inference_has_them(slide: CachedSlide) -> None:
-    sampler = PatchSampler([slide], 3, seed=2, stain_jitter=0.0)
-    white = [
-        bool((sampler.batch(step, Stage(1, 128)).slices == 255).all(1).flatten(1).any(1).any())
-        for step in range(30)
-    ]
-    assert any(white)  # edges of the slide are seen
-    assert not all(white)
+class Watched(CachedSlide):
+    """White, one pixel of truth at `place`; remembers which squares are read."""
+
+    def __init__(self, size: Size, place: tuple[int, int], geometry: InputGeometry) -> None:
+        truth = np.zeros((size.height, size.width), np.uint8)
+        truth[place[1], place[0]] = 1
+        white = np.broadcast_to(np.uint8(255), (*truth.shape, 3))
+        super().__init__("watched", make_grid(size, geometry.mpp, geometry), white, truth)
+        self.regions: list[Rect] = []
+        self.squares: list[Rect] = []
+
+    def read_pixels(self, square: Rect) -> NDArray[np.uint8]:
+        self.regions.append(square)
+        return super().read_pixels(square)
+
+    def read_truth(self, square: Rect) -> NDArray[np.uint8]:
+        self.squares.append(square)
+        return super().read_truth(square)
+
+
+@given(st.integers(1, 1500), st.integers(1, 1500), st.integers(1, 17), st.integers(0, 1000), st.data())
+@settings(max_examples=40, deadline=None)
+def test_slices_hold_the_wanted_pixel_inside_a_region_that_inference_could_read(
+    width: int, height: int, sides: int, seed: int, data: st.DataObject
+) -> None:
+    geometry = InputGeometry(mpp=0.934, context_ratio=5, tiles_per_side=1, halo_px=16)
+    x, y = (CELL_PX * data.draw(st.integers(0, (side - 1) // CELL_PX)) for side in (width, height))
+    slide = Watched(Size(width, height), (x, y), geometry)
+
+    PatchSampler([slide], 1, seed=seed, stain_jitter=0).batch(0, Stage(1, 32 * sides, patches=1, slices=3))
+
+    (region,) = slide.regions
+    assert (region.width, region.height) == (slide.grid.region_px, slide.grid.region_px)
+    assert min(region.x, region.y) >= -slide.grid.halo_px
+    assert len(slide.squares) == 4  # three slices, and the region for the context's labels
+    for square in slide.squares:
+        assert square.intersect(region) == square
+        assert square.intersect(Rect(x, y, 1, 1)) == Rect(x, y, 1, 1)
 
 
 def test_a_class_without_truth_and_a_foreign_value_are_refused(

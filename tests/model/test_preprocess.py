@@ -6,7 +6,7 @@ import torch
 
 from model.card import Normalisation
 from model.errors import InputError
-from model.preprocess import Normaliser, box_resized, context_from_region
+from model.preprocess import Normaliser, _box_weights, box_resized, context_from_region
 
 
 def test_context_pixels_are_area_means() -> None:
@@ -28,6 +28,13 @@ def test_context_commutes_with_turns_even_where_it_does_not_divide() -> None:
 def test_both_roads_to_a_context_agree() -> None:
     region = torch.randint(0, 256, (131, 131, 3), dtype=torch.uint8)
     torch.testing.assert_close(context_from_region(region, 27), box_resized(region, 27), atol=1.01, rtol=0)
+
+
+def test_box_weights_are_made_once_for_all_patches_of_a_size() -> None:
+    _box_weights.cache_clear()
+    for _ in range(3):
+        box_resized(torch.zeros((40, 40, 3), dtype=torch.uint8), 8)
+    assert _box_weights.cache_info().misses == 1
 
 
 def test_a_region_smaller_than_the_context_is_refused() -> None:

@@ -51,4 +51,10 @@ def test_stages_that_cannot_be_are_refused(arguments: dict[str, int]) -> None:
 def test_the_recipe_in_a_card_does_not_hold_the_card(config: TrainConfig) -> None:
     recipe = config.to_json()
     assert "card" not in recipe
-    assert recipe["stages"][1] == {"steps": 30, "slice_px": 128, "patches": 2, "slices": 4}
+    assert recipe["stages"][1] == {
+        "steps": 30,
+        "slice_px": 128,
+        "patches": 2,
+        "slices": 4,
+        "context_loss": 0.0,
+    }

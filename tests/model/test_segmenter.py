@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from model.build import build_network
-from model.card import CardWeights, ModelCard
+from model.card import CardWeights, ModelCard, Normalisation
 from model.checkpoint import save_weights
 from model.da_refinenet import DaRefineNet
 from model.errors import InputError, WeightsError
@@ -96,6 +96,38 @@ def test_windows_are_resampled_when_the_network_reads_another_scale(
         labels = segmenter.label_patch(pixels, CORNERS, **{**GEOMETRY, "slice_network_px": side})
         assert labels.shape == (5, 32, 32)
         assert set(np.unique(labels)) <= {1, 2, 3}
+
+
+class ColourReader(torch.nn.Module):
+    """Stands in for a network: the logits are red, green and blue at a quarter of the size."""
+
+    def forward(self, images: torch.Tensor, context: None) -> torch.Tensor:
+        return F.avg_pool2d(images, 4)
+
+
+@pytest.mark.parametrize("side", [96, 64, 48, 160])
+@pytest.mark.parametrize("across", [True, False])
+def test_borders_stay_where_they_are_at_every_scale(card: ModelCard, side: int, across: bool) -> None:
+    border_px = 75
+    pixels = np.zeros((160, 160, 3), np.uint8)
+    pixels[:, :border_px, 0] = pixels[:, border_px:, 1] = 255  # red left of the border, green right of it
+    corners = [(54, 8), (27, 40), (0, 64)]  # the border 21, 48 and 75 px into the window
+    grey = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    card = replace(card, normalisation=grey, network=replace(card.network, second_input="single"))
+    segmenter = segmenter_of(ColourReader(), card)  # type: ignore[arg-type]
+    geometry = {"window_px": 96, "halo_px": 16, "slice_network_px": side, "context_network_px": 32}
+
+    labels = segmenter.label_patch(
+        pixels if across else pixels.transpose(1, 0, 2),
+        corners if across else [(y, x) for x, y in corners],
+        **geometry,
+    )
+
+    for (x, _), tile in zip(corners, labels if across else labels.transpose(0, 2, 1), strict=True):
+        expected_px = border_px - x - 16
+        assert (np.abs((tile == 1).sum(1) - expected_px) <= 1).all()
+        assert (tile[:, : expected_px - 1] == 1).all()
+        assert (tile[:, expected_px + 1 :] == 2).all()
 
 
 def test_a_flat_slide_looks_alike_at_every_scale(network: DaRefineNet, card: ModelCard) -> None:

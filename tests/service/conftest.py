@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,9 +38,27 @@ class Api:
     slide_root: Path
 
 
+@contextmanager
+def running_api(settings: ServiceSettings) -> Iterator[httpx.Client]:
+    """uvicorn in a thread on a free loopback port, and a client of it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            port = listener.getsockname()[1]
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
+                yield http
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
 @pytest.fixture(scope="session")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    """uvicorn in a thread, on a free loopback port."""
+    """The API over a Valkey of its own."""
     root = tmp_path_factory.mktemp("api")
     slide_root = root / "nas"
     slide_root.mkdir()
@@ -49,19 +68,10 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         data_dir=root / "data", redis_url=valkey.url, slide_roots=(slide_root,), max_slide_bytes=10**7
     )
     settings.data_dir.mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        queue = JobQueue.connect(valkey.url)
-        queue.publish_models("stand-in", (json.dumps(CARD),))
-        port = listener.getsockname()[1]
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
-            yield Api(http, queue, settings.data_dir, slide_root)
-        server.should_exit = True
-        thread.join()
+    queue = JobQueue.connect(valkey.url)
+    queue.publish_models("stand-in", (json.dumps(CARD),))
+    with running_api(settings) as http:
+        yield Api(http, queue, settings.data_dir, slide_root)
     queue.close()
     valkey.stop()
 

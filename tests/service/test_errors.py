@@ -12,11 +12,13 @@ import wsi.errors
 from .conftest import Api
 from .test_jobs import assert_problem
 
-WORKER_SIDE = {
-    "QueueUnavailableError", "ForbiddenTaskError", "ModelProcessDiedError", "WeightsMissingError",
-    "JobCancelledError", "NotEnoughDiskError", "ModelUnknownError",
-}  # fmt: skip
-"""Errors of workers that end in a job record, never in a request."""
+NEVER_IN_A_REQUEST = {
+    wsi.errors: {"WsiError", "LabelStoreError", "PlanFormatError", "PyramidError"},
+    service.errors: {"ServiceError"},
+}
+"""Bases, and errors that end in a job record. Of the workers' errors only the queue's reach a request."""
+
+QUEUE_ERRORS = {"JobNotFoundError", "JobFinalError", "IdempotencyConflictError"}
 
 
 def errors_of(module: ModuleType) -> list[type[Exception]]:
@@ -27,15 +29,18 @@ def errors_of(module: ModuleType) -> list[type[Exception]]:
     ]
 
 
-@pytest.mark.parametrize("module", [service.errors, wsi.errors, workers.errors])
+@pytest.mark.parametrize("module", NEVER_IN_A_REQUEST)
 def test_every_error_that_can_reach_a_request_has_a_status(module: ModuleType) -> None:
-    bases = {"ServiceError", "WorkersError"} | (WORKER_SIDE if module is workers.errors else set())
-    missing = [
-        error.__name__
-        for error in errors_of(module)
-        if error.__name__ not in bases and not any(kind in service.errors.STATUS for kind in error.__mro__)
-    ]
-    assert missing == []
+    expected = {error.__name__ for error in errors_of(module)} - NEVER_IN_A_REQUEST[module]
+    assert expected == {error.__name__ for error in service.errors.STATUS} & {
+        error.__name__ for error in errors_of(module)
+    }
+
+
+def test_queue_errors_have_a_status() -> None:
+    assert {
+        e.__name__ for e in service.errors.STATUS if e.__module__ == workers.errors.__name__
+    } == QUEUE_ERRORS
 
 
 @pytest.mark.parametrize(

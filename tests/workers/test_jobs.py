@@ -1,10 +1,9 @@
 """Job records as values."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.jobs import Job, JobParameters, JobRequest, JobState, Problem, Progress
+from workers.jobs import Job, JobParameters, JobRequest, JobState, Problem, Progress, problem_type
 
 numbers = st.floats(0, 2e9, allow_nan=False)
 optional_numbers = st.none() | numbers
@@ -48,11 +47,10 @@ def test_a_record_survives_being_a_redis_hash(job: Job) -> None:
     assert Job.from_hash(fields) == job
 
 
-@pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED])
-def test_final_states_are_never_left(state: JobState) -> None:
-    assert state.is_final
-    assert not any(state.may_become(other) for other in JobState)
+class SlideNotFoundError(Exception):
+    """An error to name."""
 
 
-def test_only_a_running_job_can_succeed() -> None:
-    assert [state for state in JobState if state.may_become(JobState.SUCCEEDED)] == [JobState.RUNNING]
+def test_a_problem_is_named_after_its_error() -> None:
+    assert problem_type(SlideNotFoundError) == "slide-not-found"
+    assert problem_type(KeyError) == "key"

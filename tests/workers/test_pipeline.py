@@ -17,7 +17,7 @@ from workers.errors import JobCancelledError, NotEnoughDiskError
 from workers.jobs import JobFiles, JobParameters, Progress
 from workers.messages import RunJob
 from workers.pipeline import run_pipeline
-from wsi.errors import MppUnknownError
+from wsi.errors import MppUnknownError, SlideUnreadableError
 
 CARD = ModelCard(
     name="threshold",
@@ -190,14 +190,44 @@ def test_full_disk_is_refused_up_front(run: RunJob, monkeypatch: pytest.MonkeyPa
     assert network.patches == 0
 
 
-def test_an_error_while_reading_ends_the_run(run: RunJob, tmp_path: Path, slide: Path) -> None:
-    damaged = tmp_path / "damaged.tif"
+def test_a_damaged_tile_ends_the_run(run: RunJob, tmp_path: Path, slide: Path) -> None:
+    bad = tmp_path / "slide.tif"
     content = bytearray(slide.read_bytes())
     with tifffile.TiffFile(slide) as tiff:
         page = tiff.pages[0]
         assert isinstance(page, tifffile.TiffPage)
         offset, length = page.dataoffsets[60], page.databytecounts[60]
     content[offset : offset + length] = bytes(length)
-    damaged.write_bytes(content)
-    with pytest.raises(Exception, match=r"(?i)damaged|cannot be read|decod"):
-        go(replace(run, slide_path=str(damaged)))
+    bad.write_bytes(content)
+    with pytest.raises(SlideUnreadableError):
+        go(replace(run, slide_path=str(bad)))
+
+
+def test_patches_of_another_model_are_never_mixed_in(run: RunJob) -> None:
+    network = Threshold()
+    with pytest.raises(JobCancelledError):
+        go(run, network, cancelled=lambda: network.patches >= 2)
+    other = Threshold()
+    other.card = replace(CARD, weights=replace(CARD.weights, sha256="1" * 64))
+    go(run, other)
+    assert other.patches == 4
+
+
+def test_a_finished_run_is_not_run_again(run: RunJob) -> None:
+    files = go(run)
+    before = files.result.read_bytes()
+    network = Threshold()
+    go(run, network)
+    assert network.patches == 0
+    assert files.result.read_bytes() == before
+    files.overlay.write_bytes(files.overlay.read_bytes()[:-1])
+    go(run, network)
+    assert network.patches == 4, "a result that is not whole is made again"
+
+
+def test_half_written_files_of_a_killed_attempt_are_removed(run: RunJob) -> None:
+    directory = Path(run.directory)
+    directory.mkdir()
+    (directory / ".labels.tif.0123.partial").write_bytes(b"x")
+    go(run)
+    assert not list(directory.glob(".*"))

@@ -194,6 +194,36 @@ def test_two_crashes_without_a_new_patch_fail_the_job(queue: JobQueue) -> None:
     assert (failed.state, failed.crashes, failed.error) == (JobState.FAILED, 2, PROBLEM)
 
 
+def test_a_cancelled_job_is_cancelled_even_at_its_last_crash(queue: JobQueue) -> None:
+    job = running(queue)
+    assert queue.retry(job.id, 1, "w", PROBLEM) == 2
+    queue.cancel(job.id)
+    assert queue.retry(job.id, 2, "w", PROBLEM) is None
+    assert (queue.get(job.id).state, queue.get(job.id).error) == (JobState.CANCELLED, None)
+
+
+@pytest.mark.parametrize("state", [state for state in JobState if state.is_final])
+def test_a_final_state_is_never_left(queue: JobQueue, state: JobState) -> None:
+    job = running(queue)
+    ends = {
+        JobState.SUCCEEDED: lambda: queue.succeed(job.id, 1),
+        JobState.FAILED: lambda: queue.fail(job.id, 1, PROBLEM),
+        JobState.CANCELLED: lambda: queue.confirm_cancel(job.id, 1),
+    }
+    ends.pop(state)()
+    over = queue.get(job.id)
+    assert over.state is state
+    assert queue.start(job.id, 1, "w") is None
+    assert queue.heartbeat(job.id, 1, Progress(patches_done=9)) is Ownership.LOST
+    assert not queue.release(job.id, 1)
+    assert queue.retry(job.id, 1, "w", PROBLEM) is None
+    assert not queue.reap(job.id, PROBLEM)
+    assert not any(end() for end in ends.values())
+    with pytest.raises(JobFinalError):
+        queue.cancel(job.id)
+    assert queue.get(job.id) == over
+
+
 def test_crashes_are_forgiven_while_patches_get_finished(queue: JobQueue) -> None:
     job = running(queue)
     for attempt in range(1, 6):

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from workers.connection import connect
 from workers.jobs import Job, JobRequest, JobState, Progress
 from workers.queue import JobQueue, rq_id
-from workers.reconcile import LAST_TICK, SETTLING, Reconciled, Reconciler
+from workers.reconcile import LAST_TICK, SETTLING, WORKER_LOST, Reconciled, Reconciler
 from workers.settings import WorkerSettings
 
 REQUEST = JobRequest(slide_id="slide", slide_name="a.svs", slide_path="/slides/a.svs", model="stand-in")
@@ -21,7 +22,7 @@ LEASE_S = 0.2
 def queue(settings: WorkerSettings) -> JobQueue:
     """A queue with a very short lease, on a server that has been up for longer than that."""
     assert settings.redis_url
-    queue = JobQueue(connect(settings.redis_url), lease_s=LEASE_S)
+    queue = JobQueue(connect(settings.redis_url), lease_s=LEASE_S, max_losses=3)
     while queue.redis.info("server")["uptime_in_seconds"] < 1:
         time.sleep(0.05)
     return queue
@@ -56,6 +57,14 @@ def out_wait_lease(queue: JobQueue) -> None:
     settle(queue)
 
 
+def lose(queue: JobQueue, reconciler: Reconciler, job: Job, *, attempts: tuple[int, ...]) -> None:
+    """Lose the worker of each attempt."""
+    for attempt in attempts:
+        assert queue.start(job.id, attempt, "w")
+        out_wait_lease(queue)
+        reconciler.tick()
+
+
 def tick_until(reconciler: Reconciler, found: Callable[[Reconciled], tuple[str, ...]]) -> tuple[str, ...]:
     """Tick until something is found."""
     deadline = time.monotonic() + 10
@@ -72,7 +81,7 @@ def test_a_job_whose_lease_ended_is_queued_again(queue: JobQueue, reconciler: Re
     out_wait_lease(queue)
     assert reconciler.tick() == Reconciled(reaped=(job.id,))
     again = queue.get(job.id)
-    assert (again.state, again.attempt, again.crashes) == (JobState.QUEUED, 2, 1)
+    assert (again.state, again.attempt, again.crashes) == (JobState.QUEUED, 2, 0)
     assert queue.position(job.id) == 0
     assert not queue.succeed(job.id, 1), "the lost worker must be fenced"
 
@@ -89,15 +98,39 @@ def test_heartbeats_keep_a_lease(queue: JobQueue, reconciler: Reconciler) -> Non
 def test_a_job_that_loses_worker_after_worker_fails(queue: JobQueue, reconciler: Reconciler) -> None:
     job = running(queue)
     queue.heartbeat(job.id, 1, Progress(patches_done=1))
-    out_wait_lease(queue)
-    reconciler.tick()
-    assert queue.start(job.id, 2, "w")
-    out_wait_lease(queue)
-    assert reconciler.tick() == Reconciled()
+    lose(queue, reconciler, job, attempts=(1, 2))
+    assert queue.get(job.id).state is JobState.QUEUED
+    lose(queue, reconciler, job, attempts=(3,))
     failed = queue.get(job.id)
     assert failed.state is JobState.FAILED
     assert failed.error is not None
     assert failed.error.type == "worker-lost"
+
+
+def test_losses_are_forgiven_while_patches_get_finished(queue: JobQueue, reconciler: Reconciler) -> None:
+    job = running(queue)
+    lose(queue, reconciler, job, attempts=(1, 2))
+    assert queue.start(job.id, 3, "w")
+    queue.heartbeat(job.id, 3, Progress(patches_done=1))
+    lose(queue, reconciler, job, attempts=(3, 4))
+    assert queue.get(job.id).state is JobState.QUEUED
+
+
+def test_losses_are_not_counted_as_crashes(queue: JobQueue, reconciler: Reconciler) -> None:
+    job = running(queue)
+    lose(queue, reconciler, job, attempts=(1, 2))
+    assert queue.start(job.id, 3, "w")
+    assert queue.retry(job.id, 3, "w", WORKER_LOST) == 4, "its first crash"
+    assert queue.get(job.id).crashes == 1
+
+
+def test_a_cancelled_job_is_cancelled_even_at_its_last_loss(queue: JobQueue, reconciler: Reconciler) -> None:
+    job = running(queue)
+    lose(queue, reconciler, job, attempts=(1, 2))
+    assert queue.start(job.id, 3, "w")
+    queue.cancel(job.id)
+    lose(queue, reconciler, job, attempts=(3,))
+    assert (queue.get(job.id).state, queue.get(job.id).error) == (JobState.CANCELLED, None)
 
 
 def test_a_cancelled_job_of_a_lost_worker_is_cancelled(queue: JobQueue, reconciler: Reconciler) -> None:
@@ -155,3 +188,30 @@ def test_a_job_handed_to_a_worker_that_died_before_it_started_is_queued_again(
     queue.redis.lmove(queue.rq.key, queue.rq.intermediate_queue_key, "LEFT", "RIGHT")
     assert tick_until(reconciler, lambda done: done.restored) == (job.id,)
     assert queue.redis.llen(queue.rq.intermediate_queue_key) == 0
+
+
+def test_lost_jobs_come_back_in_their_order_behind_those_of_high_priority(
+    queue: JobQueue, reconciler: Reconciler
+) -> None:
+    def submit(priority: str) -> str:
+        time.sleep(0.002)  # ids made within one millisecond have no order among themselves
+        return queue.submit(replace(REQUEST, priority=priority), jobs_root=Path("/jobs")).id
+
+    first, second, third, kept = (submit("normal") for _ in range(4))
+    lost_urgent, kept_urgent = submit("high"), submit("high")
+    lost = (first, second, third, lost_urgent)
+    for job_id in lost:
+        queue.dequeue(job_id, 1)
+    assert tick_until(reconciler, lambda done: done.restored) == lost
+    assert queue.rq.job_ids == [
+        rq_id(job_id, 1) for job_id in (lost_urgent, kept_urgent, first, second, third, kept)
+    ]
+
+
+def test_the_whole_queue_is_not_read_at_every_tick(queue: JobQueue) -> None:
+    queue.submit(REQUEST, jobs_root=Path("/jobs"))
+    queue.redis.config_resetstat()
+    reconciler = Reconciler(queue, lost_after_s=60)
+    for _ in range(3):
+        reconciler.tick()
+    assert queue.redis.info("commandstats")["cmdstat_lrange"]["calls"] == 1

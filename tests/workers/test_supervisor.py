@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from redis.exceptions import RedisError
 
+from workers.errors import QueueUnavailableError, SupervisorRunningError
 from workers.jobs import JobState
+from workers.sole import LOCK_NAME, sole_supervisor
 from workers.valkey import EmbeddedValkey
 
 HERE = Path(__file__).parent
@@ -27,8 +29,6 @@ def supervise(settings) -> Iterator[Callable[[], "subprocess.Popen[bytes]"]]:
     """Starts supervisors; none is left."""
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), **settings.environment()}
     del environment["DAREFINE_REDIS_URL"]
-    # One test kills everything twice while the job stands still.
-    environment["DAREFINE_MAX_CRASHES"] = "3"
     command = [sys.executable, str(HERE / "stand_in" / "stand_in_supervisor.py")]
     started: list[subprocess.Popen[bytes]] = []
 
@@ -99,3 +99,36 @@ def test_whatever_is_killed_comes_back_and_the_job_is_finished(supervise, bench)
             return False
 
     bench.wait_until(succeeded, "success")
+
+
+def test_a_second_supervisor_on_the_folder_refuses_and_names_the_first(
+    supervise, bench, tmp_path: Path
+) -> None:
+    first = supervise()
+    bench.wait_until(lambda: has_worker(bench), "a live worker")
+    with (
+        pytest.raises(SupervisorRunningError, match=f"Process {first.pid} ") as refused,
+        sole_supervisor(tmp_path),
+    ):
+        pass
+    assert str(tmp_path) in str(refused.value)
+    assert supervise().wait(20) == 1
+    assert has_worker(bench), "the first goes on"
+
+
+def test_the_folder_is_free_again_however_its_supervisor_ended(supervise, bench, tmp_path: Path) -> None:
+    killed = supervise()
+    bench.wait_until(lambda: has_worker(bench), "a live worker")
+    killed.kill()
+    killed.wait()
+    with sole_supervisor(tmp_path):
+        assert (tmp_path / LOCK_NAME).read_text() == str(os.getpid())
+
+
+def test_a_data_folder_that_cannot_be_one_is_refused_with_a_cure(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(QueueUnavailableError, match="DAREFINE_DATA_DIR"),
+        sole_supervisor(tmp_path / "file"),
+    ):
+        pass

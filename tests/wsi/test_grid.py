@@ -32,9 +32,19 @@ def test_bach_slide_is_read_at_exactly_half_its_size() -> None:
 
 @pytest.mark.parametrize(
     ("mpp", "downsample", "exact"),
-    [(0.25, 4, True), (0.2282, 4, True), (0.5, 2, True), (0.65, 2, False), (0.9, 1, True), (1.8, 1, False)],
+    [
+        (0.25, 4, True),
+        (0.2282, 4, True),
+        (0.35, 2, False),
+        (0.5, 2, True),
+        (0.65, 1, False),
+        (0.9, 1, True),
+        (1.8, 1, False),
+    ],
 )
-def test_the_nearest_whole_number_is_taken(mpp: float, downsample: int, exact: bool) -> None:
+def test_the_largest_whole_number_within_ten_percent_of_the_card_is_taken(
+    mpp: float, downsample: int, exact: bool
+) -> None:
     grid = make_grid(Size(9000, 9000), mpp, CARD)
 
     assert (grid.downsample, grid.exact) == (downsample, exact)
@@ -43,8 +53,9 @@ def test_the_nearest_whole_number_is_taken(mpp: float, downsample: int, exact: b
 def test_a_scale_more_than_ten_percent_off_is_resampled_to_the_card() -> None:
     grid = make_grid(Size(9000, 9000), 0.65, CARD)
 
-    assert grid.slice_network_px == 896  # 640 px of 2 * 0.65 um are 891 px of 0.934 um
-    assert grid.context_network_px == 736  # 2688 px likewise, a fifth of them
+    assert grid.slice_network_px == 448  # 640 px of 0.65 um are 445 px of 0.934 um
+    assert grid.tiles_per_side == 7  # of 0.333 mm each: 2.33 mm, as 5 of the card's 0.478 mm are 2.39 mm
+    assert grid.context_network_px == 512  # 3712 px are 2583 px of 0.934 um, a fifth of them
 
 
 def test_too_coarse_a_slide_is_refused_with_what_to_send() -> None:
@@ -68,6 +79,25 @@ def test_network_sides_are_multiples_of_32_near_the_scale_of_the_card(grid: Grid
     assert grid.slice_network_px % 32 == grid.context_network_px % 32 == grid.window_px % 32 == 0
     network_mpp = grid.label_mpp * grid.window_px / grid.slice_network_px
     assert network_mpp == pytest.approx(CARD.mpp, rel=0.11)
+
+
+@given(grids)
+def test_no_more_detail_than_ten_percent_is_thrown_away(grid: Grid) -> None:
+    limit = pytest.approx(1.1 * CARD.mpp)
+
+    assert grid.downsample == 1 or grid.label_mpp < 1.1 * CARD.mpp or grid.label_mpp == limit
+    next_coarser = grid.slide_mpp * (grid.downsample + 1)
+    assert next_coarser > 1.1 * CARD.mpp or next_coarser == limit
+
+
+@given(grids)
+def test_a_patch_is_as_near_to_the_size_of_the_cards_as_whole_tiles_come(grid: Grid) -> None:
+    within = abs(grid.label_mpp / CARD.mpp - 1) < 0.0999
+    if within:
+        assert grid.tiles_per_side == CARD.tiles_per_side
+    off_um = abs(grid.tiles_per_side * grid.label_mpp - CARD.tiles_per_side * CARD.mpp) * TILE_PX
+    half_a_tile_um = grid.label_mpp * TILE_PX / 2
+    assert off_um <= half_a_tile_um * (1.12 if grid.tiles_per_side == CARD.tiles_per_side else 1.001)
 
 
 @given(grids)

@@ -136,3 +136,12 @@ def test_a_patch_that_vanished_is_a_clear_error(tmp_path: Path, grid: Grid, labe
 
     with pytest.raises(LabelStoreError, match="run it again"):
         store.tile(0, 0)
+
+
+def test_a_deleted_job_does_not_come_back(tmp_path: Path, grid: Grid, labels) -> None:
+    store = LabelStore(tmp_path / "job" / "patches", grid)
+
+    with pytest.raises(LabelStoreError, match=r"folder job is gone\. Was the job deleted"):
+        store.write(0, labels)
+
+    assert not (tmp_path / "job").exists()

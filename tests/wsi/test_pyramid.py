@@ -35,16 +35,12 @@ class ArrayTiles:
         self.labels = labels
         self.touched: list[tuple[int, int]] = []
 
-    def tile(self, column: int, row: int) -> NDArray[np.uint8] | None:
+    def encoded_tile(self, column: int, row: int) -> bytes | None:
+        self.touched.append((column, row))
         part = self.labels[row * TILE_PX : (row + 1) * TILE_PX, column * TILE_PX : (column + 1) * TILE_PX]
         tile = np.zeros((TILE_PX, TILE_PX), np.uint8)
         tile[: part.shape[0], : part.shape[1]] = part
-        return tile if tile.any() else None
-
-    def encoded_tile(self, column: int, row: int) -> bytes | None:
-        self.touched.append((column, row))
-        tile = self.tile(column, row)
-        return None if tile is None else encode_tile(tile)
+        return encode_tile(tile) if tile.any() else None
 
 
 def blobs(width: int, height: int) -> NDArray[np.uint8]:

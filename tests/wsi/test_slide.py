@@ -206,6 +206,49 @@ def test_a_damaged_tile_is_an_error_and_the_rest_stays_readable(write_slide, sce
             assert slide.read_region(Rect(512, 512, 256, 256), 1).shape == (256, 256, 3)
 
 
+@pytest.fixture
+def half_bad(write_slide, scene) -> Path:
+    """A slide whose upper left tile holds no JPEG."""
+    path = write_slide(scene)
+    with tifffile.TiffFile(path) as tiff:
+        offset, length = tiff.pages[0].dataoffsets[0], tiff.pages[0].databytecounts[0]
+    data = bytearray(path.read_bytes())
+    data[offset : offset + length] = bytes(length)
+    path.write_bytes(data)
+    return path
+
+
+BAD, GOOD = Rect(0, 0, 256, 256), Rect(512, 512, 256, 256)
+
+
+def test_a_failure_that_latched_elsewhere_does_not_spoil_good_pixels(half_bad: Path, scene) -> None:
+    handle = openslide.OpenSlide(half_bad)
+    levels = OpenSlideLevels(half_bad, handle)
+    with pytest.raises(openslide.OpenSlideError):  # as another thread does between fetching and reading
+        handle.read_region((0, 0), 0, (256, 256))
+
+    pixels = levels.read(0, GOOD, 1)
+
+    assert np.abs(pixels.astype(int) - scene[512:768, 512:768]).mean() < 2
+    with pytest.raises(SlideUnreadableError, match="cannot be decoded"):
+        levels.read(0, BAD, 1)
+
+
+def test_threads_on_good_pixels_do_not_notice_threads_on_bad_ones(half_bad: Path) -> None:
+    levels = OpenSlideLevels(half_bad, openslide.OpenSlide(half_bad))
+
+    def outcome(rect: Rect) -> str:
+        try:
+            return str(levels.read(0, rect, 1).shape)
+        except SlideUnreadableError:
+            return "unreadable"
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(outcome, [BAD, GOOD, GOOD, GOOD] * 60))
+
+    assert outcomes == ["unreadable", *["(256, 256, 3)"] * 3] * 60
+
+
 def test_zero_byte_tiles_go_through_openslide_as_white(write_slide, scene) -> None:
     path = write_slide(scene, pyramid=False)
     with tifffile.TiffFile(path, mode="r+b") as tiff:

@@ -151,10 +151,43 @@ def test_crop_is_the_nearest_mask_pixel_and_false_outside() -> None:
 
 def test_everywhere_keeps_each_tile_and_pixel() -> None:
     grid = make_grid(Size(5000, 3000), 0.5, CARD)
-    tissue = TissueMask.everywhere(grid)
+    tissue = TissueMask.everywhere(grid, Rect.of(grid.slide))
 
     assert tissue.tile_has_tissue(grid).all()
     assert tissue.crop(Rect.of(grid.label_size), grid).all()
+
+
+def test_everywhere_leaves_out_what_was_never_scanned() -> None:
+    grid = make_grid(Size(5000, 3000), 0.5, CARD)
+    bounds = Rect(1200, 800, 2000, 1600)
+
+    tissue = TissueMask.everywhere(grid, bounds)
+
+    crop = tissue.crop(Rect.of(grid.label_size), grid)
+    assert crop[400:1200, 600:1600].all()
+    rim = tissue.downsample // grid.downsample
+    crop[400 - rim : 1200 + rim, 600 - rim : 1600 + rim] = False
+    assert not crop.any()
+    assert tissue.tile_has_tissue(grid).tolist() == [
+        [False, True, True, True, False],
+        [False, True, True, True, False],
+        [False, True, True, True, False],
+    ]
+
+
+def test_the_search_tells_how_far_it_is_and_can_be_ended() -> None:
+    pixels = textured(GLASS, 5000, 320)
+    seen: list[float] = []
+    find_tissue(slide_of(pixels), grid_of(pixels), progress=seen.append)
+
+    assert len(seen) == 2
+    assert 0 < seen[0] < seen[1] == 1
+
+    def stop(_fraction: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        find_tissue(slide_of(pixels), grid_of(pixels), progress=stop)
 
 
 def test_saved_masks_come_back_and_broken_ones_are_refused(tmp_path: Path) -> None:

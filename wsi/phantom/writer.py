@@ -18,6 +18,7 @@ from wsi.atomic import atomic_file
 from wsi.geometry import Rect, Size
 from wsi.grid import TILE_PX, Grid, InputGeometry, make_grid
 from wsi.pyramid import level_sizes, write_label_pyramids
+from wsi.pyramid_walk import Quad, build_pyramid, finest_places
 from wsi.tile_codec import encode_tile
 from wsi.tile_spool import TileSpool
 
@@ -101,15 +102,11 @@ class _Truth:
         self._phantom = phantom
         self._downsample = grid.downsample
 
-    def tile(self, column: int, row: int) -> Pixels | None:
+    def encoded_tile(self, column: int, row: int) -> bytes | None:
         region = Rect(column * TILE_PX, row * TILE_PX, TILE_PX, TILE_PX)
         if self._phantom.is_glass(region.scaled(self._downsample)):
             return None
-        return self._phantom.truth(region, self._downsample)
-
-    def encoded_tile(self, column: int, row: int) -> bytes | None:
-        tile = self.tile(column, row)
-        return None if tile is None else encode_tile(tile)
+        return encode_tile(self._phantom.truth(region, self._downsample))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +116,7 @@ class _Leaf:
 
 
 class _SlideBuilder:
-    """Renders level 0 in Z-order, in threads; a tile of level k follows as soon as its four of level k - 1 are there."""
+    """Renders level 0 in threads; a tile of level k follows as soon as its four of level k - 1 are there."""
 
     def __init__(self, phantom: PhantomSlide, sizes: tuple[Size, ...], spool: TileSpool) -> None:
         self._phantom = phantom
@@ -127,11 +124,19 @@ class _SlideBuilder:
         self._tiles = [size.tiles(TILE_PX) for size in sizes]
 
     def run(self, threads: int, report: Callable[[float], None]) -> None:
-        top = len(self._tiles) - 1
-        places = list(_z_order(top, self._tiles[0]))
+        places = finest_places(self._tiles)
         with ThreadPoolExecutor(threads) as pool:
-            leaves = enumerate(_ahead(pool, self._leaf, places, 2 * threads))
-            self._half_tile(top, 0, 0, leaves, lambda done: report(done / len(places)))
+            leaves = enumerate(_ahead(pool, self._leaf, places, 2 * threads), start=1)
+
+            def finest(column: int, row: int) -> Pixels | None:
+                done, leaf = next(leaves)
+                report(done / len(places))
+                if leaf is None:
+                    return None
+                self._spool.add(0, column, row, leaf.encoded)
+                return leaf.half
+
+            build_pyramid(self._tiles, finest, self._coarser)
 
     def _leaf(self, place: tuple[int, int]) -> _Leaf | None:
         region = Rect(place[0] * TILE_PX, place[1] * TILE_PX, TILE_PX, TILE_PX)
@@ -140,34 +145,12 @@ class _SlideBuilder:
         pixels = self._phantom.render(region)
         return _Leaf(_encode_jpeg(pixels, self._phantom.jpeg_quality), _halved(pixels))
 
-    def _half_tile(
-        self,
-        level: int,
-        column: int,
-        row: int,
-        leaves: Iterator[tuple[int, _Leaf | None]],
-        done: Callable[[int], None],
-    ) -> Pixels | None:
-        """Make a tile and all below it; give it back at half its size, None for glass."""
-        if column * 2**level >= self._tiles[0].width or row * 2**level >= self._tiles[0].height:
-            return None
-        if level == 0:
-            index, leaf = next(leaves)
-            done(index + 1)
-            if leaf is None:
-                return None
-            self._spool.add(0, column, row, leaf.encoded)
-            return leaf.half
+    def _coarser(self, level: int, column: int, row: int, quad: Quad[Pixels]) -> Pixels:
+        """Make a tile from the halves of its four; give it back at half its size."""
         half = TILE_PX // 2
-        children = [
-            (dx, dy, self._half_tile(level - 1, 2 * column + dx, 2 * row + dy, leaves, done))
-            for dy in (0, 1)
-            for dx in (0, 1)
-        ]
-        if all(child is None for _, _, child in children):
-            return None
         pixels = np.empty((TILE_PX, TILE_PX, 3), dtype=np.uint8)
-        for dx, dy, child in children:
+        for place, child in enumerate(quad):
+            dy, dx = divmod(place, 2)
             quarter = pixels[dy * half : (dy + 1) * half, dx * half : (dx + 1) * half]
             quarter[...] = self._phantom.stain.glass if child is None else child
         self._spool.add(level, column, row, _encode_jpeg(pixels, self._phantom.jpeg_quality))
@@ -222,18 +205,6 @@ def _write_levels(path: Path, sizes: tuple[Size, ...], spool: TileSpool, phantom
 
 def _halved(pixels: Pixels) -> Pixels:
     return np.asarray(Image.fromarray(pixels).reduce(2))
-
-
-def _z_order(level: int, tiles: Size, column: int = 0, row: int = 0) -> Iterator[tuple[int, int]]:
-    """Places of the level-0 tiles, in the order in which `_SlideBuilder` wants them."""
-    if column * 2**level >= tiles.width or row * 2**level >= tiles.height:
-        return
-    if level == 0:
-        yield column, row
-        return
-    for dy in (0, 1):
-        for dx in (0, 1):
-            yield from _z_order(level - 1, tiles, 2 * column + dx, 2 * row + dy)
 
 
 def _ahead(

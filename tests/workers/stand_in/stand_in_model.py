@@ -22,7 +22,8 @@ class Plan:
     """What the pipeline of one job does, sent as the slide's name in JSON.
 
     `die_at`: patches at which it dies, each time it comes there without `die_once`. `hold`: it waits, after the first
-    patch, until a file `go` lies in the job's directory. `deaf`: and does not look for a cancel while it waits.
+    patch, until a file `go` lies in the job's directory. `deaf`: and does not look for a cancel while it waits. `error`: it
+    raises that before the first patch, with `error_once` only the first time.
     """
 
     patches: int = 3
@@ -31,6 +32,7 @@ class Plan:
     hold: bool = False
     deaf: bool = False
     error: str = ""
+    error_once: bool = False
 
 
 def run_pipeline(
@@ -41,7 +43,9 @@ def run_pipeline(
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "starts").open("a") as file:
         file.write(f"{os.getpid()}\n")
-    if plan.error:
+    raised = directory / "raised"
+    if plan.error and not (plan.error_once and raised.exists()):
+        raised.touch()
         raise SlideUnreadableError(plan.error) if plan.error.startswith("slide") else RuntimeError(plan.error)
     for index in range(plan.patches):
         patch = directory / f"patch-{index}"
