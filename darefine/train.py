@@ -22,7 +22,7 @@ WIDTH = click.IntRange(min=8)
 
 @click.command()
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--steps", type=click.IntRange(min=1), default=1200, show_default=True, help="Optimiser steps.")
+@click.option("--steps", type=click.IntRange(min=1), default=720, show_default=True, help="Optimiser steps.")
 @click.option(
     "--fusion", type=click.Choice(["attention", "concat", "add"]), default="attention", show_default=True
 )
@@ -47,7 +47,7 @@ WIDTH = click.IntRange(min=8)
     "--slides", type=click.IntRange(min=1), default=24, show_default=True, help="Slides to train on."
 )
 @click.option(
-    "--held-out", type=click.IntRange(min=1), default=4, show_default=True, help="Slides to examine on."
+    "--held-out", type=click.IntRange(min=1), default=2, show_default=True, help="Slides to examine on."
 )
 @click.option(
     "--size",
@@ -55,7 +55,7 @@ WIDTH = click.IntRange(min=8)
     type=click.IntRange(min=6144),
     default=12_288,
     show_default=True,
-    help="Side of a slide, level-0 pixels.",
+    help="Side of a slide to train on, level-0 pixels.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--device", default="auto", show_default=True)

@@ -5,7 +5,6 @@ from torch import nn
 
 from .blocks import Adaptation, ChainedResidualPooling, ResidualConvUnit
 from .da_refinenet import DaRefineNet
-from .encoder import BasicBlock, Bottleneck
 
 RESIDUAL_SCALE = 0.2
 """The decoder has some thirty residual sums and no batch norm: at full He scale activations would grow with
@@ -20,7 +19,7 @@ CLASSIFIER_SCALE = 0.3
 
 
 def initialise(network: nn.Module, seed: int) -> None:
-    """He-initialise all kernels, damp the residual branches. The same seed gives the same weights on a
+    """He-initialise all kernels, damp the decoder's residual branches. The same seed gives the same weights on a
     CPU."""
     torch.manual_seed(seed)
     for module in network.modules():
@@ -44,7 +43,3 @@ def _damp(module: nn.Module) -> None:
             module[0].get_parameter("weight").mul_(REDUCTION_SCALE)
         case DaRefineNet():
             module.classify.weight.mul_(CLASSIFIER_SCALE)
-        case BasicBlock():
-            module.bn2.weight.fill_(RESIDUAL_SCALE)
-        case Bottleneck():
-            module.bn3.weight.fill_(RESIDUAL_SCALE)

@@ -17,7 +17,10 @@ both, and a quarter of the pixels lets a laptop see four times as many patches i
 PHANTOM_COLOURS = Normalisation(mean=(0.78, 0.60, 0.74), std=(0.18, 0.22, 0.16))
 """About what phantom slides have; exact values do not matter to a network with batch norm."""
 
-LARGE_SLICES = 0.1
+CONTEXT_ALONE = 0.35
+"""Share of the steps, at the start, that train the context encoder alone: cheap, and what it learns the rest builds on."""
+
+LARGE_SLICES = 0.08
 """Share of the steps, at the end, on slices of 512 px: near the inference window of 640 px, at less cost."""
 
 
@@ -40,21 +43,23 @@ def phantom_recipe(name: str, network: NetworkConfig, *, steps: int, seed: int) 
         network=network,
         weights=UNWRITTEN,
     )
-    large = math.ceil(steps * LARGE_SLICES)
+    context, large = round(steps * CONTEXT_ALONE), math.ceil(steps * LARGE_SLICES)
     # Slices of one patch look alike, so many patches with one slice each teach more than few with many. Without strong
     # stain jitter the network learns the slides by their colours and knows nothing of others.
     return TrainConfig(
         card=card,
         stages=(
-            Stage(steps - large, slice_px=192, patches=12, slices=1, context_loss=0.5),
+            Stage(context, slice_px=192, patches=16, slices=0, context_loss=1.0),
+            Stage(steps - context - large, slice_px=192, patches=12, slices=1, context_loss=0.5),
             Stage(large, slice_px=512, patches=4, slices=1, context_loss=0.5),
         ),
         recalibration=Stage(40, slice_px=640, patches=2, slices=1),
         optimizer="adamw",
         learning_rate=2e-3,
+        warm_up=0.03,
         weight_decay=0.01,
         clip_norm=1.0,
         stain_jitter=0.25,
-        validate_every=600,
+        validate_every=0,
         seed=seed,
     )

@@ -19,14 +19,16 @@ class Stage:
     patches: int = 2
     """Patches (contexts) a step."""
     slices: int = 4
-    """Slices a patch; they share its context."""
+    """Slices a patch; they share its context. 0 trains the context encoder alone, by its own loss."""
     context_loss: float = 0.0
     """Weight of an auxiliary loss that has the context's coarse map name the class under each of its pixels. One label a
     slice says little about a whole patch; this teaches the context encoder from every place in it."""
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or min(self.patches, self.slices) < 1 or self.slice_px < 32 or self.slice_px % 32:
-            raise InputError(f"{self}: steps >= 0, patches and slices >= 1, slice_px a multiple of 32")
+        if self.steps < 0 or self.patches < 1 or self.slices < 0 or self.slice_px < 32 or self.slice_px % 32:
+            raise InputError(f"{self}: steps, slices >= 0, patches >= 1, slice_px a multiple of 32")
+        if self.slices == 0 and self.context_loss <= 0:
+            raise InputError(f"{self}: without slices there is only the context's loss; give it a weight")
 
 
 @dataclass(frozen=True, slots=True)

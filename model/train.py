@@ -196,7 +196,9 @@ class _Training:
         if self._config.card.network.second_input != "dual":
             return self._nll(self._network(slices), batch.labels)
         encoded = self._network.encode_context(context)
-        loss = self._nll(self._network(slices, encoded), batch.labels)
+        loss = torch.zeros((), device=self._device)
+        if len(slices):
+            loss = loss + self._nll(self._network(slices, encoded), batch.labels)
         if context_weight:
             loss = loss + context_weight * self._nll(self._context_head(encoded.coarse), batch.context_labels)
         return loss

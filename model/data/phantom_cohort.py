@@ -8,6 +8,9 @@ from wsi.phantom import write_phantom
 
 from .cohort import Cohort, SlideWithTruth
 
+HELD_OUT_PX = 20_480
+"""Side of a held-out slide: large enough to hold all four classes, about in balance."""
+
 HELD_OUT_SEEDS = 500_000
 """Added to a held-out slide's number, so that no slide of any cohort is trained on in one and examined in
 another."""
@@ -21,18 +24,18 @@ def phantom_cohort(
     size_px: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Cohort:
-    """Make `train` + `held_out` slides of `size_px` square under `folder`; those already there are kept.
+    """Make `train` slides of `size_px` square and `held_out` of HELD_OUT_PX in `folder`; those already there are kept.
 
-    Seeds are 1, 2, ... for training and 500001, 500002, ... held out. `progress` gets slides done and slides
-    in all.
+    Seeds are 1, 2, ... for training and 500001, 500002, ... held out. `progress` gets slides done and slides in all.
     """
-    seeds = [*range(1, train + 1), *(HELD_OUT_SEEDS + i for i in range(1, held_out + 1))]
+    slides = [(seed, size_px) for seed in range(1, train + 1)]
+    slides += [(HELD_OUT_SEEDS + i, HELD_OUT_PX) for i in range(1, held_out + 1)]
     folder.mkdir(parents=True, exist_ok=True)
     pairs = []
-    for done, seed in enumerate(seeds):
+    for done, (seed, side_px) in enumerate(slides):
         if progress is not None:
-            progress(done, len(seeds))
-        pairs.append(_slide(folder, seed, size_px))
+            progress(done, len(slides))
+        pairs.append(_slide(folder, seed, side_px))
     return Cohort(tuple(pairs[:train]), tuple(pairs[train:]))
 
 

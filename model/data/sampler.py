@@ -91,22 +91,20 @@ class PatchSampler:
         holders = self._holders[wanted]
         indexed = holders[rng.integers(len(holders))]
         region, first = _place(rng, indexed, wanted, stage.slice_px)
-        squares = [
-            first,
-            *(_square_in(rng, indexed, region, stage.slice_px) for _ in range(stage.slices - 1)),
-        ]
+        others = (_square_in(rng, indexed, region, stage.slice_px) for _ in range(stage.slices - 1))
+        squares = [first, *others][: stage.slices]
         augmentation = Augmentation.draw(rng, self._stain_jitter)
         pixels = indexed.slide.read_pixels(region)
         context = context_from_region(torch.from_numpy(pixels), indexed.slide.grid.context_network_px)
-        slices, labels = [], []
-        for square in squares:
+        slices = np.empty((stage.slices, stage.slice_px, stage.slice_px, 3), np.uint8)
+        labels = np.empty((stage.slices, stage.slice_px, stage.slice_px), np.uint8)
+        for k, square in enumerate(squares):
             x, y = square.x - region.x, square.y - region.y
-            slices.append(
-                augmentation.turn(augmentation.stain(pixels[y : y + square.height, x : x + square.width]))
-            )
-            labels.append(augmentation.turn(indexed.slide.read_truth(square)))
+            cut = pixels[y : y + square.height, x : x + square.width]
+            slices[k] = augmentation.turn(augmentation.stain(cut))
+            labels[k] = augmentation.turn(indexed.slide.read_truth(square))
         coarse = augmentation.turn(_coarse_truth(indexed, region))
-        return np.stack(slices), np.stack(labels), augmentation.on_context(context), coarse
+        return slices, labels, augmentation.on_context(context), coarse
 
 
 def _coarse_truth(indexed: _IndexedSlide, region: Rect) -> NDArray[np.uint8]:

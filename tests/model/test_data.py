@@ -115,6 +115,21 @@ def test_contexts_belong_to_their_slices(slide: CachedSlide) -> None:
     torch.testing.assert_close(batch.context, expected, atol=1e-2, rtol=1e-3)
 
 
+def test_coarse_labels_lie_under_the_context_they_came_with(slide: CachedSlide) -> None:
+    sampler = PatchSampler([slide], 3, seed=1, stain_jitter=0.0)
+    blue = torch.tensor([250.0, 200.0, 170.0, 120.0])
+    hits = []
+    for step in range(8):
+        batch = sampler.batch(step, Stage(1, 96, patches=4, slices=0, context_loss=1.0))
+        assert len(batch.slices) == len(batch.labels) == 0
+        side = batch.context.shape[-1] // batch.context_labels.shape[-1]
+        middle = batch.context[:, 2, side // 2 :: side, side // 2 :: side]
+        inside = batch.context_labels > 0
+        nearest = (middle[..., None] - blue).abs().argmin(-1)
+        hits.append(nearest[inside] == batch.context_labels[inside])
+    assert torch.cat(hits).float().mean() > 0.8
+
+
 def test_a_rare_class_is_seen_as_often_as_a_common_one(
     write_slide: WriteSlide, geometry: InputGeometry, tmp_path: Path
 ) -> None:

@@ -48,6 +48,10 @@ def test_stages_that_cannot_be_are_refused(arguments: dict[str, int]) -> None:
         Stage(**{"steps": 1, "slice_px": 64, **arguments})
 
 
+def test_a_stage_without_slices_needs_a_context_loss() -> None:
+    assert Stage(1, 64, slices=0, context_loss=0.5).slices == 0
+
+
 def test_the_recipe_in_a_card_does_not_hold_the_card(config: TrainConfig) -> None:
     recipe = config.to_json()
     assert "card" not in recipe

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from model.card import ModelCard
@@ -89,6 +90,26 @@ def test_a_killed_training_resumes_to_the_same_weights(
     assert resumed.training["curve"] == undisturbed.training["curve"]
 
 
+def test_the_context_encoder_can_learn_alone_and_a_kill_then_changes_nothing(
+    config: TrainConfig, cohort: Cohort, tmp_path: Path
+) -> None:
+    alone = Stage(4, 64, patches=1, slices=0, context_loss=1.0)
+    config = replace(config, optimizer="adamw", recalibration=None)
+    both = replace(config, stages=(alone, *config.stages))
+    cache = tmp_path / "cache"
+    undisturbed = train(both, cohort, tmp_path / "undisturbed", cache=cache)
+    with pytest.raises(KilledError):
+        train(both, cohort, tmp_path / "killed", cache=cache, progress=killed_after(5))
+    assert train(both, cohort, tmp_path / "killed", cache=cache).weights.sha256 == undisturbed.weights.sha256
+    train(replace(config, stages=(alone,)), cohort, tmp_path / "alone", cache=cache)
+    start = train(replace(config, stages=(replace(alone, steps=0),)), cohort, tmp_path / "start", cache=cache)
+    first, then = (
+        safetensors.torch.load_file(tmp_path / name / start.weights.file) for name in ("start", "alone")
+    )
+    moved = {name.split(".")[0] for name in first if not torch.equal(first[name], then[name])}
+    assert moved == {"context_encoder", "context_adapt"}
+
+
 def test_a_seed_decides_everything(config: TrainConfig, cohort: Cohort, tmp_path: Path) -> None:
     config = replace(config, stages=config.stages[1:])
     hashes = [
@@ -127,6 +148,8 @@ def test_training_learns_what_colours_tell(config: TrainConfig, cohort: Cohort, 
         config,
         stages=(Stage(60, 64, patches=1, slices=4),),
         recalibration=Stage(8, 256, patches=1, slices=2),
+        optimizer="adamw",
+        learning_rate=5e-3,
         validate_every=0,
         dropout=0.0,
         stain_jitter=0.0,
