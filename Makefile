@@ -52,7 +52,7 @@ format: $(VENV)/dev.stamp  ## Format and mend what can be mended by itself
 bench: install  ## Measure this machine; writes benchmarks/results/
 	$(BIN)/python -m benchmarks.jobs
 
-weights: install  ## Train the demo weights again (about 40 minutes on two cores)
+weights: install  ## Train the demo weights again (about 20 minutes on two cores)
 	$(BIN)/darefine train weights/phantom-resnet18-attention
 
 clean:  ## Remove the virtual environment and what the demo left
