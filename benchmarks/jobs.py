@@ -33,7 +33,7 @@ STAGES = ("plan", "read", "network", "store", "pyramid")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One slide to run: the same tissue on ever more glass, and a slide full of tissue."""
+    """One slide to run: about the same tissue on ever more glass."""
 
     size_px: int
     tissue_fraction: float
