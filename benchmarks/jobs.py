@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from model.segmenter import Segmenter
+from model.threads import yield_idle_cores
 from workers.jobs import JobFiles, JobParameters
 from workers.messages import RunJob
 from workers.pipeline import run_pipeline
@@ -50,6 +51,7 @@ CASES = (Case(20_000, 0.18), Case(60_000, 0.02), Case(100_000, 0.0072))
 )
 def main(work: Path | None) -> None:
     """Run all cases, write the results, show the table."""
+    yield_idle_cores()
     with tempfile.TemporaryDirectory() as temporary:
         folder = work or Path(temporary)
         runs = [run_case(case, folder) for case in CASES]
@@ -64,9 +66,7 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
     if not slide.exists():
         write_phantom(slide, size_px=case.size_px, seed=11, tissue_fraction=case.tissue_fraction)
     command = [sys.executable, "-m", "benchmarks.jobs", "one", str(slide)]
-    # Told before torch is loaded, as the worker does (model.threads).
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return {**asdict(case), **measured}
 

@@ -44,7 +44,7 @@ START_SECONDS = 120
 def demo(out: Path, size_px: int, seed: int) -> None:
     """Start the service, send it a phantom slide, fetch the overlay, compare with the truth, stop.
 
-    Leaves slide.tif, truth.tif, overlay.tif, labels.tif, result.json and demo.png in the --out folder.
+    Leaves slide.tif, slide-truth.tif, overlay.tif, labels.tif, result.json and demo.png in the --out folder.
     """
     console = Console()
     out.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from .slides import SlideStore
 DESCRIPTION = """\
 Whole-slide segmentation with DA-RefineNet. POST a slide to `/v1/jobs`, poll the job, download `overlay.tif`.
 
-Every error is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem document. Not a medical device.
+Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem documents. Not a medical device.
 """
 
 

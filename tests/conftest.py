@@ -5,6 +5,18 @@ from pathlib import Path
 
 import pytest
 
+BROKEN_SLIDES = [
+    "bomb_1Mx1M_deflate.tif",
+    "corrupt_tile60.svs",
+    "garbage.svs",
+    "girder_zero_gi.tif",
+    "osp_unopenable.tiff",
+    "osp_unreadable.svs",
+    "truncated_50pct.svs",
+    "zero_bytes.svs",
+]
+"""Files of the real slides' `broken` folder that nobody could segment."""
+
 
 @pytest.fixture(scope="session")
 def real_slides() -> Path:

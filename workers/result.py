@@ -53,18 +53,9 @@ def job_result(
     return {
         "files": {path.name: file_facts(path) for path in (files.overlay, files.labels)},
         "classes": class_areas(segmenter.card, grid, summary.class_counts),
-        "slide": {
-            "name": run.slide_name,
-            "vendor": info.vendor,
-            "width": info.size.width,
-            "height": info.size.height,
-        },
+        "slide": {"name": run.slide_name, "vendor": info.vendor, **asdict(info.size)},
         **provenance(run, info, segmenter.card, grid),
-        "label_map": {
-            "width": grid.label_size.width,
-            "height": grid.label_size.height,
-            "levels": summary.levels,
-        },
+        "label_map": {**asdict(grid.label_size), "levels": summary.levels},
         "device": segmenter.device,
         "dtype": segmenter.dtype,
         "patches": len(plan.patches),

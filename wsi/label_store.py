@@ -1,6 +1,7 @@
 """Finished patches on disk: one small tiled TIFF each, so that a job resumes exactly and can be watched while it runs."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,22 +57,13 @@ class LabelStore:
         grid = self._grid
         if labels.shape != (grid.patch_px, grid.patch_px) or labels.dtype != np.uint8:
             raise ValueError(f"a patch is {grid.patch_px} px square uint8, got {labels.shape} {labels.dtype}")
-        core = grid.patch_core(patch_index)
-        inside = core.intersect(Rect.of(grid.label_size))
-        cropped = np.zeros_like(labels)
-        cropped[: inside.height, : inside.width] = labels[: inside.height, : inside.width]
-        tiles = (
-            encode_tile(np.ascontiguousarray(cropped[y : y + TILE_PX, x : x + TILE_PX]))
-            for y in range(0, grid.patch_px, TILE_PX)
-            for x in range(0, grid.patch_px, TILE_PX)
-        )
         try:
             # Not its parents: a job's folder that was deleted meanwhile must not come back.
             self._directory.mkdir(exist_ok=True)
             with atomic_file(self._path(patch_index)) as temporary:
                 tifffile.imwrite(
                     temporary,
-                    tiles,
+                    self._encoded(patch_index, labels),
                     shape=labels.shape,
                     dtype=np.uint8,
                     tile=(TILE_PX, TILE_PX),
@@ -90,6 +82,15 @@ class LabelStore:
             raise LabelStoreError(
                 f"Patch {patch_index} cannot be stored: {error}. Is the disk full?"
             ) from error
+
+    def _encoded(self, patch_index: int, labels: NDArray[np.uint8]) -> Iterator[bytes]:
+        """The tiles of a patch core, row by row, zero beyond the label map."""
+        inside = self._grid.patch_core(patch_index).intersect(Rect.of(self._grid.label_size))
+        cropped = np.zeros_like(labels)
+        cropped[: inside.height, : inside.width] = labels[: inside.height, : inside.width]
+        for y in range(0, self._grid.patch_px, TILE_PX):
+            for x in range(0, self._grid.patch_px, TILE_PX):
+                yield encode_tile(np.ascontiguousarray(cropped[y : y + TILE_PX, x : x + TILE_PX]))
 
     def finished(self) -> frozenset[int]:
         """Indices of the patches that are stored whole; truncated or foreign files do not count."""

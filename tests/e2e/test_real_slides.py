@@ -8,19 +8,9 @@ import pytest
 import tifffile
 
 from darefine.client import Client, ServiceRefusedError
+from tests.conftest import BROKEN_SLIDES
 
 pytestmark = pytest.mark.e2e
-
-BROKEN = [
-    "bomb_1Mx1M_deflate.tif",
-    "corrupt_tile60.svs",
-    "garbage.svs",
-    "girder_zero_gi.tif",
-    "osp_unopenable.tiff",
-    "osp_unreadable.svs",
-    "truncated_50pct.svs",
-    "zero_bytes.svs",
-]
 
 
 def run(client: Client, path: Path, **options: Any) -> dict[str, Any]:
@@ -60,7 +50,7 @@ def test_dicom_folder_gives_the_labels_of_the_svs(client: Client, real_slides: P
     assert np.mean(one == other) > 0.999
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", BROKEN_SLIDES)
 def test_broken_slides_are_refused_or_fail_with_a_reason(
     client: Client, real_slides: Path, name: str
 ) -> None:

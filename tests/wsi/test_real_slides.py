@@ -5,24 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import BROKEN_SLIDES
 from wsi.errors import SlideUnreadableError, WsiError
 from wsi.geometry import Rect
 from wsi.inspect import inspect_slide
 from wsi.slide import open_slide
 
-BROKEN = [
-    "bomb_1Mx1M_deflate.tif",
-    "corrupt_tile60.svs",
-    "garbage.svs",
-    "girder_zero_gi.tif",
-    "osp_unopenable.tiff",
-    "osp_unreadable.svs",
-    "truncated_50pct.svs",
-    "zero_bytes.svs",
-]
 
-
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", BROKEN_SLIDES)
 def test_broken_files_give_a_clear_error_at_the_latest_when_read(real_slides: Path, name: str) -> None:
     def read_all() -> None:
         path = real_slides / "broken" / name
