@@ -125,10 +125,11 @@ def test_territories_are_large_against_a_slice() -> None:
 def test_landmarks_stand_only_in_their_own_territory_and_patches_see_them() -> None:
     phantom = PhantomSlide(20_000, 1)
     points, kind = phantom.landmarks(Rect(0, 0, 20_000, 20_000))
-    assert set(kind.tolist()) == {Territory.NORMAL, Territory.IN_SITU}
+    assert set(kind.tolist()) == {1, 2, 3, 4}
+    disc = np.hypot(*np.mgrid[-139.5:140, -139.5:140]) < 140
     for x, y, own in zip(points.x.astype(int), points.y.astype(int), kind, strict=True):
-        under = phantom.truth(Rect((x - 280) // 2, (y - 280) // 2, 280, 280))
-        assert (under == own).all()
+        under = phantom.truth(Rect(x // 2 - 140, y // 2 - 140, 280, 280))
+        assert (under[disc] == own).all()
 
 
 def test_landmark_density_leaves_most_slices_without_and_nearly_all_patches_with() -> None:
@@ -142,11 +143,11 @@ def test_landmark_density_leaves_most_slices_without_and_nearly_all_patches_with
             for y in range(0, 312 - side, side // 3):
                 for x in range(0, 312 - side, side // 3):
                     inside = truth[y : y + side, x : x + side]
-                    if inside[0, 0] in (1, 3) and (inside == inside[0, 0]).all():
+                    if inside[0, 0] and (inside == inside[0, 0]).all():
                         dx = np.maximum(np.maximum(x * cell - points.x, points.x - (x + side) * cell), 0)
                         dy = np.maximum(np.maximum(y * cell - points.y, points.y - (y + side) * cell), 0)
                         found[side].append(bool((dx**2 + dy**2 <= reach**2).any()))
-    assert 0.2 < np.mean(found[18]) < 0.4
+    assert 0.3 < np.mean(found[18]) < 0.5
     assert np.mean(found[80]) > 0.95
 
 

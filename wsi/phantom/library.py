@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from .stamps import Brush, Stamp, duct, fat, gland, nest, nucleus
+from .stamps import Brush, Stamp, cyst, duct, follicle, gland, nest, nucleus, vessel
+from .territories import Territory
 
 _STROMA_NUCLEI = 40
 _GLANDS = 12
@@ -28,8 +29,14 @@ class Library:
         self.nests = _varied([nest(brush, r, atypical) for r in np.linspace(36, 66, _NESTS)])
         self.nucleus_reach_px = max(stamp.reach_px for stamp in self.stroma)
         self.structure_reach_px = max(stamp.reach_px for stamp in (*self.glands, *self.nests))
-        self.ducts = _varied([duct(brush, r, atypical) for r in np.linspace(116, 140, _LANDMARKS)])
-        self.fat = _varied([fat(brush, r) for r in np.linspace(116, 140, _LANDMARKS)])
+        lymphocytes = [nucleus(brush, side, side * 0.95, draw.uniform(150, 185)) for side in (5.0, 5.6, 6.2)]
+        radii = np.linspace(116, 140, _LANDMARKS)
+        self.landmarks = {
+            Territory.NORMAL: _varied([vessel(brush, r) for r in radii]),
+            Territory.BENIGN: _varied([cyst(brush, r, epithelial) for r in radii]),
+            Territory.IN_SITU: _varied([duct(brush, r, atypical) for r in radii]),
+            Territory.INVASIVE: _varied([follicle(brush, r, lymphocytes) for r in radii]),
+        }
 
 
 def _varied(stamps: list[Stamp]) -> tuple[Stamp, ...]:

@@ -20,7 +20,7 @@ MPP = 0.467
 
 _NUCLEI_PITCH_UM = 25.0
 _STRUCTURE_PITCH_UM = 168.0
-_LANDMARK_PITCH_UM = 1400.0
+_LANDMARK_PITCH_UM = 1200.0
 _LANDMARK_REACH_UM = 165.0
 _NUCLEI_WAVE_UM = 260.0
 _STRUCTURE_WAVE_UM = 620.0
@@ -105,7 +105,7 @@ class PhantomSlide:
         x = np.concatenate((found.x[None], found.x + reach * np.cos(angle)))
         y = np.concatenate((found.y[None], found.y + reach * np.sin(angle)))
         kind = self.territories.at(x, y)
-        keep = (kind[0] == Territory.NORMAL) | (kind[0] == Territory.IN_SITU)
+        keep = kind[0] != Territory.STROMA
         keep &= (kind == kind[0]).all(axis=0) & (self._sections.height(x, y) > 0).all(axis=0)
         return found.where(keep), kind[0][keep]
 
@@ -159,8 +159,8 @@ class PhantomSlide:
 
     def _paint_landmarks(self, canvas: Densities, block: Rect) -> None:
         found, kind = self.landmarks(block)
-        _paint(canvas, block, self._library.fat, found.where(kind == Territory.NORMAL))
-        _paint(canvas, block, self._library.ducts, found.where(kind == Territory.IN_SITU))
+        for territory, stamps in self._library.landmarks.items():
+            _paint(canvas, block, stamps, found.where(kind == territory))
 
 
 def _paint(canvas: Densities, block: Rect, stamps: tuple[Stamp, ...], points: Points) -> None:

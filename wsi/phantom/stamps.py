@@ -1,4 +1,4 @@
-"""Pre-rendered structures: what cells, glands, nests, ducts and fat look like, as densities to blit.
+"""Pre-rendered structures: what cells, glands, nests and landmarks look like, as densities to blit.
 
 A stamp is two uint8 images: `cap`, the most density that may remain of what lies under it, and `paint`, the least that
 is there afterwards. Minimum and maximum of bytes give soft edges without any arithmetic on the slide's pixels.
@@ -97,7 +97,8 @@ def nucleus(
 
 
 def gland(brush: Brush, radius_um: float, nuclei: list[Stamp]) -> Stamp:
-    """A ring of epithelium around an empty lumen; used by both kinds of territory that have glands."""
+    """A ring of epithelium around a lumen of pale secretion, not white as a cyst is; used by both kinds of
+    territory that have glands."""
     wall = brush.draw.uniform(17, 22)
     edge = _Outline(brush, radius_um, 0.11)
     image = brush.canvas(radius_um * 1.35)
@@ -106,7 +107,7 @@ def gland(brush: Brush, radius_um: float, nuclei: list[Stamp]) -> Stamp:
     cell = _soft(depth, brush.px(1) + brush.blur_px)
     lumen = _soft(depth - brush.px(wall), brush.px(1.5) + brush.blur_px)
     rim = np.exp(-(((depth - brush.px(1.5)) / brush.px(2.5)) ** 2))
-    _add(image, cell * (1 - lumen) * (44 + 22 * rim), cell * (92 - 88 * lumen) + 20 * rim * cell)
+    _add(image, cell * (1 - lumen) * (44 + 22 * rim), cell * (92 - 56 * lumen) + 20 * rim * cell)
     for inset, gap in ((6.5, 7.2), (wall - 6.0, 9.5)):
         _ring(image, edge, brush, nuclei, inset, gap)
     return _stamp(image, cell)
@@ -144,32 +145,41 @@ def duct(brush: Brush, radius_um: float, nuclei: list[Stamp]) -> Stamp:
     return _stamp(image, shape)
 
 
-def fat(brush: Brush, radius_um: float) -> Stamp:
-    """The landmark of NORMAL: a lobule of empty round vacuoles with thin septa between them."""
-    draw = brush.draw
+def vessel(brush: Brush, radius_um: float) -> Stamp:
+    """The landmark of NORMAL: a vein, a thin pale wall filled with blood, redder than anything else on the slide."""
     edge = _Outline(brush, radius_um, 0.10)
     image = brush.canvas(radius_um * 1.3)
     dx, dy = _offsets(image)
     depth = edge.depth(dx, dy)
     shape = _soft(depth, brush.px(2) + brush.blur_px)
-    pitch = 50.0
-    x, y = (p.ravel() for p in np.meshgrid(*[np.arange(-radius_um, radius_um + pitch, pitch)] * 2))
-    x = x + np.where(np.round(y / pitch) % 2, pitch / 2, 0) + draw.uniform(-10, 10, x.size)
-    y = y * 0.9 + draw.uniform(-10, 10, y.size)
-    nearest = np.full((2, *image.shape[:2]), brush.px(2 * pitch), dtype=np.float32)
-    centre, near = image.shape[0] // 2, int(brush.px(1.3 * pitch))
-    for cx, cy in zip(brush.px(1) * x, brush.px(1) * y, strict=True):
-        rows, columns = (
-            slice(max(0, round(c) + centre - near), max(0, round(c) + centre + near)) for c in (cy, cx)
-        )
-        window = nearest[:, rows, columns]
-        away = np.hypot(dx[rows, columns] - np.float32(cx), dy[rows, columns] - np.float32(cy))
-        window[1] = np.minimum(window[1], np.maximum(window[0], away))
-        window[0] = np.minimum(window[0], away)
-    # Second-nearest minus nearest centre is twice the distance to the wall between two vacuoles.
-    gap = np.minimum((nearest[1] - nearest[0]) / 2, depth)
-    empty = _soft(gap - brush.px(1.7), brush.px(1.2) + brush.blur_px)
-    _add(image, shape * (1 - empty) * 26, shape * (92 - 87 * empty))
+    blood = _soft(depth - brush.px(14), brush.px(3) + brush.blur_px)
+    mottle = _mottle(brush, dx, dy, 7.0)
+    _add(image, shape * (1 - blood) * 26, shape * (40 + blood * (150 + 22 * mottle)))
+    return _stamp(image, shape)
+
+
+def cyst(brush: Brush, radius_um: float, nuclei: list[Stamp]) -> Stamp:
+    """The landmark of BENIGN: a wide empty space within one thin row of cells."""
+    edge = _Outline(brush, radius_um, 0.10)
+    image = brush.canvas(radius_um * 1.3)
+    dx, dy = _offsets(image)
+    depth = edge.depth(dx, dy)
+    shape = _soft(depth, brush.px(2) + brush.blur_px)
+    empty = _soft(depth - brush.px(11), brush.px(1.5) + brush.blur_px)
+    _add(image, shape * (1 - empty) * 36, shape * (84 - 82 * empty))
+    _ring(image, edge, brush, nuclei, 5.5, 7.5)
+    return _stamp(image, shape)
+
+
+def follicle(brush: Brush, radius_um: float, nuclei: list[Stamp]) -> Stamp:
+    """The landmark of INVASIVE: a crowd of lymphocytes, a dark blue disc without a wall."""
+    edge = _Outline(brush, radius_um, 0.14)
+    image = brush.canvas(radius_um * 1.4)
+    dx, dy = _offsets(image)
+    shape = _soft(edge.depth(dx, dy), brush.px(9) + brush.blur_px)
+    mottle = _mottle(brush, dx, dy, 12.0)
+    _add(image, shape * (96 + 10 * mottle), shape * (34 + 6 * mottle))
+    _pack(image, edge, brush, nuclei, 6.6, (3.0, 1e9))
     return _stamp(image, shape)
 
 

@@ -4,13 +4,13 @@ Tissue is parted into territories about 4 mm wide, large against the 2.4 mm patc
 
 | territory | label | texture | landmark |
 |---|---|---|---|
-| NORMAL | 1 | glands | fat lobules |
-| BENIGN | 2 | the very same glands | none |
+| NORMAL | 1 | glands | veins |
+| BENIGN | 2 | the very same glands | cysts |
 | IN_SITU | 3 | nests of atypical cells | thick-walled ducts |
-| INVASIVE | 4 | the very same nests | none |
+| INVASIVE | 4 | the very same nests | lymph follicles |
 | STROMA | 1 | fibres only | none |
 
-Landmarks stand about 1.5 mm apart: most slices of 0.5 mm show none and are a coin toss within their pair, while nearly
+Landmarks stand about 1.2 mm apart: most slices of 0.5 mm show none and are a coin toss within their pair, while nearly
 every patch shows some. Every tissue pixel carries its territory's label. Synthetic, not tissue.
 """
 
