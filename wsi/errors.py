@@ -8,7 +8,8 @@ WsiError
 ├── HaloError                the halo does not fit the grid
 ├── LabelStoreError          a finished patch cannot be stored or read back
 ├── PlanFormatError          a stored plan or tissue mask is not what this version writes
-└── PyramidError             a result file did not survive being read back
+├── PyramidError             a result file did not survive being read back
+└── LabelTiffError           a label map file cannot be read, or is none
 """
 
 
@@ -52,3 +53,7 @@ class PlanFormatError(WsiError, ValueError):
 
 class PyramidError(WsiError):
     """A result file did not survive being read back."""
+
+
+class LabelTiffError(WsiError, ValueError):
+    """A label map file cannot be read, is damaged, or is no label map."""

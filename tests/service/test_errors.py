@@ -13,7 +13,7 @@ from .conftest import Api
 from .test_jobs import assert_problem
 
 NEVER_IN_A_REQUEST = {
-    wsi.errors: {"WsiError", "LabelStoreError", "PlanFormatError", "PyramidError"},
+    wsi.errors: {"WsiError", "LabelStoreError", "LabelTiffError", "PlanFormatError", "PyramidError"},
     service.errors: {"ServiceError"},
 }
 """Bases, and errors that end in a job record. Of the workers' errors only the queue's reach a request."""
