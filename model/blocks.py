@@ -3,6 +3,8 @@
 Feature maps are (N, C, H, W); pooled features are (N, C).
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -98,6 +100,25 @@ class AddFusion(nn.Module):
     def forward(self, slices: Tensor, previous: Tensor, context: Tensor | None) -> Tensor:
         fused = slices + previous
         return fused if context is None else fused + context[:, :, None, None]
+
+
+def crop_at(maps: Tensor, places: Tensor, size: Sequence[int]) -> Tensor:
+    """What of each context map (N, C, h, w) lies under its slice, bilinear, on the slice's grid: (N, C, *size).
+
+    `maps` and `places` are float32; `places` (N, 4) holds left, top, right and bottom as fractions of the map's sides.
+    Maps and slices are taken to fill their frames edge to edge, as in all resizing of the decoder. Past the edge of a
+    map its last pixels go on. The arithmetic stays out of matrix products, which autocast would round to half
+    precision: fractions of a pixel count here.
+    """
+    left, top, right, bottom = places.unsqueeze(2).unbind(1)
+    across, down = (
+        2 * torch.lerp(start, end, (torch.arange(count, device=places.device) + 0.5) / count) - 1
+        for start, end, count in ((left, right, size[1]), (top, bottom, size[0]))
+    )
+    grid = torch.stack(
+        [across.unsqueeze(1).expand(-1, size[0], -1), down.unsqueeze(2).expand(-1, -1, size[1])], 3
+    )
+    return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 class CoarseFusion(nn.Module):

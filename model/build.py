@@ -4,15 +4,17 @@ from collections.abc import Callable, Mapping
 
 from .card import NetworkConfig
 from .da_refinenet import DaRefineNet
+from .network import SegmentationNetwork
+from .unet import UNet
 
 
-def build_network(config: NetworkConfig, classes: int, *, dropout: float = 0.5) -> DaRefineNet:
+def build_network(config: NetworkConfig, classes: int, *, dropout: float = 0.5) -> SegmentationNetwork:
     """The network of that architecture with fresh weights, in training mode, on the current default
     device."""
     return ARCHITECTURES[config.architecture](config, classes, dropout)
 
 
-def _da_refinenet(config: NetworkConfig, classes: int, dropout: float) -> DaRefineNet:
+def _da_refinenet(config: NetworkConfig, classes: int, dropout: float) -> SegmentationNetwork:
     return DaRefineNet(
         classes,
         encoder_depth=config.encoder_depth,
@@ -25,8 +27,12 @@ def _da_refinenet(config: NetworkConfig, classes: int, dropout: float) -> DaRefi
     )
 
 
-ARCHITECTURES: Mapping[str, Callable[[NetworkConfig, int, float], DaRefineNet]] = {
-    "da_refinenet": _da_refinenet
+def _unet(config: NetworkConfig, classes: int, dropout: float) -> SegmentationNetwork:
+    return UNet(classes, width=config.encoder_width, dropout=dropout)
+
+
+ARCHITECTURES: Mapping[str, Callable[[NetworkConfig, int, float], SegmentationNetwork]] = {
+    "da_refinenet": _da_refinenet,
+    "unet": _unet,
 }
-"""Architecture names a card may use. A network answers the calls of DaRefineNet: forward and
-encode_context."""
+"""Architecture names a card may use."""

@@ -46,15 +46,44 @@ class Normalisation:
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """Which network the weights fit; `model.build.build_network` makes it. Widths are channel counts."""
+    """Which network the weights fit; `model.build.build_network` makes it. Widths are channel counts.
 
-    architecture: Literal["da_refinenet"] = "da_refinenet"
+    A "unet" has one input and one number, `encoder_width`, the channels of its first scale; the rest stays at its
+    defaults. `second_input` "aligned" is "dual" with the place of the slice in its patch made known (not in the paper).
+    Raises CardError for what cannot be.
+    """
+
+    architecture: Literal["da_refinenet", "unet"] = "da_refinenet"
     encoder_depth: Literal[18, 34, 50, 101, 152] = 50
     encoder_width: int = 64
     context_depth: Literal[18, 34, 50, 101, 152] = 50
     decoder_width: int = 256
     fusion: Literal["attention", "concat", "add"] = "attention"
-    second_input: Literal["dual", "multi-size", "single"] = "dual"
+    second_input: Literal["dual", "aligned", "multi-size", "single"] = "dual"
+
+    def __post_init__(self) -> None:
+        # oneDNN (PyTorch 2.13) corrupts memory in the backward pass of channels-last kernels narrower than 8.
+        if any(width < 8 or width % 8 for width in (self.encoder_width, self.decoder_width)):
+            raise CardError("network widths must be multiples of 8")
+        if self.architecture == "unet":
+            self._check_unet()
+
+    def _check_unet(self) -> None:
+        if self.second_input != "single":
+            raise CardError(f'a unet has one input: set second_input to "single", not "{self.second_input}"')
+        senseless = [
+            field.name
+            for field in dataclasses.fields(self)
+            if field.name not in {"architecture", "encoder_width", "second_input"}
+            and getattr(self, field.name) != field.default
+        ]
+        if senseless:
+            raise CardError(f"a unet has no {', '.join(senseless)}; leave out all but encoder_width")
+
+    @property
+    def sees_patch(self) -> bool:
+        """Whether the network takes the patch as context; without it, slices are all it needs."""
+        return self.second_input in {"dual", "aligned"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +93,10 @@ class CardWeights:
     file: str
     sha256: str
     dtype: Literal["float16", "float32"]
+
+
+UNWRITTEN = CardWeights("unwritten.safetensors", "0" * 64, "float16")
+"""Stands in the draft of a card until training has written the weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +173,6 @@ def _check(card: ModelCard) -> None:
             card.input.halo_px % 16 != 0 or not 0 <= card.input.halo_px <= 512
         ),
         "normalisation.std must be above 0": min(card.normalisation.std) <= 0,
-        # oneDNN (PyTorch 2.13) corrupts memory in the backward pass of channels-last kernels narrower than 8.
-        "network widths must be multiples of 8": any(
-            width < 8 or width % 8 for width in (card.network.encoder_width, card.network.decoder_width)
-        ),
         "weights.file must be a bare file name; the weights lie beside the card": not _is_file_name(
             card.weights.file
         ),

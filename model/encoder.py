@@ -104,15 +104,12 @@ class ResNetEncoder(nn.Module):
 
 
 def fold_batch_norms(network: nn.Module) -> None:
-    """Merge every batch norm of the encoders into the conv before it, in place. For inference only (eval
-    mode)."""
+    """Merge every batch norm (`bn1` after `conv1` and so on, or second in a sequence) into the conv before it, in place.
+    For inference only (eval mode)."""
     for module in network.modules():
-        if isinstance(module, ResNetEncoder | BasicBlock | Bottleneck):
-            for k in range(1, 4):
-                _fold_pair(module, f"conv{k}", f"bn{k}")
-            shortcut = getattr(module, "downsample", None)
-            if shortcut is not None:
-                _fold_pair(shortcut, "0", "1")
+        for k in range(1, 4):
+            _fold_pair(module, f"conv{k}", f"bn{k}")
+        _fold_pair(module, "0", "1")
 
 
 def _fold_pair(module: nn.Module, conv_name: str, norm_name: str) -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from .blocks import Adaptation, ChainedResidualPooling, ResidualConvUnit
-from .da_refinenet import DaRefineNet
+from .network import SegmentationNetwork
 
 RESIDUAL_SCALE = 0.2
 """The decoder has some thirty residual sums and no batch norm: at full He scale activations would grow with
@@ -23,7 +23,7 @@ def initialise(network: nn.Module, seed: int) -> None:
     CPU."""
     torch.manual_seed(seed)
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
@@ -33,6 +33,8 @@ def initialise(network: nn.Module, seed: int) -> None:
 
 
 def _damp(module: nn.Module) -> None:
+    # The convs by which a context joins at its place stay at full scale: at a fifth of it, or from zero, a network to
+    # which only the context tells anything needed more than twice the steps.
     match module:
         case ResidualConvUnit():
             module.conv2.weight.mul_(RESIDUAL_SCALE)
@@ -41,5 +43,5 @@ def _damp(module: nn.Module) -> None:
                 conv.get_parameter("weight").mul_(RESIDUAL_SCALE)
         case Adaptation():
             module[0].get_parameter("weight").mul_(REDUCTION_SCALE)
-        case DaRefineNet():
+        case SegmentationNetwork():
             module.classify.weight.mul_(CLASSIFIER_SCALE)

@@ -1,7 +1,8 @@
 """Patch pixels in, label maps out. Knows devices and precision; knows nothing of slides."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Self
 
@@ -14,11 +15,14 @@ from torch import Tensor
 from .build import build_network
 from .card import ModelCard
 from .checkpoint import load_weights
-from .da_refinenet import ContextFeatures, DaRefineNet
 from .device import PRECISIONS, choose_device, choose_precision
 from .encoder import fold_batch_norms
 from .errors import InputError
+from .network import ContextFeatures, SegmentationNetwork
 from .preprocess import Normaliser, context_from_region
+
+Stage = Callable[[str], AbstractContextManager[object]]
+"""Gives what a named stage of the work runs inside of, such as a clock."""
 
 
 class Segmenter:
@@ -31,7 +35,7 @@ class Segmenter:
 
     def __init__(
         self,
-        network: DaRefineNet,
+        network: SegmentationNetwork,
         card: ModelCard,
         *,
         device: str = "auto",
@@ -69,29 +73,33 @@ class Segmenter:
         halo_px: int,
         slice_network_px: int,
         context_network_px: int,
+        context_inset_px: int = 0,
+        stage: Stage = nullcontext,
     ) -> NDArray[np.uint8]:
         """Labels of slice windows of one patch region.
 
         `pixels` (H, W, 3) RGB is the region in label px, `corners` the (x, y) of its windows of `window_px`
-        square. The region becomes the context, encoded once; windows run in batches and only their centres
-        are kept: (N, window_px - 2 * halo_px, same) of values 1..K. Raises InputError for a window outside
-        the region.
+        square. The region, without `context_inset_px` on each side, becomes the context, encoded once; windows run
+        in batches and only their centres are kept: (N, window_px - 2 * halo_px, same) of values 1..K. `stage` is
+        called with "context" and "slices"; what a GPU has not done of the context yet falls into the second. Raises
+        InputError for a window outside the region.
         """
         _check_windows(pixels, corners, window_px)
         tile_px = window_px - 2 * halo_px
         labels = np.empty((len(corners), tile_px, tile_px), np.uint8)
         if not corners:
             return labels
-        region = self._upload(pixels)
-        context = self._encode_context(region, context_network_px)
-        for start in range(0, len(corners), self._batch_size):
-            batch = corners[start : start + self._batch_size]
-            windows = torch.stack([region[y : y + window_px, x : x + window_px] for x, y in batch])
-            logits = self._logits(windows.permute(0, 3, 1, 2), slice_network_px, context)
-            logits = F.interpolate(logits, size=(window_px, window_px), mode="bilinear", align_corners=False)
-            kept = logits[:, :, halo_px : halo_px + tile_px, halo_px : halo_px + tile_px]
-            # max gives the same indices as argmax, several times faster on a CPU for so few classes.
-            labels[start : start + len(batch)] = (kept.max(1).indices + 1).to(torch.uint8).cpu().numpy()
+        with stage("context"):
+            region = self._upload(pixels)
+            field = _without_border(region, context_inset_px)
+            context = self._encode_context(field, context_network_px)
+        with stage("slices"):
+            for start in range(0, len(corners), self._batch_size):
+                batch = corners[start : start + self._batch_size]
+                windows = torch.stack([region[y : y + window_px, x : x + window_px] for x, y in batch])
+                places = self._places(batch, window_px, field.shape, context_inset_px)
+                logits = self._logits(windows.permute(0, 3, 1, 2), slice_network_px, context, places)
+                labels[start : start + len(batch)] = _likeliest(logits, window_px, halo_px).cpu().numpy()
         return labels
 
     def _upload(self, pixels: NDArray[np.uint8]) -> Tensor:
@@ -100,19 +108,42 @@ class Segmenter:
         return torch.from_numpy(shareable).to(self._device)
 
     def _encode_context(self, region: Tensor, side_px: int) -> ContextFeatures | None:
-        if self.card.network.second_input != "dual":
+        if not self.card.network.sees_patch:
             return None
         context = self._normalise(context_from_region(region, side_px)).to(PRECISIONS[self.dtype])
         return self._network.encode_context(context)
 
-    def _logits(self, windows: Tensor, side_px: int, context: ContextFeatures | None) -> Tensor:
-        """float32 (N, K, side_px / 4, same) of uint8 windows (N, 3, window_px, same)."""
+    def _places(
+        self, corners: Sequence[tuple[int, int]], window_px: int, field: tuple[int, ...], inset_px: int
+    ) -> Tensor:
+        """float32 (N, 4): left, top, right, bottom of each window as fractions of the context's field (H, W, ...)."""
+        edges = [(x, y, x + window_px, y + window_px) for x, y in corners]
+        sides = torch.tensor([field[1], field[0]] * 2)
+        return ((torch.tensor(edges) - inset_px) / sides).to(self._device)
+
+    def _logits(
+        self, windows: Tensor, side_px: int, context: ContextFeatures | None, places: Tensor
+    ) -> Tensor:
+        """float32 (N, K, h, w), at the network's own size, of uint8 windows (N, 3, window_px, same)."""
         images = windows.float()
         if images.shape[-1] != side_px:
             size = (side_px, side_px)
             images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
-        logits: Tensor = self._network(self._normalise(images).to(PRECISIONS[self.dtype]), context)
+        logits: Tensor = self._network(self._normalise(images).to(PRECISIONS[self.dtype]), context, places)
         return logits.float().contiguous()
+
+
+def _likeliest(logits: Tensor, window_px: int, halo_px: int) -> Tensor:
+    """Class values (N, window_px - 2 * halo_px, same) uint8 in the middle of windows, from their logits of any size."""
+    logits = F.interpolate(logits, size=(window_px, window_px), mode="bilinear", align_corners=False)
+    kept = logits[:, :, halo_px : window_px - halo_px, halo_px : window_px - halo_px]
+    # max gives the same indices as argmax, several times faster on a CPU for so few classes.
+    return (kept.max(1).indices + 1).to(torch.uint8)
+
+
+def _without_border(region: Tensor, border_px: int) -> Tensor:
+    """(H, W, 3) -> (H - 2 * border_px, W - 2 * border_px, 3), a view."""
+    return region[border_px : len(region) - border_px, border_px : region.shape[1] - border_px]
 
 
 def _check_windows(pixels: NDArray[np.uint8], corners: Sequence[tuple[int, int]], window_px: int) -> None:

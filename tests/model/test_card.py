@@ -4,12 +4,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from model.card import ModelCard
+from model.card import ModelCard, NetworkConfig
 from model.errors import CardError
 
 CONTRACT = {
@@ -47,6 +48,28 @@ def test_json_survives_a_round_trip(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["card.json"]
 
 
+@pytest.mark.parametrize(
+    ("config", "sees_patch"),
+    [
+        (NetworkConfig(second_input="dual"), True),
+        (NetworkConfig(second_input="aligned"), True),
+        (NetworkConfig(second_input="multi-size"), False),
+        (NetworkConfig(second_input="single"), False),
+        (NetworkConfig(architecture="unet", encoder_width=32, second_input="single"), False),
+    ],
+)
+def test_every_kind_of_network_survives_a_round_trip(config: NetworkConfig, sees_patch: bool) -> None:
+    card = replace(ModelCard.from_json(CONTRACT), network=config)
+    assert ModelCard.from_json(card.to_json()).network == config
+    assert config.sees_patch is sees_patch
+
+
+def test_the_cards_in_the_repository_are_read() -> None:
+    paths = sorted((Path(__file__).parents[2] / "weights").glob("*.json"))
+    assert paths
+    assert [ModelCard.load(path).name for path in paths] == [path.stem for path in paths]
+
+
 def edited(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     data: dict[str, Any] = json.loads(json.dumps(CONTRACT))
     change(data)
@@ -75,6 +98,13 @@ def edited(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         (lambda d: d["network"].update(encoder_depth=20), "18, 34, 50, 101, 152"),
         (lambda d: d["network"].update(decoder_width=0), "multiples of 8"),
         (lambda d: d["network"].update(encoder_width=12), "multiples of 8"),
+        (lambda d: d["network"].update(architecture="segnet"), "'da_refinenet', 'unet'"),
+        (lambda d: d["network"].update(second_input="both"), "'dual', 'aligned', 'multi-size', 'single'"),
+        (lambda d: d["network"].update(architecture="unet"), 'set second_input to "single", not "dual"'),
+        (
+            lambda d: d["network"].update(architecture="unet", second_input="single", fusion="add"),
+            "a unet has no encoder_depth, context_depth, decoder_width, fusion",
+        ),
         (lambda d: d["weights"].update(file="/etc/passwd"), "bare file name"),
         (lambda d: d["weights"].update(sha256="12"), "64 hexadecimal"),
         (lambda d: d.update(weights="x"), r"card\.weights must be an object"),

@@ -5,6 +5,8 @@ import torch
 
 from model.encoder import ResNetEncoder, fold_batch_norms
 
+from .published import resnet_checkpoint
+
 # Parameters of the published ResNets, less their final fully connected layer.
 PUBLISHED = {
     18: 11_689_512 - 513_000,
@@ -22,34 +24,13 @@ def test_parameter_count_is_the_published_one(depth: int) -> None:
     assert sum(parameter.numel() for parameter in encoder.parameters()) == PUBLISHED[depth]
 
 
-def norm_shapes(name: str, channels: int) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {
-        f"{name}.{part}": (channels,) for part in ("weight", "bias", "running_mean", "running_var")
-    }
-    return {**shapes, f"{name}.num_batches_tracked": ()}
-
-
-def checkpoint_shapes_of_resnet18() -> dict[str, tuple[int, ...]]:
-    """Names and shapes as in the usual ImageNet checkpoint of ResNet-18, without fc."""
-    shapes: dict[str, tuple[int, ...]] = {"conv1.weight": (64, 3, 7, 7), **norm_shapes("bn1", 64)}
-    channels = 64
-    for layer, planes in enumerate((64, 128, 256, 512), start=1):
-        for block in range(2):
-            name = f"layer{layer}.{block}"
-            shapes[f"{name}.conv1.weight"] = (planes, channels, 3, 3)
-            shapes[f"{name}.conv2.weight"] = (planes, planes, 3, 3)
-            shapes |= norm_shapes(f"{name}.bn1", planes) | norm_shapes(f"{name}.bn2", planes)
-            if channels != planes:
-                shapes[f"{name}.downsample.0.weight"] = (planes, channels, 1, 1)
-                shapes |= norm_shapes(f"{name}.downsample.1", planes)
-            channels = planes
-    return shapes
-
-
-def test_state_dict_has_the_names_and_shapes_of_imagenet_checkpoints() -> None:
+@pytest.mark.parametrize("depth", [18, 34, 50])
+def test_state_dict_has_the_names_and_shapes_of_imagenet_checkpoints(depth: int) -> None:
     with torch.device("meta"):
-        state = ResNetEncoder(18).state_dict()
-    assert {name: tuple(tensor.shape) for name, tensor in state.items()} == checkpoint_shapes_of_resnet18()
+        state = ResNetEncoder(depth).state_dict()
+    published = resnet_checkpoint(depth)
+    del published["fc.weight"], published["fc.bias"]
+    assert {name: tuple(tensor.shape) for name, tensor in state.items()} == published
 
 
 def test_bottleneck_carries_its_stride_in_the_3x3_conv() -> None:
