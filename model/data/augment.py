@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +42,11 @@ class Augmentation:
         turned = np.rot90(square, self.quarter_turns)
         return turned[:, ::-1] if self.mirrored else turned
 
-    def on_context(self, context: Tensor) -> Tensor:
-        """(1, 3, c, c) float32 of 0..255 restained, turned and mirrored. Area means commute with turns."""
-        strength = torch.from_numpy(self.strength).view(1, 3, 1, 1)
-        stained = (255 * self.gain * (context / 255) ** strength).clamp(0, 255)
-        turned = torch.rot90(stained, self.quarter_turns, (2, 3))
-        return turned.flip(3) if self.mirrored else turned
+    def turn_places(self, places: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Rectangles (N, 4) of left, top, right, bottom as fractions of a square that is turned and mirrored."""
+        left, top, right, bottom = places.T
+        for _ in range(self.quarter_turns):
+            left, top, right, bottom = top, 1 - right, bottom, 1 - left
+        if self.mirrored:
+            left, right = 1 - right, 1 - left
+        return np.stack((left, top, right, bottom), axis=1)

@@ -10,6 +10,7 @@ import torch
 
 from model.card import CardClass, CardInput, CardWeights, ModelCard, NetworkConfig, Normalisation
 from model.data.cohort import Cohort, SlideWithTruth
+from model.data.index import SlideIndex
 
 MPP = 0.934
 
@@ -70,3 +71,9 @@ def write_slide(tmp_path: Path) -> Callable[..., SlideWithTruth]:
 def cohort(write_slide: Callable[..., SlideWithTruth]) -> Cohort:
     """Two slides to train on, one held out."""
     return Cohort((write_slide("a", 0), write_slide("b", 1)), (write_slide("c", 2),))
+
+
+@pytest.fixture
+def index(card: ModelCard, cohort: Cohort) -> SlideIndex:
+    """The cohort without planned slices."""
+    return SlideIndex(card.classes, card.input, cohort, (), (), (), "test")

@@ -1,0 +1,223 @@
+"""ICIAR2018 (BACH) part B, and any other slides with ImageScope XML beside them: truths on disk, slices planned."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from model.card import CardClass, CardInput
+from model.errors import CohortError
+from wsi.geometry import Rect
+from wsi.grid import TILE_PX, Grid, make_grid
+from wsi.palette import LabelClass, Palette
+from wsi.pyramid import write_label_pyramids
+from wsi.slide import Slide, open_slide
+from wsi.tile_codec import encode_tile
+from wsi.tissue import TissueMask, find_tissue
+
+from .annotations import NORMAL, Annotations, AnnotationTruth, Region, read_annotations
+from .cohort import SlideWithTruth, geometry_of
+from .prepared import PreparedSlide, PreparedSlides
+from .splits import Split
+
+BACH_CLASSES = (
+    CardClass(1, "normal", (0, 0, 0)),
+    CardClass(2, "benign", (255, 0, 0)),
+    CardClass(3, "in situ", (0, 255, 0)),
+    CardClass(4, "invasive", (0, 0, 255)),
+)
+"""In the challenge's colours. A value is the challenge's number and one: 0 is taken by "not analysed"."""
+
+Glass = Literal["normal", "ignore"]
+"""What glass outside the tissue is in the truth: class normal, as in the paper, or no truth at all."""
+
+NO_SLIDES = frozenset({".xml", ".png", ".jpg", ".jpeg", ".bmp", ".json", ".geojson", ".csv", ".txt"})
+"""Endings of what may lie beside a slide under the same name: annotations, thumbnails, notes."""
+
+MPP_TOLERANCE = 0.10
+
+Progress = Callable[[str, float], None]
+"""Told the slide's name and the fraction of it that is done."""
+
+
+def unheard(_name: str, _done: float) -> None:
+    """Progress that nobody watches."""
+
+
+def annotated_slides(folder: Path, names: Sequence[str] | None = None) -> Mapping[str, tuple[Path, Path]]:
+    """Slide and XML by name (the file name without its ending), for `names`, or for every XML in `folder`.
+
+    Slides without XML are passed over unless named. Raises CohortError that lists every file that is missing, and for a
+    name with several slides.
+    """
+    if not folder.is_dir():
+        raise CohortError(f"{folder} is no folder. Name the one with A01.svs, A01.xml, ...")
+    files = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    xmls = {path.stem: path for path in files if path.suffix.lower() == ".xml"}
+    if not xmls:
+        raise CohortError(
+            f"{folder} has no .xml. Name the folder that has the annotated slides (A01.svs, A01.xml, ...)."
+        )
+    slides = {name: _slides_called(name, files) for name in names or xmls}
+    missing = [f"{name}.xml" for name in slides if name not in xmls]
+    missing += [
+        f"the slide of {name}.xml" if name in xmls else f"{name}.svs" for name in slides if not slides[name]
+    ]
+    if missing:
+        raise CohortError(
+            f"{folder} lacks {', '.join(sorted(missing))}. Put them there, or make a split of the slides that are."
+        )
+    for name, found in slides.items():
+        if len(found) > 1:
+            raise CohortError(
+                f"{name} is the name of {', '.join(p.name for p in found)}. Leave the slide there alone."
+            )
+    return {name: (found[0], xmls[name]) for name, found in slides.items()}
+
+
+def _slides_called(name: str, files: Sequence[Path]) -> list[Path]:
+    """Files of that name; a folder counts (DICOM) where there are none (MIRAX has both)."""
+    alike = [path for path in files if path.stem == name and path.suffix.lower() not in NO_SLIDES]
+    return [path for path in alike if path.is_file()] or alike
+
+
+def prepare_annotated(
+    folder: Path,
+    out: Path,
+    split: Split,
+    card_input: CardInput,
+    *,
+    glass: Glass = "normal",
+    progress: Progress = unheard,
+) -> PreparedSlides:
+    """Write `out`/truth/<name>-truth.tif and -truth-overlay.tif for every slide of a split.
+
+    All files are opened and checked before the first truth is written. Memory is that of a row of tiles, a tissue mask and
+    the annotations of one slide. Raises CohortError for files that are missing or do not fit together, and the errors of
+    wsi for slides that cannot be read.
+    """
+    truths = out / "truth"
+    works = {
+        name: _Work(slide, xml, truths, card_input, glass, taught=name in split.train)
+        for name, (slide, xml) in annotated_slides(folder, split.names).items()
+    }
+    for work in works.values():
+        work.check()
+    truths.mkdir(parents=True, exist_ok=True)
+
+    def prepared(names: Sequence[str]) -> tuple[PreparedSlide, ...]:
+        return tuple(works[name].run(partial(progress, name)) for name in names)
+
+    return PreparedSlides(prepared(split.train), prepared(split.validation), prepared(split.test))
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One slide's."""
+
+    slide: Path
+    xml: Path
+    truths: Path
+    card_input: CardInput
+    glass: Glass
+    taught: bool
+
+    def check(self) -> None:
+        """Raise what would stop `run`, as far as it costs little to know."""
+        annotations = read_annotations(self.xml)
+        with open_slide(self.slide) as slide:
+            self._grid(slide)
+            _notes(annotations, slide, self.slide.name)
+
+    def run(self, report: Callable[[float], None]) -> PreparedSlide:
+        started = time.perf_counter()
+        annotations = read_annotations(self.xml)
+        with open_slide(self.slide) as slide:
+            grid = self._grid(slide)
+            notes = _notes(annotations, slide, self.slide.name)
+            tissue = find_tissue(slide, grid, progress=lambda done: report(0.4 * done))
+        truth = self._write(annotations, grid, tissue, lambda done: report(0.4 + 0.5 * done))
+        pair = SlideWithTruth(self.slide, truth)
+        prepared = PreparedSlide.of(pair, grid, tissue, BACH_CLASSES, notes=notes, started=started)
+        report(1.0)
+        return prepared
+
+    def _grid(self, slide: Slide) -> Grid:
+        mpp = slide.info.mpp
+        if mpp is None:
+            raise CohortError(f"{self.slide.name}: pixel size unknown. Add resolution tags to the file.")
+        grid = make_grid(slide.info.size, mpp.value, geometry_of(self.card_input))
+        if self.taught and not grid.exact:
+            raise CohortError(
+                f"{self.slide.name} has {grid.label_mpp:g} um a label px, over 10 % off the {self.card_input.mpp:g} "
+                "asked for; training reads slides as they are. Leave it out, or give --mpp to fit the slides."
+            )
+        return grid
+
+    def _write(
+        self, annotations: Annotations, grid: Grid, tissue: TissueMask, report: Callable[[float], None]
+    ) -> Path:
+        truth = self.truths / f"{self.xml.stem}-truth.tif"
+        write_label_pyramids(
+            _TruthTiles(annotations, grid, tissue if self.glass == "ignore" else None),
+            grid,
+            Palette(tuple(LabelClass(c.value, c.name, c.colour) for c in BACH_CLASSES)),
+            {"truth_of": self.slide.name, "annotations": self.xml.name, "glass": self.glass},
+            labels=truth,
+            overlay=truth.with_name(f"{self.xml.stem}-truth-overlay.tif"),
+            progress=report,
+        )
+        return truth
+
+
+class _TruthTiles:
+    """The truth as tiles of a label map (`wsi.pyramid.TileSource`); with a tissue mask, unannotated glass is 0."""
+
+    def __init__(self, annotations: Annotations, grid: Grid, tissue: TissueMask | None) -> None:
+        self._grid, self._tissue = grid, tissue
+        unannotated = NORMAL if tissue is None else 0
+        self._truth = AnnotationTruth(annotations, grid.label_size, grid.downsample, unannotated=unannotated)
+
+    def encoded_tile(self, column: int, row: int) -> bytes | None:
+        rect = Rect(column * TILE_PX, row * TILE_PX, TILE_PX, TILE_PX)
+        labels = self._truth.read(rect)
+        if self._tissue is not None:
+            labels[(labels == 0) & self._tissue.crop(rect, self._grid)] = NORMAL
+        return encode_tile(labels)
+
+
+def _notes(annotations: Annotations, slide: Slide, slide_name: str) -> tuple[str, ...]:
+    """What is odd about this XML for this slide. Raises CohortError when none of it lies on the slide."""
+    size, own_mpp = slide.info.size, slide.info.mpp
+    limits = (size.width, size.height)
+    touching = [region for region in annotations.regions if _overlaps(region, limits)]
+    if annotations.regions and not touching:
+        raise CohortError(
+            f"No region of {annotations.file} lies on {slide_name} ({size.width} x {size.height} px). Does the XML belong "
+            "to another slide?"
+        )
+    away = [region.name for region in annotations.regions if region not in touching]
+    out = [region.name for region in touching if _sticks_out(region, limits)]
+    notes = {
+        f"regions {', '.join(annotations.skipped)} have fewer than three vertices and are left out": annotations.skipped,
+        f"regions {', '.join(away)} lie off the slide and are left out": away,
+        f"regions {', '.join(out)} stick out of the slide and are cut at its edge": out,
+        "no regions: all of it counts as normal": not annotations.regions,
+    }
+    if annotations.mpp and own_mpp and abs(annotations.mpp / own_mpp.value - 1) > MPP_TOLERANCE:
+        notes[
+            f"it says {annotations.mpp:g} um/px, the slide {own_mpp.value:g}: the slide's is used (vertices are in level-0 "
+            "px either way); see in the overlay whether they belong together"
+        ] = True
+    return tuple(f"{annotations.file}: {text}" for text, holds in notes.items() if holds)
+
+
+def _overlaps(region: Region, limits: tuple[int, int]) -> bool:
+    low, high = region.vertices_l0.min(axis=0), region.vertices_l0.max(axis=0)
+    return bool((high > 0).all() and (low < limits).all())
+
+
+def _sticks_out(region: Region, limits: tuple[int, int]) -> bool:
+    return bool((region.vertices_l0 < 0).any() or (region.vertices_l0 > limits).any())

@@ -1,0 +1,158 @@
+"""Where training looks: random places with the classes in balance, or the slices that an index plans."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.errors import CohortError
+from model.recipe import Stage
+from wsi.geometry import Rect
+
+from .annotated_slide import AnnotatedSlide
+from .index import PlannedSlice
+
+CELL_PX = 16
+"""Classes are looked up on every 16th label px of both axes."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedSlide:
+    """A slide and where its classes are."""
+
+    slide: AnnotatedSlide
+    cells: NDArray[np.uint8]
+    """The truth at every CELL_PX-th label px."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One patch to read: its region (the context) and square slices in it, label px."""
+
+    annotated: IndexedSlide
+    region: Rect
+    squares: tuple[Rect, ...]
+
+
+class Draws(Protocol):
+    """Chooses places."""
+
+    def draw(self, rng: np.random.Generator, number: int, stage: Stage, /) -> Draw:
+        """The place of patch `number` of the stage (0, 1, ...); all chance comes from `rng`."""
+
+
+def index_slides(slides: Sequence[AnnotatedSlide], classes: int) -> list[IndexedSlide]:
+    """Look up the classes of slides; memory: 1 / 256 byte a label px.
+
+    Raises CohortError when a class is in none of them, a value is no class, or a slide is not at the model's scale.
+    """
+    indexed = [IndexedSlide(slide, slide.truth_cells(CELL_PX)) for slide in slides]
+    for one in indexed:
+        _check(one, classes)
+    present = set().union(*(np.unique(one.cells).tolist() for one in indexed))
+    if absent := set(range(1, classes + 1)) - present:
+        raise CohortError(
+            f"no training slide has truth of class {sorted(absent)}; add slides that do, or drop the class"
+        )
+    return indexed
+
+
+def _check(indexed: IndexedSlide, classes: int) -> None:
+    slide = indexed.slide
+    if not slide.grid.exact:
+        raise CohortError(
+            f"{slide.name} has {slide.grid.label_mpp:g} um a label px, over 10 % off the model's scale; training reads "
+            "slides as they are. Leave it out, or set input.mpp to fit the slides."
+        )
+    if (most := int(indexed.cells.max(initial=0))) > classes:
+        raise CohortError(f"the truth of {slide.name} has value {most}; the card has classes 1..{classes}")
+
+
+class RandomDraws:
+    """Places at random, every class asked for equally often, whatever its area.
+
+    Patches lie anywhere an inference patch could reach, so their edges, glass and the slide's outside are seen in
+    training as they are later.
+    """
+
+    def __init__(self, slides: Sequence[IndexedSlide], classes: int) -> None:
+        self._places = [
+            [(slide, found) for slide in slides if (found := np.flatnonzero(slide.cells == k + 1)).size]
+            for k in range(classes)
+        ]
+
+    def draw(self, rng: np.random.Generator, _number: int, stage: Stage, /) -> Draw:
+        """See Draws."""
+        holders = self._places[rng.integers(len(self._places))]
+        indexed, found = holders[rng.integers(len(holders))]
+        scale = rng.uniform(*stage.scales)
+        slice_px, region_px = round(stage.slice_px / scale), round(indexed.slide.grid.region_px / scale)
+        if slice_px > region_px:
+            raise CohortError(f"slice_px={stage.slice_px} is larger than the patch region of {region_px} px")
+        row, column = divmod(int(found[rng.integers(found.size)]), indexed.cells.shape[1])
+        region, first = _place(rng, indexed, (column * CELL_PX, row * CELL_PX), slice_px, region_px)
+        others = (_square_in(rng, indexed, region, slice_px) for _ in range(stage.slices - 1))
+        return Draw(indexed, region, tuple([first, *others][: stage.slices]))
+
+
+class PlannedDraws:
+    """The slices of an index, each with its patch, all of them once an epoch in random order."""
+
+    def __init__(self, slides: Sequence[IndexedSlide], planned: Sequence[PlannedSlice], seed: int) -> None:
+        self._slides = slides
+        self._planned = planned
+        self._seed = seed
+
+    def draw(self, rng: np.random.Generator, number: int, stage: Stage, /) -> Draw:
+        """See Draws. One slice a patch, whatever the stage says; scaled about the planned one, or cropped from it."""
+        epoch, position = divmod(number, len(self._planned))
+        order = np.random.default_rng((self._seed, epoch)).permutation(len(self._planned))
+        planned = self._planned[order[position]]
+        indexed = self._slides[planned.slide]
+        scale = rng.uniform(*stage.scales)
+        side, spare = round(stage.slice_px / scale), round(stage.slice_px / scale) - planned.square.width
+        x, y = (
+            start - int(rng.integers(min(0, spare), max(0, spare) + 1))
+            for start in (planned.square.x, planned.square.y)
+        )
+        region_px = round(indexed.slide.grid.region_px / scale)
+        region = planned.patch.grown(indexed.slide.grid.halo_px)
+        return Draw(
+            indexed,
+            region.grown((region_px - region.width) // 2),
+            (Rect(x, y, side, side),) if stage.slices else (),
+        )
+
+
+def _place(
+    rng: np.random.Generator, indexed: IndexedSlide, wanted: tuple[int, int], slice_px: int, region_px: int
+) -> tuple[Rect, Rect]:
+    """A random patch region and a slice in it that holds the label px `wanted` (x, y)."""
+    edge = -indexed.slide.grid.halo_px  # inference patches start here
+    corners = []
+    for at in wanted:
+        start = int(rng.integers(max(edge, at - slice_px + 1), at + 1))
+        corners.append((int(rng.integers(max(edge, start + slice_px - region_px), start + 1)), start))
+    (region_x, x), (region_y, y) = corners
+    return Rect(region_x, region_y, region_px, region_px), Rect(x, y, slice_px, slice_px)
+
+
+def _square_in(rng: np.random.Generator, indexed: IndexedSlide, region: Rect, slice_px: int) -> Rect:
+    """A random slice inside the region that holds a pixel of a random class of those in the region."""
+    top, left = max(0, -(-region.y // CELL_PX)), max(0, -(-region.x // CELL_PX))
+    cells = indexed.cells[top : (region.bottom - 1) // CELL_PX + 1, left : (region.right - 1) // CELL_PX + 1]
+    present = np.unique(cells[cells > 0])
+    if not present.size:  # a region whose only truth fell between the cells
+        return Rect(region.x, region.y, slice_px, slice_px)
+    places = np.flatnonzero(cells == present[rng.integers(present.size)])
+    row, column = divmod(int(places[rng.integers(places.size)]), cells.shape[1])
+    x, y = (
+        int(rng.integers(max(low, at - slice_px + 1), min(at, high - slice_px) + 1))
+        for low, at, high in (
+            (region.x, (left + column) * CELL_PX, region.right),
+            (region.y, (top + row) * CELL_PX, region.bottom),
+        )
+    )
+    return Rect(x, y, slice_px, slice_px)

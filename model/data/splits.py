@@ -1,0 +1,80 @@
+"""Which slides, by name, teach and which examine."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.errors import CohortError
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Names of slides without their endings."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all three sets."""
+        return (*self.train, *self.validation, *self.test)
+
+
+_TAUGHT = ("A02", "A03", "A04", "A06", "A07", "A08", "A09")
+
+BACH_SPLITS = {
+    # As in the paper's experiments; A01 is not used.
+    "paper": Split(_TAUGHT, ("A10",), ("A05",)),
+    # The released lists train on A01 too and have no slides to validate on. A01 is held out for that, which leaves the
+    # paper's seven to train on: the two splits differ in what examines, not in what teaches.
+    "released": Split(_TAUGHT, ("A01",), ("A05", "A10")),
+}
+
+
+def own_split(names: Sequence[str], validation: str, test: str, *, seed: int) -> Split:
+    """A split of `names`: each held-out set is a comma-separated list of them, or a fraction like 0.2 to draw at random.
+
+    A fraction is of all names and gives at least one. "" holds none out. The rest is trained on. Raises CohortError for
+    names that are not there or named twice, and when nothing is left to train on or to validate on.
+    """
+    order = [names[k] for k in np.random.default_rng(seed).permutation(len(names))]
+    held_out: list[tuple[str, ...]] = [(), ()]
+    # Lists first: a fraction draws from what no list names.
+    for place, wanted in sorted(
+        enumerate((validation, test)), key=lambda item: _fraction(item[1]) is not None
+    ):
+        taken = {name for chosen in held_out for name in chosen}
+        held_out[place] = _held_out(wanted, order, taken)
+    train = tuple(name for name in names if name not in {*held_out[0], *held_out[1]})
+    if not train or not held_out[0]:
+        raise CohortError(
+            "training needs slides to learn from and others for --validation; hold out some, not all"
+        )
+    return Split(train, held_out[0], held_out[1])
+
+
+def _held_out(wanted: str, order: Sequence[str], taken: set[str]) -> tuple[str, ...]:
+    fraction = _fraction(wanted)
+    if fraction is not None:
+        free = [name for name in order if name not in taken]
+        return tuple(sorted(free[: max(1, math.floor(fraction * len(order) + 0.5))]))
+    chosen = tuple(name.strip() for name in wanted.split(",") if name.strip())
+    if unknown := sorted(set(chosen) - set(order)):
+        raise CohortError(
+            f"{', '.join(unknown)}: no such slide with annotations; there are {', '.join(sorted(order))}"
+        )
+    if len(set(chosen)) < len(chosen) or taken & set(chosen):
+        raise CohortError(f"{', '.join(chosen)}: a slide is named twice; give each to one set")
+    return chosen
+
+
+def _fraction(wanted: str) -> float | None:
+    """The number, if it is one between 0 and 1; names of slides are not."""
+    try:
+        number = float(wanted)
+    except ValueError:
+        return None
+    return number if 0 < number < 1 else None
