@@ -1,73 +1,159 @@
 """Held-out slides through the very road of inference: Segmenter.label_patch, patch by patch."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 
 import numpy as np
+from numpy.typing import NDArray
 
-from wsi.grid import TILE_PX
-
-from .data.cached_slide import CachedSlide
+from .card import CardClass, ModelCard
+from .data.annotated_slide import AnnotatedSlide
 from .data.cohort import SlideWithTruth, geometry_of
+from .errors import CohortError
 from .metrics import ConfusionMatrix
+from .places import Place, network_sides, patch_places
 from .segmenter import Segmenter
+
+Labels = NDArray[np.uint8]
+Seen = Callable[[Place, Labels], None]
+"""Told of each place and the labels (N, S, S) of its squares."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was counted: over all patches, and over the mixed ones (places.MIXED_SHARE) again."""
+
+    classes: int
+    all: ConfusionMatrix = field(init=False)
+    mixed: ConfusionMatrix = field(init=False)
+    patches: int = field(init=False, default=0)
+    mixed_patches: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.all, self.mixed = ConfusionMatrix(self.classes), ConfusionMatrix(self.classes)
+
+    def feed(self, place: Place, labels: Labels, truth: Labels) -> None:
+        """Count the squares of one place: two arrays (N, S, S)."""
+        self.all.feed(labels, truth)
+        self.patches += 1
+        if place.mixed:
+            self.mixed.feed(labels, truth)
+            self.mixed_patches += 1
+
+    def __add__(self, other: "Tally") -> "Tally":
+        """What both have counted together."""
+        total = Tally(self.classes)
+        total.all, total.mixed = self.all + other.all, self.mixed + other.mixed
+        total.patches = self.patches + other.patches
+        total.mixed_patches = self.mixed_patches + other.mixed_patches
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One model over the slides of one set."""
+
+    card: ModelCard
+    device: str
+    dtype: str
+    seconds: float
+    """From the first patch read to the last one counted."""
+    slides: tuple[tuple[str, Tally], ...]
+    """File name and counts of each slide."""
+
+    @property
+    def total(self) -> Tally:
+        """Over all slides."""
+        return reduce(add, (tally for _, tally in self.slides), Tally(len(self.card.classes)))
 
 
 def evaluate(
     segmenter: Segmenter,
     slides: Sequence[SlideWithTruth],
-    cache: Path,
+    *,
     progress: Callable[[float], None] | None = None,
 ) -> ConfusionMatrix:
-    """Confusion matrix of a model over all pixels with truth; slides are decoded into folder `cache`.
+    """Confusion matrix of a model over all pixels with truth.
 
     Raises CohortError and the errors of wsi for slides that cannot be used.
     """
-    geometry = geometry_of(segmenter.card.input)
-    opened = [CachedSlide.open(pair, geometry, cache) for pair in slides]
-    return evaluate_cached(segmenter, opened, progress=progress)
+    with open_slides(segmenter.card, slides) as opened:
+        places = patch_places(opened, len(segmenter.card.classes))
+        return evaluate_places(segmenter, opened, places, progress=progress).total.all
 
 
-def evaluate_cached(
+def evaluate_places(
     segmenter: Segmenter,
-    slides: Sequence[CachedSlide],
+    slides: Sequence[AnnotatedSlide],
+    places: Sequence[Place],
     *,
-    patches_per_slide: int | None = None,
+    seen: Seen | None = None,
     progress: Callable[[float], None] | None = None,
-) -> ConfusionMatrix:
-    """As `evaluate`, for slides already open; `patches_per_slide` limits it to some, spread over each
-    slide."""
-    confusion = ConfusionMatrix(len(segmenter.card.classes))
-    chosen = [(slide, index) for slide in slides for index in _patches(slide, patches_per_slide)]
-    for done, (slide, index) in enumerate(chosen, start=1):
-        _evaluate_patch(segmenter, slide, index, confusion)
+) -> Evaluation:
+    """Label and compare these places of these slides. `progress` gets fractions up to 1.
+
+    Memory: two patch regions, one of them read ahead by a thread of its own. Raises InputError for truth values that the
+    card has no class for, and the errors of wsi.
+    """
+    started = time.perf_counter()
+    tallies = [Tally(len(segmenter.card.classes)) for _ in slides]
+    for done, (place, pixels, truth) in enumerate(_read_ahead(slides, places), start=1):
+        slice_px, context_px = network_sides(slides[place.slide], place, segmenter.card.input)
+        labels = segmenter.label_patch(
+            pixels,
+            place.corners,
+            window_px=place.window_px,
+            halo_px=place.halo_px,
+            slice_network_px=slice_px,
+            context_network_px=context_px,
+        )
+        tallies[place.slide].feed(place, labels, truth)
+        if seen is not None:
+            seen(place, labels)
         if progress is not None:
-            progress(done / len(chosen))
-    return confusion
+            progress(done / len(places))
+    named = tuple((slide.name, tally) for slide, tally in zip(slides, tallies, strict=True))
+    seconds = time.perf_counter() - started
+    return Evaluation(segmenter.card, segmenter.device, segmenter.dtype, seconds, named)
 
 
-def _patches(slide: CachedSlide, limit: int | None) -> list[int]:
-    """Indices of patches with truth, at most `limit`, evenly spread."""
-    count = slide.grid.patch_columns * slide.grid.patch_rows
-    indices = [k for k in range(count) if slide.read_truth(slide.grid.patch_core(k)).any()]
-    if limit is None or limit >= len(indices):
-        return indices
-    return [indices[int((k + 0.5) * len(indices) / limit)] for k in range(limit)]
+@contextmanager
+def open_slides(card: ModelCard, slides: Sequence[SlideWithTruth]) -> Iterator[list[AnnotatedSlide]]:
+    """The slides, cut as the card wants them; closed in the end. Raises CohortError and the errors of wsi."""
+    geometry = geometry_of(card.input)
+    with ExitStack() as stack:
+        yield [stack.enter_context(AnnotatedSlide.open(pair, geometry)) for pair in slides]
 
 
-def _evaluate_patch(segmenter: Segmenter, slide: CachedSlide, index: int, confusion: ConfusionMatrix) -> None:
-    grid = slide.grid
-    core = grid.patch_core(index)
-    truth = slide.read_truth(core)
-    side = range(0, grid.patch_px, TILE_PX)
-    corners = [(x, y) for y in side for x in side if truth[y : y + TILE_PX, x : x + TILE_PX].any()]
-    labels = segmenter.label_patch(
-        slide.read_pixels(core.grown(grid.halo_px)),
-        corners,
-        window_px=grid.window_px,
-        halo_px=grid.halo_px,
-        slice_network_px=grid.slice_network_px,
-        context_network_px=grid.context_network_px,
-    )
-    for (x, y), tile in zip(corners, labels, strict=True):
-        confusion.feed(np.ascontiguousarray(tile), truth[y : y + TILE_PX, x : x + TILE_PX])
+def check_classes(card: ModelCard, classes: Sequence[CardClass]) -> None:
+    """Raise CohortError unless the card has the classes of the truth, by value and name."""
+    own, true = ({c.value: c.name for c in entries} for entries in (card.classes, classes))
+    if own != true:
+        raise CohortError(
+            f"{card.name} has the classes {own}, the truth {true}. Give it slides with truth of its own classes."
+        )
+
+
+def _read_ahead(
+    slides: Sequence[AnnotatedSlide], places: Sequence[Place]
+) -> Iterator[tuple[Place, Labels, Labels]]:
+    """Each place with its pixels (H, W, 3) and the truth (N, S, S) of its squares; the next is read meanwhile."""
+
+    def read(place: Place) -> tuple[Place, Labels, Labels]:
+        slide = slides[place.slide]
+        truth = np.stack([slide.read_truth(square) for square in place.squares])
+        return place, slide.read_pixels(place.region), truth
+
+    with ThreadPoolExecutor(1, thread_name_prefix="places") as pool:
+        following = pool.submit(read, places[0]) if places else None
+        for place in (*places[1:], None):
+            if following is None:
+                return
+            current = following.result()
+            following = None if place is None else pool.submit(read, place)
+            yield current

@@ -21,9 +21,9 @@ class Metrics:
     accuracy: float
     """Fraction of pixels with the right class."""
     score: float
-    """Paper Eq. 10-11; 1.0 where it is 0/0 (see ConfusionMatrix.metrics)."""
+    """Paper Eq. 10-11; 1.0 where all is normal and it is 0/0 (see ConfusionMatrix.metrics)."""
     coverage: float
-    """Fraction of the truth's pixels that were predicted at all; the other scores speak of these."""
+    """Fraction of the truth's pixels that were predicted at all; unless said otherwise, the other scores speak of these."""
 
     def to_json(self, names: tuple[str, ...]) -> dict[str, Any]:
         """JSON-ready values; NaN becomes null."""
@@ -43,11 +43,21 @@ class ConfusionMatrix:
     classes: int
     counts: NDArray[np.int64] = field(init=False)
     """(K, K), row = truth, column = prediction, of values 1..K."""
-    missed: int = field(init=False, default=0)
-    """Pixels with a truth and no prediction (0)."""
+    missed: NDArray[np.int64] = field(init=False)
+    """(K,) Pixels of each true class without a prediction (0)."""
 
     def __post_init__(self) -> None:
         self.counts = np.zeros((self.classes, self.classes), np.int64)
+        self.missed = np.zeros(self.classes, np.int64)
+
+    def __add__(self, other: "ConfusionMatrix") -> "ConfusionMatrix":
+        """What both have counted together. Raises InputError when their numbers of classes differ."""
+        if self.classes != other.classes:
+            raise InputError(f"counts of {self.classes} and of {other.classes} classes cannot be added")
+        total = ConfusionMatrix(self.classes)
+        total.counts = self.counts + other.counts
+        total.missed = self.missed + other.missed
+        return total
 
     def feed(self, prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
         """Count two label maps of equal shape. Pixels whose truth is 0 do not count. Raises InputError."""
@@ -63,29 +73,32 @@ class ConfusionMatrix:
         pairs = truth.astype(np.intp).ravel() * side + prediction.ravel()
         table = np.bincount(pairs, minlength=side * side).reshape(side, side)
         self.counts += table[1:, 1:]
-        self.missed += int(table[1:, 0].sum())
+        self.missed += table[1:, 0]
 
-    def metrics(self) -> Metrics:
-        """The scores of all pixels fed so far.
+    def metrics(self, *, missed_as: int | None = None) -> Metrics:
+        """The scores of all pixels fed so far; those without a prediction do not count, or count as predicted
+        `missed_as` (a class value 1..K). Coverage is the same either way.
 
         Score (Eq. 10-11) takes classes as severities 0..K-1: 1 - sum|p - g| / sum max(g, K-1-g) over the
         pixels where p or g is not 0. When everything is normal in both this is 0/0; nothing was there and
         nothing was claimed, so it is defined as 1.0.
         """
-        hits = np.diag(self.counts)
-        union = self.counts.sum(0) + self.counts.sum(1) - hits
-        iou = _ratio(hits, union)
-        total = int(self.counts.sum())
+        counts = self.counts.copy()
+        if missed_as is not None:
+            counts[:, missed_as - 1] += self.missed
+        hits = np.diag(counts)
+        iou = _ratio(hits, counts.sum(0) + counts.sum(1) - hits)
+        total, predicted = int(counts.sum()), self.counts.sum()
         severity = np.arange(self.classes)
-        error = int((self.counts * np.abs(severity[:, None] - severity)).sum())
-        worst = np.maximum(severity, self.classes - 1 - severity)[:, None] * self.counts
+        error = int((counts * np.abs(severity[:, None] - severity)).sum())
+        worst = np.maximum(severity, self.classes - 1 - severity)[:, None] * counts
         possible = int(worst.sum() - worst[0, 0])
         return Metrics(
             iou=tuple(float(value) for value in iou),
             miou=float(np.nanmean(iou)) if total else float("nan"),
             accuracy=float(_ratio(hits.sum(), np.int64(total))),
-            score=1 - error / possible if possible else 1.0,
-            coverage=float(_ratio(np.int64(total), np.int64(total + self.missed))),
+            score=(1 - error / possible if possible else 1.0) if total else float("nan"),
+            coverage=float(_ratio(predicted, predicted + self.missed.sum())),
         )
 
 
