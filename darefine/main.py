@@ -2,10 +2,13 @@
 
 import importlib
 import logging
+from typing import Any
 
 import click
 
+from model.errors import ModelError
 from model.threads import yield_idle_cores
+from wsi.errors import WsiError
 
 COMMANDS = {
     "demo": ("demo", "Start everything, run a phantom slide through it, show the result, stop."),
@@ -13,7 +16,10 @@ COMMANDS = {
     "worker": ("worker", "Run workers against a queue that others share."),
     "submit": ("submit", "Send a slide to a service and download the result."),
     "phantom": ("phantom", "Make a synthetic slide with its truth."),
-    "train": ("train", "Train a network on phantom slides; write weights and card."),
+    "models": ("models", "List the networks of the paper's tables: size and arithmetic."),
+    "prepare": ("prepare", "Make the index of slides and truths that train and evaluate read."),
+    "train": ("train", "Train a network; write weights and card."),
+    "evaluate": ("evaluate", "Score networks on slides with truth, or a label map against its truth."),
     "doctor": ("doctor", "Say what this machine has and what is wrong with it."),
 }
 
@@ -32,6 +38,13 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f".{COMMANDS[cmd_name][0]}", __package__)
         command: click.Command = getattr(module, cmd_name)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what is wrong with its files is told without a traceback."""
+        try:
+            return super().invoke(ctx)
+        except (ModelError, WsiError) as error:
+            raise click.ClickException(str(error)) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table, without importing them."""

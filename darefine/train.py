@@ -1,7 +1,11 @@
-"""`darefine train`: a network for phantom slides, from nothing to weights and card."""
+"""`darefine train`: a network, from slides with truth to weights and card."""
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,118 +13,175 @@ from typing import Any
 import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from model.card import ModelCard, NetworkConfig
-from model.data.cohort import Cohort
-from model.data.phantom_cohort import phantom_cohort
-from model.phantom_recipe import phantom_recipe
-from model.train import TrainProgress
+from model.card import ModelCard
+from model.data.index import SlideIndex
+from model.data.phantom_index import PHANTOM_CLASSES, prepare_phantoms
+from model.named import NETWORKS
+from model.paper_recipe import BATCH, EPOCHS_PER_STAGE, paper_card, paper_recipe
+from model.phantom_recipe import PHANTOM_INPUT, SMALL, phantom_recipe
+from model.pretrained import load_imagenet
+from model.recipe import TrainConfig
+from model.train import Start, TrainProgress
 from model.train import train as train_network
+from model.train_board import TrainBoard
 
-DEPTHS = click.Choice([18, 34, 50, 101, 152])
-WIDTH = click.IntRange(min=8)
+PHANTOMS = {"train": 24, "validation": 2, "test": 0, "size_px": 12_288, "seed": 1}
+"""The slides made where no index is given."""
 
 
 @click.command()
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--steps", type=click.IntRange(min=1), default=720, show_default=True, help="Optimiser steps.")
 @click.option(
-    "--fusion", type=click.Choice(["attention", "concat", "add"]), default="attention", show_default=True
+    "--data",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Index made by `darefine prepare`.  [default: phantom slides, made in --work]",
 )
 @click.option(
-    "--second-input", type=click.Choice(["dual", "multi-size", "single"]), default="dual", show_default=True
+    "--recipe",
+    type=click.Choice(["paper", "phantom"]),
+    help="paper: three stages of SGD. phantom: AdamW from nothing.  [default: what the index was made from]",
 )
 @click.option(
-    "--encoder-depth", type=DEPTHS, default=18, show_default=True, help="Of the slice encoder's ResNet."
-)
-@click.option("--context-depth", type=DEPTHS, default=18, show_default=True, help="Of the context encoder's.")
-@click.option(
-    "--encoder-width",
-    type=WIDTH,
-    default=16,
+    "--network",
+    type=click.Choice(["small", *NETWORKS]),
+    default="small",
     show_default=True,
-    help="Multiple of 8; 64 is the paper's ResNet.",
+    metavar="NAME",
+    help="One of `darefine models`; small: ResNet-18, slim, for phantoms.",
+)
+@click.option("--fusion", type=click.Choice(["attention", "concat", "add"]), help="Overrules the network's.")
+@click.option(
+    "--second-input",
+    type=click.Choice(["dual", "aligned", "multi-size", "single"]),
+    help="Overrules the network's.",
 )
 @click.option(
-    "--decoder-width", type=WIDTH, default=32, show_default=True, help="Multiple of 8; 256 is the paper's."
+    "--imagenet", metavar="SOURCE", help="Start of the encoders: .pth, .safetensors or hf-hub:NAME."
+)
+@click.option("--context-imagenet", metavar="SOURCE", help="The same for a context encoder of another depth.")
+@click.option(
+    "--steps", type=click.IntRange(min=1), default=1100, show_default=True, help="Of the phantom recipe."
 )
 @click.option(
-    "--slides", type=click.IntRange(min=1), default=24, show_default=True, help="Slides to train on."
-)
-@click.option(
-    "--held-out", type=click.IntRange(min=1), default=2, show_default=True, help="Slides to examine on."
-)
-@click.option(
-    "--size",
-    "size_px",
-    type=click.IntRange(min=6144),
-    default=12_288,
+    "--epochs",
+    type=click.IntRange(min=1),
+    default=EPOCHS_PER_STAGE,
     show_default=True,
-    help="Side of a slide to train on, level-0 pixels.",
+    help="Of each of the paper recipe's three stages.",
+)
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=BATCH, show_default=True, help="Of the paper recipe."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--device", default="auto", show_default=True)
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
+@click.option(
+    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="That read slides ahead."
+)
+@click.option("--log", type=click.Path(file_okay=False, path_type=Path), help="Folder for TensorBoard.")
 @click.option(
     "--work",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("train-work"),
     show_default=True,
-    help="Folder for slides and their cache (some GB).",
+    help="Folder for phantom slides (some GB).",
 )
-def train(out: Path, steps: int, seed: int, device: str, work: Path, **chosen: Any) -> None:
-    """Train on phantom slides; write OUT.safetensors and OUT.json.
+def train(out: Path, data: Path | None, log: Path | None, work: Path, **chosen: Any) -> None:
+    """Train a network; write OUT.safetensors and OUT.json, which `darefine serve --weights OUT.json` serves.
 
-    A phantom model is for trying the software, not for tissue. Started again with the same arguments, an interrupted
-    training goes on where it was.
+    Started again with the same arguments, an interrupted training goes on where it was. Several GPUs: torchrun
+    --nproc-per-node=N -m darefine train ...  Without --data it trains on phantom slides: a model for trying the software,
+    not for tissue.
     """
-    made = {name: chosen.pop(name) for name in ("slides", "held_out", "size_px")}
-    recipe = phantom_recipe(out.stem, NetworkConfig(**chosen), steps=steps, seed=seed)
-    options = {"steps": steps, "seed": seed, **made, **chosen}
-    with Progress(
+    with ExitStack() as stack:
+        bar = stack.enter_context(_bar())
+        index = SlideIndex.load(data) if data else _phantoms(bar, work)
+        listeners: list[Callable[[TrainProgress], None]] = [_training_bar(bar)]
+        if log is not None:
+            listeners.append(stack.enter_context(TrainBoard(log, index.classes)))
+        card = train_network(
+            _config(out.stem, index, chosen),
+            index,
+            out.parent,
+            start=_start(chosen["imagenet"], chosen["context_imagenet"]),
+            device=chosen["device"],
+            threads=chosen["threads"],
+            progress=partial(_tell, listeners),
+            provenance={"software": f"darefine {version('darefine')}", "options": chosen},
+        )
+    if card is not None:
+        _report(card, out)
+
+
+def _tell(listeners: Sequence[Callable[[TrainProgress], None]], now: TrainProgress) -> None:
+    for listener in listeners:
+        listener(now)
+
+
+def _config(name: str, index: SlideIndex, chosen: Mapping[str, Any]) -> TrainConfig:
+    network = SMALL if chosen["network"] == "small" else NETWORKS[chosen["network"]].config
+    overruled = {key: chosen[key] for key in ("fusion", "second_input") if chosen[key] is not None}
+    network = replace(network, **overruled)
+    recipe = chosen["recipe"] or ("phantom" if index.source == "phantom" else "paper")
+    if recipe == "phantom":
+        config = phantom_recipe(name, network, index.input, steps=chosen["steps"], seed=chosen["seed"])
+    else:
+        if not index.train:
+            raise click.UsageError("the paper recipe needs planned slices: `darefine prepare phantom --plan`")
+        config = paper_recipe(
+            paper_card(name, network, index),
+            slices=len(index.train),
+            imagenet=chosen["imagenet"] is not None,
+            batch=chosen["batch"],
+            epochs=chosen["epochs"],
+            seed=chosen["seed"],
+        )
+    return replace(config, precision=chosen["precision"])
+
+
+def _start(imagenet: str | None, context_imagenet: str | None) -> Start | None:
+    return (
+        None if imagenet is None else partial(load_imagenet, source=imagenet, context_source=context_imagenet)
+    )
+
+
+def _phantoms(bar: Progress, work: Path) -> SlideIndex:
+    """Make the slides, with a bar that goes when they are there."""
+    task = bar.add_task("phantom slides", total=1.0, facts="")
+    work.mkdir(parents=True, exist_ok=True)
+
+    def show(name: str, done: float) -> None:
+        bar.update(task, completed=done, facts=name)
+
+    prepared = prepare_phantoms(work, **PHANTOMS, progress=show)
+    bar.remove_task(task)
+    return prepared.index("phantom", PHANTOM_CLASSES, PHANTOM_INPUT, {}, seed=PHANTOMS["seed"])
+
+
+def _bar() -> Progress:
+    quiet = os.environ.get("RANK", "0") != "0"
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[facts]}"),
-    ) as bar:
-        cohort = make_cohort(bar, work / "slides", **made)
-        card = train_network(
-            recipe,
-            cohort,
-            out.parent,
-            cache=work / "cache",
-            device=device,
-            progress=training_bar(bar, steps),
-            provenance={"software": f"darefine {version('darefine')}", "options": options},
-        )
-    report(card, out)
-
-
-def make_cohort(bar: Progress, folder: Path, *, slides: int, held_out: int, size_px: int) -> Cohort:
-    """Make the slides, with a bar that goes when they are there."""
-    task = bar.add_task("slides", facts="")
-    cohort = phantom_cohort(
-        folder,
-        train=slides,
-        held_out=held_out,
-        size_px=size_px,
-        progress=lambda done, total: bar.update(task, completed=done, total=total),
+        disable=quiet,
     )
-    bar.remove_task(task)
-    return cohort
 
 
-def training_bar(bar: Progress, steps: int) -> Callable[[TrainProgress], None]:
-    """A bar of the steps; each look at the held-out slides is a line above it."""
-    task = bar.add_task("train", total=steps, facts="")
+def _training_bar(bar: Progress) -> Callable[[TrainProgress], None]:
+    """A bar of the steps; each look at the validation slides is a line above it."""
+    task = bar.add_task("train", total=None, facts="")
 
     def show(now: TrainProgress) -> None:
         bar.update(task, completed=now.step, total=now.steps, facts=f"loss {now.loss:.3f}")
         if now.validation is not None:
-            bar.console.print(f"step {now.step}: held-out MIoU {now.validation.miou:.3f}")
+            bar.console.print(f"step {now.step}: validation MIoU {now.validation.miou:.3f}")
 
     return show
 
 
-def report(card: ModelCard, out: Path) -> None:
+def _report(card: ModelCard, out: Path) -> None:
     """Say what came out."""
     click.echo(json.dumps(card.metrics, indent=1))
     click.echo(f"{out}.safetensors and {out}.json; serve them with: darefine serve --weights {out}.json")

@@ -6,6 +6,7 @@ ModelError
 ├── DeviceError
 ├── InputError           (also ValueError)
 ├── CohortError
+├── ReportError
 └── TrainingError
     ├── DivergedError
     └── ResumeError
@@ -34,6 +35,10 @@ class InputError(ModelError, ValueError):
 
 class CohortError(ModelError):
     """Slides and truths given for training or evaluation do not fit together or do not suffice."""
+
+
+class ReportError(ModelError):
+    """The results of an evaluation cannot be drawn."""
 
 
 class TrainingError(ModelError):

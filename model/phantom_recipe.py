@@ -4,15 +4,12 @@ import math
 
 from wsi.phantom import PHANTOM_PALETTE
 
-from .card import CardClass, CardInput, CardWeights, ModelCard, NetworkConfig, Normalisation
+from .card import UNWRITTEN, CardClass, CardInput, ModelCard, NetworkConfig, Normalisation
 from .recipe import Stage, TrainConfig
 
-UNWRITTEN = CardWeights("unwritten.safetensors", "0" * 64, "float16")
-"""Stands in the draft of a card until training has written the weights."""
-
-PHANTOM_INPUT = CardInput(mpp=0.934, context_ratio=10, tiles_per_side=5, halo_px=64)
-"""Slices at the paper's scale; the context at half of its, 9.34 um/px. What tells a phantom's classes apart is plain at
-both, and a quarter of the pixels lets a laptop see four times as many patches in the same time."""
+PHANTOM_INPUT = CardInput(mpp=0.934, context_ratio=20, tiles_per_side=5, halo_px=64)
+"""Slices at the paper's scale; the context at a quarter of its, 18.7 um/px. What tells a phantom's classes apart is plain
+at both, and a sixteenth of the pixels lets a laptop see many more patches in the same time."""
 
 PHANTOM_COLOURS = Normalisation(mean=(0.78, 0.60, 0.74), std=(0.18, 0.22, 0.16))
 """About what phantom slides have; exact values do not matter to a network with batch norm."""
@@ -24,9 +21,17 @@ LARGE_SLICES = 0.08
 """Share of the steps, at the end, on slices of 512 px: near the inference window of 640 px, at less cost."""
 
 
-def phantom_recipe(name: str, network: NetworkConfig, *, steps: int, seed: int) -> TrainConfig:
-    """How to train `network` on phantom slides in about `steps` steps; the card says plainly what it is
-    for."""
+SMALL = NetworkConfig(encoder_depth=18, encoder_width=16, context_depth=18, decoder_width=32)
+"""The demo network: 2.4 M parameters."""
+
+
+def phantom_recipe(
+    name: str, network: NetworkConfig, card_input: CardInput, *, steps: int, seed: int
+) -> TrainConfig:
+    """How to train `network` on phantom slides in `steps` steps; the card says plainly what it is for.
+
+    A network without a context has nothing to learn in the first stage and spends those steps like the others.
+    """
     card = ModelCard(
         name=name,
         version="1",
@@ -38,19 +43,20 @@ def phantom_recipe(name: str, network: NetworkConfig, *, steps: int, seed: int) 
         intended_use="Demonstrations, tests and benchmarks of this software on phantom slides. No use on tissue.",
         phantom=True,
         classes=tuple(CardClass(c.value, c.name, c.colour) for c in PHANTOM_PALETTE.classes),
-        input=PHANTOM_INPUT,
+        input=card_input,
         normalisation=PHANTOM_COLOURS,
         network=network,
         weights=UNWRITTEN,
     )
-    context, large = round(steps * CONTEXT_ALONE), math.ceil(steps * LARGE_SLICES)
+    context = round(steps * CONTEXT_ALONE) if network.sees_patch else 0
+    large = math.ceil(steps * LARGE_SLICES)
     # Slices of one patch look alike, so many patches with one slice each teach more than few with many. Without strong
     # stain jitter the network learns the slides by their colours and knows nothing of others.
     return TrainConfig(
         card=card,
         stages=(
-            Stage(context, slice_px=192, patches=16, slices=0, context_loss=1.0),
-            Stage(steps - context - large, slice_px=192, patches=12, slices=1, context_loss=0.5),
+            Stage(context, slice_px=192, patches=32, slices=0, context_loss=1.0),
+            Stage(steps - context - large, slice_px=192, patches=16, slices=1, context_loss=0.5),
             Stage(large, slice_px=512, patches=4, slices=1, context_loss=0.5),
         ),
         recalibration=Stage(40, slice_px=640, patches=2, slices=1),

@@ -24,7 +24,15 @@ class Stage:
     """Weight of an auxiliary loss that has the context's coarse map name the class under each of its pixels. One label a
     slice says little about a whole patch; this teaches the context encoder from every place in it."""
 
+    learning_rate: float | None = None
+    """Constant through the stage; None: the recipe's curve."""
+    scales: tuple[float, float] = (1.0, 1.0)
+    """Range of a random zoom: at 0.5 slice and context show twice the length, at half the size. At most 1: no detail is
+    made up."""
+
     def __post_init__(self) -> None:
+        if not 0 < self.scales[0] <= self.scales[1] <= 1:
+            raise InputError(f"{self}: scales are two numbers of 0..1, the smaller first")
         if self.steps < 0 or self.patches < 1 or self.slices < 0 or self.slice_px < 32 or self.slice_px % 32:
             raise InputError(f"{self}: steps, slices >= 0, patches >= 1, slice_px a multiple of 32")
         if self.slices == 0 and self.context_loss <= 0:
@@ -40,7 +48,7 @@ class TrainConfig:
     """Draft of the card to write: identity, classes, input, normalisation, network; its weights are not
     written yet."""
     stages: tuple[Stage, ...]
-    """One after another under one learning-rate curve. A last stage on slices near the size of the
+    """One after another. A last stage on slices near the size of the
     inference windows fits the pooled features and batch norms to what they will see."""
     recalibration: Stage | None
     """Batches over which batch-norm statistics are taken anew at the end, at inference size (None: kept); training batches
@@ -49,22 +57,29 @@ class TrainConfig:
     """The paper's SGD fits networks that start from ImageNet; AdamW learns from nothing in far fewer
     steps."""
     learning_rate: float = 0.03
-    """Peak, reached after `warm_up` of all steps and left on a cosine down to 0."""
+    """Peak of the curve, reached after `warm_up` of all steps and left on a cosine down to 0."""
+    encoder_factor: float = 1.0
+    """Learning rate of the encoders over that of all else; the paper's 0.1 is for encoders that start from ImageNet."""
+    frozen_batch_norm: bool = False
+    """Batch norms keep the statistics and weights they start with: for an ImageNet start, as the paper does."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the arithmetic (autocast); weights and their updates are float32 always."""
     warm_up: float = 0.1
     momentum: float = 0.9
     """Of SGD."""
     weight_decay: float = 1e-4
-    clip_norm: float = 5.0
-    """Largest gradient norm."""
+    clip_norm: float | None = 5.0
+    """Largest gradient norm; None: any."""
     dropout: float = 0.1
     """The paper's 0.5 is for large networks."""
     stain_jitter: float = 0.05
     batch_norm_momentum: float = 0.05
     seed: int = 1
     validate_every: int = 500
-    """Steps between looks at the held-out slides; 0 for none before the end."""
+    """Steps between looks at the validation slides, the last of which comes after the last step; the weights that scored
+    best are kept. 0: none, the last weights are kept."""
     validation_patches: int | None = 2
-    """Patches of each held-out slide in those looks, None for all. The scores in the card are always from
+    """Patches of each validation slide in those looks, None for all. The scores in the card are always from
     all."""
     checkpoint_every: int = 100
     """Steps between saved states."""
@@ -83,8 +98,11 @@ class TrainConfig:
         return self.recalibration or self.stages[-1]
 
     def learning_rate_at(self, step: int) -> float:
-        """One cycle: linear warm-up, then a cosine down to 0. A pure function, so a resume needs no scheduler
-        state."""
+        """The stage's own, or else one cycle: linear warm-up, then a cosine down to 0. A pure function, so a resume needs
+        no scheduler state."""
+        own = self.stage_at(step).learning_rate
+        if own is not None:
+            return own
         rise = max(1, round(self.warm_up * self.steps))
         if step < rise:
             return self.learning_rate * (step + 1) / rise

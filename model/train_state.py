@@ -26,25 +26,38 @@ class History:
     """(steps done, mean loss since the entry before)."""
     recent: list[float] = field(default_factory=list)
     """Losses since the curve's last entry."""
-    validations: list[tuple[int, float | None]] = field(default_factory=list)
-    """(steps done, held-out MIoU)."""
+    validations: list[tuple[int, float]] = field(default_factory=list)
+    """(steps done, MIoU on the validation slides)."""
 
 
 def save_state(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, history: History, fingerprint: str
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    history: History,
+    fingerprint: str,
 ) -> None:
-    """Write network, the optimizer's running means and history. `fingerprint` names the training they belong
-    to."""
+    """Write network, the optimizer's running means, the scale of float16 losses and history. `fingerprint` names the
+    training they belong to."""
     tensors = {f"network.{name}": tensor.contiguous() for name, tensor in network.state_dict().items()}
     for name, parameter in network.named_parameters():
         for key, value in optimizer.state[parameter].items():
             tensors[f"optimizer.{key}.{name}"] = value.contiguous()
-    metadata = {"history": json.dumps(asdict(history)), "fingerprint": fingerprint}
+    metadata = {
+        "history": json.dumps(asdict(history)),
+        "scaler": json.dumps(scaler.state_dict()),
+        "fingerprint": fingerprint,
+    }
     write_atomically(path, safetensors.torch.save(tensors, metadata))
 
 
 def load_state(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, fingerprint: str
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    fingerprint: str,
 ) -> History | None:
     """Restore what `save_state` wrote; None when there is nothing.
 
@@ -72,6 +85,8 @@ def load_state(
             _, key, name = full_name.split(".", 2)
             like = parameters[name] if tensor.ndim else tensor
             optimizer.state[parameters[name]][key] = torch.empty_like(like).copy_(tensor)
+    if scaler.is_enabled():
+        scaler.load_state_dict(json.loads(metadata["scaler"]))
     history = History(**json.loads(metadata["history"]))
     history.curve = [(step, loss) for step, loss in history.curve]  # JSON has no tuples
     history.validations = [(step, miou) for step, miou in history.validations]

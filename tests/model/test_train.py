@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 from model.card import ModelCard
-from model.data.cohort import Cohort
+from model.data.index import SlideIndex
 from model.errors import CohortError, DivergedError, ResumeError
 from model.evaluate import evaluate
 from model.recipe import Stage, TrainConfig
@@ -42,20 +42,20 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_training_leaves_weights_and_a_card_that_load_and_score_as_written(
-    config: TrainConfig, cohort: Cohort, tmp_path: Path
+    config: TrainConfig, index: SlideIndex, tmp_path: Path
 ) -> None:
     seen: list[TrainProgress] = []
-    out, cache = tmp_path / "out", tmp_path / "cache"
-    card = train(config, cohort, out, cache=cache, progress=seen.append, provenance={"command": "train it"})
+    out = tmp_path / "out"
+    card = train(config, index, out, progress=seen.append, provenance={"command": "train it"})
     assert sorted(files_of(out)) == ["tiny.json", "tiny.safetensors"]
     assert [progress.step for progress in seen] == [1, 2, 3, 4, 5, 6]
-    assert [progress.step for progress in seen if progress.validation] == [4]
+    assert [progress.step for progress in seen if progress.validation] == [4, 6]
     assert card.training["command"] == "train it"
     assert card.training["cohort"] == {"train": ["a.tif", "b.tif"], "validation": ["c.tif"]}
     assert [step for step, _ in card.training["curve"]] == [1, 2, 3, 4, 5, 6]
     assert str(tmp_path) not in (out / "tiny.json").read_text()
     segmenter = Segmenter.load(out / "tiny.json", device="cpu")
-    confusion = evaluate(segmenter, cohort.validation, cache)
+    confusion = evaluate(segmenter, index.cohort.validation)
     assert confusion.counts.tolist() == card.metrics["confusion"]
     assert confusion.counts.sum() == 704 * (640 - 32)  # every pixel with truth, edges included
     assert ModelCard.load(out / "tiny.json").metrics["miou"] == card.metrics["miou"]
@@ -75,34 +75,32 @@ def killed_after(step: int) -> Callable[[TrainProgress], None]:
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_killed_training_resumes_to_the_same_weights(
-    config: TrainConfig, cohort: Cohort, tmp_path: Path, optimizer: Any
+    config: TrainConfig, index: SlideIndex, tmp_path: Path, optimizer: Any
 ) -> None:
     config = replace(config, optimizer=optimizer, learning_rate=0.01)
-    cache = tmp_path / "cache"
-    undisturbed = train(config, cohort, tmp_path / "undisturbed", cache=cache)
+    undisturbed = train(config, index, tmp_path / "undisturbed")
     steps: list[int] = []
     for step in (3, 5):  # states are saved at 2 and 4
         with pytest.raises(KilledError):
-            train(config, cohort, tmp_path / "killed", cache=cache, progress=killed_after(step))
-    resumed = train(config, cohort, tmp_path / "killed", cache=cache, progress=lambda p: steps.append(p.step))
+            train(config, index, tmp_path / "killed", progress=killed_after(step))
+    resumed = train(config, index, tmp_path / "killed", progress=lambda p: steps.append(p.step))
     assert steps == [5, 6]
     assert resumed.weights.sha256 == undisturbed.weights.sha256
     assert resumed.training["curve"] == undisturbed.training["curve"]
 
 
 def test_the_context_encoder_can_learn_alone_and_a_kill_then_changes_nothing(
-    config: TrainConfig, cohort: Cohort, tmp_path: Path
+    config: TrainConfig, index: SlideIndex, tmp_path: Path
 ) -> None:
     alone = Stage(4, 64, patches=1, slices=0, context_loss=1.0)
     config = replace(config, optimizer="adamw", recalibration=None)
     both = replace(config, stages=(alone, *config.stages))
-    cache = tmp_path / "cache"
-    undisturbed = train(both, cohort, tmp_path / "undisturbed", cache=cache)
+    undisturbed = train(both, index, tmp_path / "undisturbed")
     with pytest.raises(KilledError):
-        train(both, cohort, tmp_path / "killed", cache=cache, progress=killed_after(5))
-    assert train(both, cohort, tmp_path / "killed", cache=cache).weights.sha256 == undisturbed.weights.sha256
-    train(replace(config, stages=(alone,)), cohort, tmp_path / "alone", cache=cache)
-    start = train(replace(config, stages=(replace(alone, steps=0),)), cohort, tmp_path / "start", cache=cache)
+        train(both, index, tmp_path / "killed", progress=killed_after(5))
+    assert train(both, index, tmp_path / "killed").weights.sha256 == undisturbed.weights.sha256
+    train(replace(config, stages=(alone,)), index, tmp_path / "alone")
+    start = train(replace(config, stages=(replace(alone, steps=0),)), index, tmp_path / "start")
     first, then = (
         safetensors.torch.load_file(tmp_path / name / start.weights.file) for name in ("start", "alone")
     )
@@ -110,40 +108,46 @@ def test_the_context_encoder_can_learn_alone_and_a_kill_then_changes_nothing(
     assert moved == {"context_encoder", "context_adapt"}
 
 
-def test_a_seed_decides_everything(config: TrainConfig, cohort: Cohort, tmp_path: Path) -> None:
+def test_a_seed_decides_everything(config: TrainConfig, index: SlideIndex, tmp_path: Path) -> None:
     config = replace(config, stages=config.stages[1:])
     hashes = [
-        train(replace(config, seed=seed), cohort, tmp_path / str(k), cache=tmp_path / "cache").weights.sha256
+        train(replace(config, seed=seed), index, tmp_path / str(k)).weights.sha256
         for k, seed in enumerate((1, 1, 2))
     ]
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-def test_a_state_of_another_training_is_refused(config: TrainConfig, cohort: Cohort, tmp_path: Path) -> None:
+def test_a_state_of_another_training_is_refused(
+    config: TrainConfig, index: SlideIndex, tmp_path: Path
+) -> None:
     with pytest.raises(KilledError):
-        train(config, cohort, tmp_path / "out", cache=tmp_path / "c", progress=killed_after(3))
+        train(config, index, tmp_path / "out", progress=killed_after(3))
     with pytest.raises(ResumeError, match="other settings"):
-        train(replace(config, learning_rate=0.1), cohort, tmp_path / "out", cache=tmp_path / "c")
+        train(replace(config, learning_rate=0.1), index, tmp_path / "out")
     (tmp_path / "out" / "tiny.state.safetensors").write_text("x")
     with pytest.raises(ResumeError, match="damaged"):
-        train(config, cohort, tmp_path / "out", cache=tmp_path / "c")
+        train(config, index, tmp_path / "out")
 
 
-def test_a_diverging_training_stops_and_says_why(config: TrainConfig, cohort: Cohort, tmp_path: Path) -> None:
+def test_a_diverging_training_stops_and_says_why(
+    config: TrainConfig, index: SlideIndex, tmp_path: Path
+) -> None:
     config = replace(config, stages=(Stage(60, 64, patches=1, slices=1),), learning_rate=1e30, clip_norm=1e30)
     with pytest.raises(DivergedError, match="lower learning rate"):
-        train(config, cohort, tmp_path / "out", cache=tmp_path / "c")
+        train(config, index, tmp_path / "out")
     assert not (tmp_path / "out" / "tiny.json").exists()
 
 
-def test_a_class_nobody_has_stops_the_training(config: TrainConfig, cohort: Cohort, tmp_path: Path) -> None:
+def test_a_class_nobody_has_stops_the_training(
+    config: TrainConfig, index: SlideIndex, tmp_path: Path
+) -> None:
     fourth = replace(config.card.classes[0], value=4, name="unseen")
     card = replace(config.card, classes=(*config.card.classes, fourth))
     with pytest.raises(CohortError, match=r"class \[4\]"):
-        train(replace(config, card=card), cohort, tmp_path / "out", cache=tmp_path / "c")
+        train(replace(config, card=card), replace(index, classes=card.classes), tmp_path / "out")
 
 
-def test_training_learns_what_colours_tell(config: TrainConfig, cohort: Cohort, tmp_path: Path) -> None:
+def test_training_learns_what_colours_tell(config: TrainConfig, index: SlideIndex, tmp_path: Path) -> None:
     config = replace(
         config,
         stages=(Stage(60, 64, patches=1, slices=4),),
@@ -154,7 +158,7 @@ def test_training_learns_what_colours_tell(config: TrainConfig, cohort: Cohort, 
         dropout=0.0,
         stain_jitter=0.0,
     )
-    card = train(config, cohort, tmp_path / "out", cache=tmp_path / "cache")
+    card = train(config, index, tmp_path / "out")
     assert card.metrics["accuracy"] > 0.6  # chance is a third
     json.dumps(card.to_json(), allow_nan=False)
     assert np.isfinite([loss for _, loss in card.training["curve"]]).all()

@@ -1,0 +1,48 @@
+"""The looks that training takes at held-out slides."""
+
+from collections.abc import Sequence
+
+from .card import ModelCard
+from .data.annotated_slide import AnnotatedSlide
+from .data.index import PlannedSlice
+from .evaluate import Evaluation, evaluate_places
+from .examples import Example, Examples
+from .metrics import Metrics
+from .network import SegmentationNetwork
+from .places import patch_places, slice_places
+from .segmenter import Segmenter
+
+EXAMPLES = 3
+"""Places kept for pictures at each look."""
+
+
+class Examiner:
+    """Networks of one card on the same places of the same slides: planned slices where there are some, else patches."""
+
+    def __init__(
+        self,
+        card: ModelCard,
+        slides: Sequence[AnnotatedSlide],
+        planned: Sequence[PlannedSlice],
+        *,
+        device: str,
+        patches_per_slide: int | None = None,
+    ) -> None:
+        self._card, self._slides, self._device = card, slides, device
+        classes = len(card.classes)
+        self._places = (
+            slice_places(slides, planned, classes, patches_per_slide=patches_per_slide)
+            if planned
+            else patch_places(slides, classes, patches_per_slide=patches_per_slide)
+        )
+
+    def scores(self, network: SegmentationNetwork, examples: Examples | None = None) -> Evaluation:
+        """Counts of a network as inference runs it, in float32."""
+        segmenter = Segmenter(network, self._card, device=self._device, precision="fp32")
+        seen = None if examples is None else examples.catch(self._card.name)
+        return evaluate_places(segmenter, self._slides, self._places, seen=seen)
+
+    def look(self, network: SegmentationNetwork) -> tuple[Metrics, tuple[Example, ...]]:
+        """Scores, and a few places with what the network makes of them."""
+        examples = Examples.choose(self._slides, self._places, EXAMPLES)
+        return self.scores(network, examples).total.all.metrics(), examples.all
