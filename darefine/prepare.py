@@ -19,8 +19,11 @@ from model.data.phantom_index import HELD_OUT_PX, PHANTOM_CLASSES, prepare_phant
 from model.data.plan import PAPER_INPUT, PAPER_QUOTAS, Quota
 from model.data.prepared import PreparedSlides
 from model.data.splits import BACH_SPLITS, Split, own_split
+from model.phantom_recipe import PHANTOM_INPUT
 
 DEFAULT_FOLDER = "darefine-index"
+
+Command = Callable[..., Any]
 
 slices_option = click.option(
     "--slices",
@@ -31,13 +34,17 @@ slices_option = click.option(
     metavar="TRAIN VALIDATION TEST",
     help="Slices wanted, the paper's numbers by default: 2/3 of the first and 3/4 of the last with benign or in situ.",
 )
-context_option = click.option(
-    "--context-ratio",
-    type=click.IntRange(1, 32),
-    default=PAPER_INPUT.context_ratio,
-    show_default=True,
-    help="Pixel size of the context over that of slices.",
-)
+
+
+def context_option(default: int) -> Callable[[Command], Command]:
+    """--context-ratio; phantoms are told apart at a coarser one than the paper's."""
+    return click.option(
+        "--context-ratio",
+        type=click.IntRange(1, 32),
+        default=default,
+        show_default=True,
+        help="Pixel size of the context over that of slices.",
+    )
 
 
 @click.group()
@@ -77,7 +84,7 @@ def prepare() -> None:
     show_default=True,
     help="Pixel size of slices, um/px.",
 )
-@context_option
+@context_option(PAPER_INPUT.context_ratio)
 @slices_option
 @click.option(
     "--seed",
@@ -145,7 +152,7 @@ def bach(
 @click.option(
     "--plan", is_flag=True, help="Plan slices as for BACH; else training and test go to all places."
 )
-@context_option
+@context_option(PHANTOM_INPUT.context_ratio)
 @slices_option
 @click.option(
     "--seed",

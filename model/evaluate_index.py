@@ -13,7 +13,7 @@ from .data.index import SlideIndex
 from .errors import CohortError, InputError
 from .evaluate import Evaluation, check_classes, evaluate_places, open_slides
 from .examples import Examples
-from .places import Place, patch_places, slice_places
+from .places import Place, all_places
 from .segmenter import Segmenter
 
 SetName = Literal["train", "validation", "test"]
@@ -60,11 +60,9 @@ class Task:
 
     def places(self, slides: Sequence[AnnotatedSlide]) -> list[Place]:
         """What is labelled and compared on these slides, opened."""
-        classes, limit = len(self.index.classes), self.patches_per_slide
-        if self.on == "slides":
-            return patch_places(slides, classes, patches_per_slide=limit)
-        planned = getattr(self.index, self.set_name)
-        return slice_places(slides, planned, classes, patches_per_slide=limit)
+        planned = getattr(self.index, self.set_name) if self.on == "slices" else ()
+        classes = len(self.index.classes)
+        return all_places(slides, planned, classes, patches_per_slide=self.patches_per_slide)
 
 
 def evaluate_index(

@@ -9,7 +9,7 @@ from .evaluate import Evaluation, evaluate_places
 from .examples import Example, Examples
 from .metrics import Metrics
 from .network import SegmentationNetwork
-from .places import patch_places, slice_places
+from .places import all_places
 from .segmenter import Segmenter
 
 EXAMPLES = 3
@@ -29,12 +29,7 @@ class Examiner:
         patches_per_slide: int | None = None,
     ) -> None:
         self._card, self._slides, self._device = card, slides, device
-        classes = len(card.classes)
-        self._places = (
-            slice_places(slides, planned, classes, patches_per_slide=patches_per_slide)
-            if planned
-            else patch_places(slides, classes, patches_per_slide=patches_per_slide)
-        )
+        self._places = all_places(slides, planned, len(card.classes), patches_per_slide=patches_per_slide)
 
     def scores(self, network: SegmentationNetwork, examples: Examples | None = None) -> Evaluation:
         """Counts of a network as inference runs it, in float32."""

@@ -68,6 +68,19 @@ def network_sides(slide: AnnotatedSlide, place: Place, card_input: CardInput) ->
     return slice_px, context_px
 
 
+def all_places(
+    slides: Sequence[AnnotatedSlide],
+    planned: Sequence[PlannedSlice],
+    classes: int,
+    *,
+    patches_per_slide: int | None = None,
+) -> list[Place]:
+    """The planned slices where there are some, else every patch with truth."""
+    if planned:
+        return slice_places(slides, planned, classes, patches_per_slide=patches_per_slide)
+    return patch_places(slides, classes, patches_per_slide=patches_per_slide)
+
+
 def patch_places(
     slides: Sequence[AnnotatedSlide], classes: int, *, patches_per_slide: int | None = None
 ) -> list[Place]:

@@ -84,6 +84,10 @@ class TrainConfig:
     checkpoint_every: int = 100
     """Steps between saved states."""
 
+    def __post_init__(self) -> None:
+        if self.frozen_batch_norm and self.recalibration is not None:
+            raise InputError("frozen batch norms keep their statistics: leave recalibration out")
+
     @property
     def steps(self) -> int:
         """Of all stages."""

