@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help install demo serve test check format bench weights clean
+.PHONY: help install demo serve test check format bench study weights clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -52,8 +52,11 @@ format: $(VENV)/dev.stamp  ## Format and mend what can be mended by itself
 bench: install  ## Measure this machine; writes benchmarks/results/
 	$(BIN)/python -m benchmarks.jobs
 
+study: install  ## The paper's comparison on phantom slides (some hours on two cores); may be killed and goes on
+	$(BIN)/python -m benchmarks.study --work study-work
+
 weights: install  ## Train the demo weights again (about 20 minutes on two cores)
 	$(BIN)/darefine train weights/phantom-resnet18-attention
 
 clean:  ## Remove the virtual environment and what the demo left
-	rm -rf $(VENV) demo-out train-work
+	rm -rf $(VENV) demo-out train-work study-work

@@ -17,6 +17,9 @@ PHANTOM_COLOURS = Normalisation(mean=(0.78, 0.60, 0.74), std=(0.18, 0.22, 0.16))
 CONTEXT_ALONE = 0.35
 """Share of the steps, at the start, that train the context encoder alone: cheap, and what it learns the rest builds on."""
 
+CONTEXT_STEP_COST = 0.25
+"""Time of such a step over that of one on slices, with the demo network on two cores."""
+
 LARGE_SLICES = 0.08
 """Share of the steps, at the end, on slices of 512 px: near the inference window of 640 px, at less cost."""
 
@@ -26,11 +29,17 @@ SMALL = NetworkConfig(encoder_depth=18, encoder_width=16, context_depth=18, deco
 
 
 def phantom_recipe(
-    name: str, network: NetworkConfig, card_input: CardInput, *, steps: int, seed: int
+    name: str,
+    network: NetworkConfig,
+    card_input: CardInput,
+    *,
+    steps: int,
+    seed: int,
+    context_alone: float = CONTEXT_ALONE,
 ) -> TrainConfig:
     """How to train `network` on phantom slides in `steps` steps; the card says plainly what it is for.
 
-    A network without a context has nothing to learn in the first stage and spends those steps like the others.
+    A network that sees no patch has nothing to learn in the first stage and spends its time on slices (CONTEXT_STEP_COST).
     """
     card = ModelCard(
         name=name,
@@ -48,15 +57,17 @@ def phantom_recipe(
         network=network,
         weights=UNWRITTEN,
     )
-    context = round(steps * CONTEXT_ALONE) if network.sees_patch else 0
-    large = math.ceil(steps * LARGE_SLICES)
+    context, large = round(steps * context_alone), math.ceil(steps * LARGE_SLICES)
+    slices = steps - context - large
+    if not network.sees_patch:
+        context, slices = 0, slices + round(context * CONTEXT_STEP_COST)
     # Slices of one patch look alike, so many patches with one slice each teach more than few with many. Without strong
     # stain jitter the network learns the slides by their colours and knows nothing of others.
     return TrainConfig(
         card=card,
         stages=(
             Stage(context, slice_px=192, patches=32, slices=0, context_loss=1.0),
-            Stage(steps - context - large, slice_px=192, patches=16, slices=1, context_loss=0.5),
+            Stage(slices, slice_px=192, patches=16, slices=1, context_loss=0.5),
             Stage(large, slice_px=512, patches=4, slices=1, context_loss=0.5),
         ),
         recalibration=Stage(40, slice_px=640, patches=2, slices=1),

@@ -1,0 +1,130 @@
+"""The command: all runs that are not in the results yet, then the report."""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from model.atomic import write_atomically
+from model.errors import ModelError, ResumeError
+from model.report_figure import require_matplotlib
+from wsi.errors import WsiError
+
+from .figure import draw, networks_at_hand
+from .plan import Plan, prepare, same_cohort
+from .report import picture_from, report
+from .results import add_run, earlier_runs, load_results
+from .rows import SIZES, rows_of
+from .runs import Place, config_of, fingerprint, perform
+from .runs import Progress as Show
+
+ROOT = Path(__file__).parents[2]
+NAMES = tuple(row.name for row in rows_of(SIZES["small"]))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line and do it."""
+    options = _parser().parse_args(arguments)
+    plan = Plan(network=options.network, steps=options.steps)
+    place = None if options.work is None else Place(options.work, options.device, options.threads)
+    try:
+        with _bars() as show:
+            if not options.report:
+                if place is None:
+                    raise ResumeError(
+                        "give --work, a folder for slides and weights; --report alone needs none"
+                    )
+                study(plan, options.rows, options.seeds, place, options.results, show)
+            write_report(options.results, options.figure, place, show)
+    except (ModelError, WsiError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+def study(
+    plan: Plan,
+    names: Sequence[str],
+    seeds: Sequence[int],
+    place: Place,
+    results: Path,
+    show: Show,
+) -> None:
+    """Make the runs that `results` does not have: all rows with the first seed, then with the next.
+
+    Raises ResumeError for results that do not compare, and the errors of the runs.
+    """
+    index, cohort = prepare(plan, place.work, show)
+    runs = earlier_runs(results, plan, cohort)
+    for seed in seeds:
+        for row in rows_of(SIZES[plan.network]):
+            mark = fingerprint(config_of(row, seed, plan), plan)
+            earlier = [run for run in runs if (run["row"], run["seed"]) == (row.name, seed)]
+            if any(run["fingerprint"] != mark for run in earlier):
+                raise ResumeError(
+                    f"{results} holds {row.name} with seed {seed} by another recipe. Write to another --results."
+                )
+            if row.name in names and not earlier:
+                runs = add_run(results, plan, cohort, perform(row, seed, plan, index, place, show))
+
+
+def write_report(results: Path, figure: Path, place: Place | None, show: Show) -> None:
+    """study.md beside the results, and the figure where the weights for it are at hand.
+
+    Raises ResumeError for results that are none or of other slides, and ReportError when pictures cannot be drawn; the
+    tables are written by then.
+    """
+    found = load_results(results)
+    _write_tables(found, results, figure)
+    plan = Plan(**found["plan"])
+    networks = place and networks_at_hand(found["runs"], rows_of(SIZES[plan.network]), place.weights)
+    if place is None or not networks:
+        return
+    require_matplotlib()
+    index, cohort = prepare(plan, place.work, show)
+    if not same_cohort(cohort, found["cohort"]):
+        raise ResumeError(
+            f"the slides in {place.work} are not those of {results}; give the study's own --work"
+        )
+    draw(networks, index, place, figure, show)
+    _write_tables(found, results, figure)
+
+
+def _write_tables(found: Mapping[str, Any], results: Path, figure: Path) -> None:
+    text = report(found, picture_from(figure, results.parent))
+    write_atomically(results.with_suffix(".md"), text.encode())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.study", description=__doc__)
+    add = parser.add_argument
+    add("--work", type=Path, help="folder for slides, weights and unfinished trainings; 2 GB")
+    add("--results", type=Path, default=ROOT / "benchmarks" / "results" / "study.json")
+    add("--figure", type=Path, default=ROOT / "docs" / "study.png")
+    add("--rows", nargs="+", choices=NAMES, default=NAMES, metavar="ROW", help=f"of {', '.join(NAMES)}")
+    add("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    add("--network", choices=tuple(SIZES), default=Plan().network, help="size of all networks")
+    add("--steps", type=int, default=Plan().steps, help="of every training")
+    add("--device", default="auto")
+    add("--threads", type=int, default=1, help="that read slides ahead; more for a GPU")
+    add("--report", action="store_true", help="no runs: tables from --results, figure if --work has weights")
+    return parser
+
+
+@contextmanager
+def _bars() -> Iterator[Show]:
+    """A bar for each thing that is done, on stderr; the last one stays in view."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(name: str, done: float) -> None:
+            for other, task in tasks.items():
+                bar.update(task, visible=other == name)
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=1.0)
+            bar.update(tasks[name], completed=done)
+
+        yield show

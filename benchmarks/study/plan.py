@@ -1,0 +1,90 @@
+"""What all runs of a study share: budget and slides."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model.data.index import SlideIndex
+from model.data.phantom_index import PHANTOM_CLASSES, prepare_phantoms
+from model.data.plan import Quota
+from model.phantom_recipe import PHANTOM_INPUT
+
+VALIDATION_SLICES = 4
+"""Training ends with a look at the validation set, for the card. The study scores the test set itself, so this is kept
+as small as can be."""
+
+SEED = 1
+"""Of the slides; the same for every run."""
+
+TOLERANCE = 1e-3
+"""Of a slide's pixels may differ in class between machines, whose arithmetic differs in the last digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The numbers of a study. Runs of different plans are not compared."""
+
+    network: str = "small"
+    """A key of rows.SIZES."""
+    steps: int = 560
+    """Of each training; a network that sees no patch takes fewer and as much time (phantom_recipe)."""
+    context_alone: float = 0.36
+    """Share of them, at the start, that train the context encoder alone: what tells the classes apart is in the context,
+    and these steps are cheap."""
+    train_slides: int = 24
+    train_px: int = 12_288
+    test_slides: int = 4
+    test_px: int = 15_360
+    """Three patches exactly along each side."""
+    test_slices: int = 400
+    """Drawn from all patches of all test slides, as the paper draws its own."""
+
+
+def prepare(
+    plan: Plan, work: Path, progress: Callable[[str, float], None]
+) -> tuple[SlideIndex, dict[str, Any]]:
+    """The slides in `work`/slides, made where they are not there, and what tells one cohort from another.
+
+    Training, validation and test share no slide. The facts hold the pixels of each value 0..K by set and slide, and how
+    many test slices there are and which. Raises CohortError and the errors of wsi.
+    """
+    prepared = prepare_phantoms(
+        work,
+        train=plan.train_slides,
+        validation=1,
+        test=plan.test_slides,
+        size_px=plan.train_px,
+        held_out_px=plan.test_px,
+        seed=SEED,
+        progress=progress,
+    )
+    quotas = {"validation": Quota(VALIDATION_SLICES, None), "test": Quota(plan.test_slices, None)}
+    index = prepared.index("phantom", PHANTOM_CLASSES, PHANTOM_INPUT, quotas, seed=SEED)
+    pixels = {
+        name: {slide.pair.slide.name: list(slide.pixels) for slide in slides}
+        for name, slides in prepared.sets().items()
+    }
+    squares = [(one.slide, one.square.x, one.square.y, one.patch.x, one.patch.y) for one in index.test]
+    facts = {
+        "pixels": pixels,
+        "test_slices": len(squares),
+        "test_slices_sha256": hashlib.sha256(json.dumps(squares).encode()).hexdigest(),
+    }
+    return index, facts
+
+
+def same_cohort(facts: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    """Whether two cohorts of `prepare` are the same, up to TOLERANCE."""
+    if facts["test_slices_sha256"] != others["test_slices_sha256"]:
+        return False
+    own, its = (
+        {(name, slide): counts for name, slides in one["pixels"].items() for slide, counts in slides.items()}
+        for one in (facts, others)
+    )
+    return own.keys() == its.keys() and all(
+        sum(abs(a - b) for a, b in zip(own[key], its[key], strict=True)) <= 2 * TOLERANCE * sum(own[key])
+        for key in own
+    )

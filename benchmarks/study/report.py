@@ -1,0 +1,130 @@
+"""study.md: the paper's two tables for the study, the mixed patches apart, and which of its orders come out."""
+
+import os
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from model.cost import COUNTED_SIDE_PX
+from model.phantom_recipe import CONTEXT_STEP_COST
+from model.places import MIXED_SHARE
+from model.report import markdown, percent
+
+from .orders import Part, metrics_of, spread
+from .plan import Plan
+from .results import Run
+from .rows import FUSIONS, INPUT_MODES, SIZES, Row, rows_of
+from .verdict import verdict
+
+CLASSES = ("normal", "benign", "in situ", "invasive")
+SCORES = ("MIoU", *(f"IoU {name}" for name in CLASSES), "Accuracy", "Score")
+ABOUT = (
+    "A cell is the mean over the seeds ± the standard deviation between them (n - 1), in percent; a dash is 0/0 or not run "
+    "yet. The seed changes the network's first weights and all chance in training, not the slides: the spread says nothing "
+    "of other slides. The slides are phantoms, made so that surroundings tell classes apart; this is no statement about "
+    "tissue."
+)
+TABLE_1 = (
+    "All but the U-Net decode with addition, as in the paper's Table I. GFLOP are of a slice of "
+    f"{COUNTED_SIDE_PX} px, and of a context of that size, which a patch needs once."
+)
+
+
+def report(results: Mapping[str, Any], picture: str | None) -> str:
+    """The whole of study.md; `picture` is the figure's path from there. Partial results give partial tables."""
+    plan, runs = Plan(**results["plan"]), results["runs"]
+    rows = rows_of(SIZES[plan.network])
+    named = {row.name: row for row in rows}
+    inputs, fusions = ([named[name] for name in names] for names in (INPUT_MODES, FUSIONS))
+    parts = [
+        "# The paper's comparison on phantom slides",
+        f"`{results['command']}` with {results['software']}.",
+        _setting(plan, results["cohort"], runs),
+        ABOUT,
+        "## Table I: what the network sees",
+        TABLE_1,
+        markdown([_size_header(), *(_size_cells(row, _of(runs, row)) for row in inputs)]),
+        scores(inputs, runs, "all"),
+        "## Table II: how the two are fused",
+        "Slice and context as input in all of them. The last is ours: attention that knows where in the context its slice lies.",
+        markdown([_size_header(), *(_size_cells(row, _of(runs, row)) for row in fusions)]),
+        scores(fusions, runs, "all"),
+        "## Mixed patches alone",
+        f"The slices of patches whose second class has at least {percent(MIXED_SHARE)} % of the pixels with truth.",
+        scores(rows, runs, "mixed"),
+        "## Which orders come out",
+        verdict(runs, named),
+        "## What it took",
+        _time_table(rows, runs),
+        *([f"![Slide, truth and every network]({picture})"] if picture else []),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def scores(rows: Sequence[Row], runs: Sequence[Run], part: Part) -> str:
+    """One line a row: every score as mean and spread."""
+
+    def value(number: int, run: Run) -> float:
+        metrics = metrics_of(run, part)
+        return (metrics.miou, *metrics.iou, metrics.accuracy, metrics.score)[number]
+
+    table = [["network", *SCORES, "runs"]]
+    for row in rows:
+        own = _of(runs, row)
+        cells = (spread(own, lambda run, k=k: value(k, run)) for k in range(len(SCORES)))  # type: ignore[misc]
+        table.append([row.title, *cells, str(len(own))])
+    return markdown(table)
+
+
+def _setting(plan: Plan, cohort: Mapping[str, Any], runs: Sequence[Run]) -> str:
+    base = SIZES[plan.network].base
+    patches, mixed = (max((run[key] for run in runs), default=0) for key in ("patches", "mixed_patches"))
+    alone = max((run["recipe"]["stages"][0]["steps"] for run in runs), default=0)
+    slides = {name: len(counts) for name, counts in cohort["pixels"].items()}
+    return (
+        f"Encoders: ResNet-{base.encoder_depth}, first {base.encoder_width} wide; decoder {base.decoder_width} wide. The "
+        f"U-Net is {SIZES[plan.network].unet_width} wide at first: of the widths that are multiples of 8 the one with the "
+        f"nearest arithmetic a slice, though not the nearest number of parameters. Trained on {slides['train']} slides of "
+        f"{plan.train_px} px, tested on {slides['test']} others of {plan.test_px} px: {cohort['test_slices']} slices from "
+        f"{patches} patches, {mixed} of them mixed.\n\n"
+        f"Networks that see the patch take {plan.steps} steps, the first {alone} of them on the context encoder alone, with no "
+        f"slices. The others get the time of those, {CONTEXT_STEP_COST:g} of a step on slices each, as more steps on slices. "
+        "All else in the recipe is alike."
+    )
+
+
+def _of(runs: Sequence[Run], row: Row) -> list[Run]:
+    return [run for run in runs if run["row"] == row.name]
+
+
+def _size_header() -> list[str]:
+    return ["network", "second input", "M parameters", "fp32 MB", "GFLOP slice", "GFLOP context"]
+
+
+def _size_cells(row: Row, runs: Sequence[Run]) -> list[str]:
+    if not runs:
+        return [row.title, row.network.second_input, "-", "-", "-", "-"]
+    run = runs[0]
+    context = "-" if run["context_gflop"] is None else f"{run['context_gflop']:.2f}"
+    millions = run["parameters"] / 1e6
+    numbers = (f"{millions:.2f}", f"{4 * millions:.1f}", f"{run['slice_gflop']:.2f}", context)
+    return [row.title, row.network.second_input, *numbers]
+
+
+def _time_table(rows: Sequence[Row], runs: Sequence[Run]) -> str:
+    """Mean seconds of a run's two parts, and the machines."""
+    table = [["network", "steps", "training s", "test s"]]
+    for row in rows:
+        if own := _of(runs, row):
+            means = (statistics.fmean(run[key] for run in own) for key in ("train_seconds", "test_seconds"))
+            table.append([row.title, str(own[0]["steps"]), *(f"{mean:.0f}" for mean in means)])
+    machines = sorted({", ".join(f"{key} {value}" for key, value in run["machine"].items()) for run in runs})
+    return "\n\n".join([markdown(table), "Machines: " + "; ".join(machines) + "."])
+
+
+def picture_from(figure: Path, folder: Path) -> str | None:
+    """Path of the figure as study.md in `folder` names it; None when it is not there."""
+    if not figure.exists():
+        return None
+    return Path(os.path.relpath(figure.resolve(), folder.resolve())).as_posix()

@@ -1,0 +1,49 @@
+"""The networks that are compared: the input modes and fusions of the paper's tables, and ours, on encoders of one size."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from model.card import NetworkConfig
+from model.phantom_recipe import SMALL
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the tables."""
+
+    name: str
+    title: str
+    network: NetworkConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large all networks of a study are."""
+
+    base: NetworkConfig
+    unet_width: int
+    """The multiple of 8 with which a U-Net's arithmetic for one slice (model.cost) comes nearest to that of `base`."""
+
+
+SIZES: Mapping[str, Size] = {"small": Size(SMALL, 8), "resnet50": Size(NetworkConfig(), 56)}
+""""resnet50" is the paper's; for a GPU."""
+
+INPUT_MODES = ("unet", "single", "multi-size", "add")
+"""Rows of Table I: everything but the input is alike from "single" on."""
+FUSIONS = ("add", "concat", "attention", "aligned")
+"""Rows of Table II, all with the patch as second input, and ours."""
+
+
+def rows_of(size: Size) -> tuple[Row, ...]:
+    """All rows, in the order of the tables."""
+    base = size.base
+    unet = NetworkConfig(architecture="unet", encoder_width=size.unet_width, second_input="single")
+    return (
+        Row("unet", "U-Net", unet),
+        Row("single", "single", replace(base, second_input="single", fusion="add")),
+        Row("multi-size", "multi-size", replace(base, second_input="multi-size", fusion="add")),
+        Row("add", "dual, add", replace(base, second_input="dual", fusion="add")),
+        Row("concat", "dual, concat", replace(base, second_input="dual", fusion="concat")),
+        Row("attention", "dual, attention", replace(base, second_input="dual", fusion="attention")),
+        Row("aligned", "aligned (ours)", replace(base, second_input="aligned", fusion="attention")),
+    )

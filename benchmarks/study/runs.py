@@ -1,0 +1,153 @@
+"""One run: a network trained from one seed and scored on the test slices."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.jobs import machine
+from model.card import ModelCard
+from model.cost import network_cost
+from model.data.index import SlideIndex
+from model.device import choose_device
+from model.evaluate import Evaluation
+from model.evaluate_index import Task, evaluate_index
+from model.phantom_recipe import PHANTOM_INPUT, phantom_recipe
+from model.recipe import TrainConfig
+from model.report import confusion_json
+from model.train import TrainProgress, train
+
+from .plan import Plan
+from .rows import Row
+
+SAVED_EVERY = 20
+"""Steps between saved states: what is lost when a run is killed."""
+
+PRECISION = "fp32"
+"""Of the test, on any machine."""
+
+Progress = Callable[[str, float], None]
+"""Told what is being done, and the fraction of it done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where runs are made."""
+
+    work: Path
+    """Folder for slides, weights and the states of unfinished trainings."""
+    device: str = "auto"
+    threads: int = 1
+    """That read slides ahead."""
+
+    @property
+    def weights(self) -> Path:
+        """Folder of weights and cards."""
+        return self.work / "weights"
+
+
+def run_name(row: str, seed: int) -> str:
+    """Of a run's card and files."""
+    return f"study-{row}-seed{seed}"
+
+
+def config_of(row: Row, seed: int, plan: Plan) -> TrainConfig:
+    """The recipe of the demo weights with the plan's steps: the same for every row but for what its network has not."""
+    config = phantom_recipe(
+        run_name(row.name, seed),
+        row.network,
+        PHANTOM_INPUT,
+        steps=plan.steps,
+        seed=seed,
+        context_alone=plan.context_alone,
+    )
+    return replace(config, checkpoint_every=SAVED_EVERY)
+
+
+def fingerprint(config: TrainConfig, plan: Plan) -> str:
+    """Of all that is decided before a run begins."""
+    parts = [config.to_json(), config.card.to_json(), asdict(plan)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def perform(
+    row: Row, seed: int, plan: Plan, index: SlideIndex, place: Place, progress: Progress
+) -> dict[str, Any]:
+    """Train, or go on where an earlier attempt was killed, then score; returns what goes into the results.
+
+    Raises the errors of model.train.train and model.evaluate_index.
+    """
+    config = config_of(row, seed, plan)
+    mark = fingerprint(config, plan)
+    card = _finished(config, mark, place) or _trained(config, mark, index, place, progress)
+    cards = [place.weights / f"{card.name}.json"]
+    (evaluation,), _ = evaluate_index(
+        cards,
+        Task.of(index, "test"),
+        examples=0,
+        device=place.device,
+        precision=PRECISION,
+        progress=lambda name, done: progress(f"{name} test", done),
+    )
+    return {"row": row.name, "seed": seed, "fingerprint": mark, **_facts(config, evaluation)}
+
+
+def _finished(config: TrainConfig, mark: str, place: Place) -> ModelCard | None:
+    """The card, if an attempt was killed after the training."""
+    path = place.weights / f"{config.card.name}.json"
+    if not path.exists():
+        return None
+    card = ModelCard.load(path)
+    return card if card.training.get("study") == mark else None
+
+
+def _trained(
+    config: TrainConfig, mark: str, index: SlideIndex, place: Place, progress: Progress
+) -> ModelCard:
+    def show(now: TrainProgress) -> None:
+        progress(f"{config.card.name} training", now.step / now.steps)
+
+    # Without the test slides: training would score all of them, every pixel, for the card.
+    lessons = replace(index, cohort=replace(index.cohort, test=()), test=())
+    card = train(
+        config,
+        lessons,
+        place.weights,
+        device=place.device,
+        threads=place.threads,
+        progress=show,
+        provenance={"study": mark},
+    )
+    assert card is not None, "one process trains"
+    return card
+
+
+def _facts(config: TrainConfig, evaluation: Evaluation) -> dict[str, Any]:
+    card, total = evaluation.card, evaluation.total
+    names = tuple(entry.name for entry in card.classes)
+    cost = network_cost(card.network, classes=len(names))
+    return {
+        "network": asdict(card.network),
+        "recipe": config.to_json(),
+        "steps": config.steps,
+        "parameters": cost.parameters,
+        "slice_gflop": round(cost.slice_gflop, 3),
+        "context_gflop": None if cost.context_gflop is None else round(cost.context_gflop, 3),
+        "train_seconds": card.training["seconds"],
+        "test_seconds": round(evaluation.seconds, 1),
+        "sha256": card.weights.sha256,
+        "patches": total.patches,
+        "mixed_patches": total.mixed_patches,
+        "all": confusion_json(total.all, names),
+        "mixed": confusion_json(total.mixed, names),
+        "machine": {**machine(), "device": _device_name(evaluation.device), "dtype": evaluation.dtype},
+    }
+
+
+def _device_name(device: str) -> str:
+    chosen = choose_device(device)
+    return torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else device
