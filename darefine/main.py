@@ -20,6 +20,7 @@ COMMANDS = {
     "prepare": ("prepare", "Make the index of slides and truths that train and evaluate read."),
     "train": ("train", "Train a network; write weights and card."),
     "evaluate": ("evaluate", "Score networks on slides with truth, or a label map against its truth."),
+    "bench": ("bench", "Measure what this machine reaches with a model."),
     "doctor": ("doctor", "Say what this machine has and what is wrong with it."),
 }
 

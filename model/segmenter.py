@@ -63,6 +63,11 @@ class Segmenter:
         load_weights(network, card_path.with_name(card.weights.file), sha256=card.weights.sha256)
         return cls(network, card, device=device, precision=precision, batch_size=batch_size)
 
+    @property
+    def network(self) -> SegmentationNetwork:
+        """The network as it computes: folded, on its device, in its precision."""
+        return self._network
+
     @torch.inference_mode()
     def label_patch(
         self,

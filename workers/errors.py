@@ -11,6 +11,7 @@ WorkersError
 ├── ModelUnknownError           no card of this name lies in the weights folder
 ├── WeightsMissingError         the weights folder holds no usable card
 ├── JobCancelledError           the pipeline stopped because it was told to
+├── BenchFailedError            what was to be measured did not run
 └── NotEnoughDiskError          what the job may write does not fit on the disk
 """
 
@@ -95,6 +96,10 @@ class WeightsMissingError(WorkersError):
 
 class JobCancelledError(WorkersError):
     """The pipeline stopped because it was told to."""
+
+
+class BenchFailedError(WorkersError):
+    """What was to be measured did not run; the message is that of the job."""
 
 
 class NotEnoughDiskError(WorkersError):

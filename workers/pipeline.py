@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.card import ModelCard
-from model.segmenter import Segmenter
+from model.segmenter import Segmenter, Stage
 from wsi.errors import MppUnknownError
 from wsi.grid import Grid, InputGeometry, make_grid
 from wsi.label_store import LabelStore
@@ -90,7 +90,9 @@ def run_pipeline(
         labelled_tiles = segment_patches(patches, report, cancelled)
         with watch.stage("pyramid"):
             follower = Follower("pyramid", len(plan.patches), report, cancelled)
-            summary = write_pyramids(run, slide, segmenter.card, plan.grid, store, files, follower)
+            summary = write_pyramids(
+                run, slide, segmenter.card, plan.grid, store, files, follower, watch.stage
+            )
         result = job_result(run, slide.info, segmenter, plan, summary, watch.seconds, labelled_tiles, files)
         write_json(files.result, result)
     shutil.rmtree(files.patches, ignore_errors=True)
@@ -198,6 +200,8 @@ class PatchRun:
                 halo_px=grid.halo_px,
                 slice_network_px=grid.slice_network_px,
                 context_network_px=grid.context_network_px,
+                context_inset_px=grid.context_inset_px,
+                stage=self.watch.stage,
             )
         side = grid.window_px - 2 * grid.halo_px
         labels = np.zeros((grid.patch_px, grid.patch_px), np.uint8)
@@ -280,6 +284,7 @@ def write_pyramids(
     store: LabelStore,
     files: JobFiles,
     progress: Callable[[float], None],
+    stage: Stage,
 ) -> PyramidSummary:
     """Write and verify `labels.tif` and `overlay.tif` from the label store."""
     palette = Palette(tuple(LabelClass(c.value, c.name, c.colour) for c in card.classes))
@@ -292,4 +297,5 @@ def write_pyramids(
         labels=files.labels,
         overlay=files.overlay,
         progress=progress,
+        stage=stage,
     )

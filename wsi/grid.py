@@ -34,7 +34,7 @@ class InputGeometry:
     tiles_per_side: int
     """Tiles along each side of a patch core, where label px have this mpp."""
     halo_px: int
-    """Margin of a slice window on each side, label px."""
+    """Margin of a slice window, and of the context around the patch core, on each side, label px."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,9 @@ class Grid:
     label_size: Size
     """Label px; floor(slide / n), so every label px is fully backed by the slide."""
     halo_px: int
-    """Label px, multiple of 16."""
+    """Margin of a slice window on each side: the request's, else the card's. Label px, multiple of 16."""
+    context_margin_px: int
+    """Margin of the context around the patch core, label px: the card's halo, as in training, whatever the request's."""
     tiles_per_side: int
     """Tiles along each side of a patch core: the card's, or what comes nearest to its patch in mm."""
     slice_network_px: int
@@ -78,9 +80,19 @@ class Grid:
         return self.tiles_per_side * TILE_PX
 
     @property
+    def region_margin_px(self) -> int:
+        """Margin of what is read around a patch core, label px: slice windows and context both fit into it."""
+        return max(self.halo_px, self.context_margin_px)
+
+    @property
     def region_px(self) -> int:
-        """Side of a patch region: core and halo on both sides, label px."""
-        return self.patch_px + 2 * self.halo_px
+        """Side of a patch region, what is read of the slide at once: core and margin on both sides, label px."""
+        return self.patch_px + 2 * self.region_margin_px
+
+    @property
+    def context_inset_px(self) -> int:
+        """How far inside the edges of a patch region its context begins, label px; 0 unless a request widens the halo."""
+        return self.region_margin_px - self.context_margin_px
 
     @property
     def tile_columns(self) -> int:
@@ -115,12 +127,12 @@ class Grid:
         return Rect(column * self.patch_px, row * self.patch_px, self.patch_px, self.patch_px)
 
     def patch_region_l0(self, index: int) -> Rect:
-        """What patch `index` reads, in l0 px: core and halo; may be negative or stick out."""
-        return self.patch_core(index).grown(self.halo_px).scaled(self.downsample)
+        """What patch `index` reads, in l0 px: core and margin; may be negative or stick out."""
+        return self.patch_core(index).grown(self.region_margin_px).scaled(self.downsample)
 
 
 def make_grid(slide: Size, slide_mpp: float, geometry: InputGeometry, *, halo_px: int | None = None) -> Grid:
-    """Cut a slide of `slide` l0 px and `slide_mpp` um/px for a model; `halo_px` overrides the card's halo.
+    """Cut a slide of `slide` l0 px and `slide_mpp` um/px for a model; `halo_px` overrides the card's halo of slices.
 
     n is the largest integer whose n * slide_mpp is at most 10 % coarser than the card's mpp, so that no more detail than
     that is thrown away; at least 1. Within 10 % the network reads label px as they are. Otherwise slices and context are
@@ -134,7 +146,8 @@ def make_grid(slide: Size, slide_mpp: float, geometry: InputGeometry, *, halo_px
             f"The slide has {slide_mpp:g} um/px; the model needs {geometry.mpp:g} um/px and detail cannot be made up. "
             f"Send a slide of at most {2 * geometry.mpp:g} um/px, or mpp=... if the slide's own value is wrong."
         )
-    halo = _checked_halo(geometry.halo_px if halo_px is None else halo_px)
+    context_margin = _checked_halo(geometry.halo_px)
+    halo = context_margin if halo_px is None else _checked_halo(halo_px)
     n = max(1, math.floor((1 + EXACT_TOLERANCE) * geometry.mpp / slide_mpp))
     label_size = Size(slide.width // n, slide.height // n)
     if label_size.width < 1 or label_size.height < 1:
@@ -144,16 +157,17 @@ def make_grid(slide: Size, slide_mpp: float, geometry: InputGeometry, *, halo_px
     network_per_label_px = _network_per_label_px(n, geometry.mpp / slide_mpp)
     tiles_per_side = max(1, round(geometry.tiles_per_side / network_per_label_px))
     window_px = TILE_PX + 2 * halo
-    region_px = tiles_per_side * TILE_PX + 2 * halo
+    context_px = tiles_per_side * TILE_PX + 2 * context_margin
     return Grid(
         slide=slide,
         slide_mpp=slide_mpp,
         downsample=n,
         label_size=label_size,
         halo_px=halo,
+        context_margin_px=context_margin,
         tiles_per_side=tiles_per_side,
         slice_network_px=_to_network_multiple(window_px * network_per_label_px),
-        context_network_px=_to_network_multiple(region_px * network_per_label_px / geometry.context_ratio),
+        context_network_px=_to_network_multiple(context_px * network_per_label_px / geometry.context_ratio),
     )
 
 

@@ -32,9 +32,10 @@ class Plan:
     def windows(self, patch: Patch) -> tuple[tuple[int, int], ...]:
         """(x, y) of the slice window of each tile, label px in the patch region; one for each of `patch.tiles`.
 
-        A window is `grid.window_px` square. Its halo is inside the region, so the corner is that of the tile in the core.
+        A window is `grid.window_px` square: its tile and the halo, which is inside the region.
         """
-        return tuple((column * TILE_PX, row * TILE_PX) for column, row in patch.tiles)
+        inset = self.grid.region_margin_px - self.grid.halo_px
+        return tuple((inset + column * TILE_PX, inset + row * TILE_PX) for column, row in patch.tiles)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""

@@ -9,6 +9,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -63,12 +64,13 @@ def write_label_pyramids(
     labels: Path,
     overlay: Path,
     progress: Callable[[float], None] | None = None,
+    stage: Callable[[str], AbstractContextManager[object]] = nullcontext,
 ) -> PyramidSummary:
     """Write `labels` (grey, value = class) and `overlay` (palette) from the tiles of `source`.
 
     `description` becomes the ImageDescription, as JSON; its "software" entry also becomes the Software tag. `progress`
     is called with fractions from 0 to 1. Each tile is encoded once; level-0 bytes of the source are taken over as they
-    are. Same input, same bytes: no time stamps. Both files are written under temporary names, re-opened, verified and
+    are; `stage("verify")` gives what verifying runs inside of. Same input, same bytes: no time stamps. Both files are written under temporary names, re-opened, verified and
     renamed. Memory: four tiles a level plus 16 bytes a tile, whatever the slide. Raises PyramidError.
     """
     report = progress or (lambda _fraction: None)
@@ -82,7 +84,8 @@ def write_label_pyramids(
         for number, (path, colours) in enumerate([(labels, None), (overlay, palette.tiff_colour_map())]):
             with atomic_file(path) as temporary:
                 _write_tiff(temporary, spool, grid.label_mpp, colours, text, software)
-                verify_pyramid(temporary, sizes, spool.encoded)
+                with stage("verify"):
+                    verify_pyramid(temporary, sizes, spool.encoded)
             report(_BUILD_SHARE + (1 - _BUILD_SHARE) * (number + 1) / 2)
     return PyramidSummary(class_counts=builder.class_counts(), levels=len(sizes))
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from benchmarks.jobs import machine
 from model.card import ModelCard
 from model.cost import network_cost
 from model.data.index import SlideIndex
@@ -20,6 +19,7 @@ from model.phantom_recipe import PHANTOM_INPUT, phantom_recipe
 from model.recipe import TrainConfig
 from model.report import confusion_json
 from model.train import TrainProgress, train
+from workers.measure import machine
 
 from .plan import Plan
 from .rows import Row

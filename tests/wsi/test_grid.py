@@ -124,14 +124,29 @@ def test_patch_cores_tile_the_label_map_exactly_once(grid: Grid) -> None:
 
 
 @given(grids, st.data())
-def test_the_region_is_the_core_and_its_halo_in_slide_pixels(grid: Grid, data: st.DataObject) -> None:
+def test_the_region_is_the_core_and_a_margin_for_slices_and_context(grid: Grid, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, grid.patch_columns * grid.patch_rows - 1))
 
     region, core = grid.patch_region_l0(index), grid.patch_core(index)
 
+    margin_px = max(grid.halo_px, CARD.halo_px)
     assert region.width == region.height == grid.region_px * grid.downsample
-    assert region.x == (core.x - grid.halo_px) * grid.downsample
-    assert region.bottom == (core.bottom + grid.halo_px) * grid.downsample
+    assert region.x == (core.x - margin_px) * grid.downsample
+    assert region.bottom == (core.bottom + margin_px) * grid.downsample
+
+
+@given(grids)
+def test_a_request_for_another_halo_changes_the_slices_and_not_the_context(grid: Grid) -> None:
+    usual = make_grid(grid.slide, grid.slide_mpp, CARD)
+
+    context_l0, usual_l0 = (
+        each.patch_region_l0(0).grown(-each.context_inset_px * each.downsample) for each in (grid, usual)
+    )
+
+    assert context_l0 == usual_l0
+    assert grid.context_network_px == usual.context_network_px
+    assert usual.context_inset_px == 0
+    assert grid.window_px - usual.window_px == 2 * (grid.halo_px - CARD.halo_px)
 
 
 def test_a_patch_that_does_not_exist_is_an_index_error() -> None:

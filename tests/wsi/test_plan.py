@@ -18,7 +18,8 @@ from wsi.tissue import TissueMask
 def plans(draw: st.DrawFn) -> tuple[Plan, TissueMask]:
     card = InputGeometry(0.934, 5, draw(st.integers(1, 5)), 16 * draw(st.integers(0, 8)))
     size = Size(draw(st.integers(50, 20_000)), draw(st.integers(50, 20_000)))
-    grid = make_grid(size, draw(st.floats(0.1, 1.8)), card)
+    halo_px = draw(st.none() | st.integers(0, 8).map(lambda steps: 16 * steps))
+    grid = make_grid(size, draw(st.floats(0.1, 1.8)), card, halo_px=halo_px)
     random = np.random.default_rng(draw(st.integers(0, 99)))
     mask = random.random((grid.tile_rows, grid.tile_columns)) < draw(st.sampled_from([0, 0.2, 1]))
     tissue = TissueMask(mask, grid.downsample * TILE_PX)
@@ -49,7 +50,8 @@ def test_windows_lie_in_the_region_around_their_tile(planned: tuple[Plan, Tissue
         for (x, y), (column, row) in zip(plan.windows(patch), patch.tiles, strict=True):
             window = Rect(x, y, grid.window_px, grid.window_px)
             assert window.intersect(Rect(0, 0, grid.region_px, grid.region_px)) == window
-            on_map = window.grown(-grid.halo_px).moved(core.x - grid.halo_px, core.y - grid.halo_px)
+            margin_px = grid.region_margin_px
+            on_map = window.grown(-grid.halo_px).moved(core.x - margin_px, core.y - margin_px)
             assert on_map == Rect(core.x + column * TILE_PX, core.y + row * TILE_PX, TILE_PX, TILE_PX)
 
 

@@ -1,0 +1,63 @@
+"""Tables in a page."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.jobs import STAGES, table_of
+from benchmarks.tables import README, caption_of, markdown, with_table, write_results
+
+TABLE = [["a", "b"], ["1", "2"]]
+
+
+def test_a_table_replaces_the_one_between_its_marks() -> None:
+    page = "before\n<!-- x -->\nold\n<!-- end of x -->\nafter\n"
+    new = with_table(page, "x", markdown(TABLE))
+    assert new == "before\n<!-- x -->\n| a | b |\n| --- | --- |\n| 1 | 2 |\n<!-- end of x -->\nafter\n"
+    assert with_table(new, "x", "old") == page
+
+
+def test_a_page_without_the_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match="<!-- x -->"):
+        with_table("no marks", "x", "table")
+
+
+def test_results_in_a_folder_leave_the_readme_alone(tmp_path: Path) -> None:
+    before = README.read_bytes()
+    write_results("x", {"n": 1}, TABLE, caption="on paper", folder=tmp_path / "new")
+    assert json.loads((tmp_path / "new" / "x.json").read_text()) == {"n": 1}
+    assert README.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["jobs", "seams"])
+def test_the_readme_has_a_place_for_every_table(name: str) -> None:
+    with_table(README.read_text(encoding="utf-8"), name, "")
+
+
+def test_the_job_table_has_a_row_a_slide() -> None:
+    job = {"megapixels": 94.4, "seconds": 14.0, "megapixels_per_second": 6.7}
+    run = {
+        "size_px": 20_000,
+        "job": {**job, "stage_seconds": dict.fromkeys(STAGES, 1.25)},
+        "job_to_network": 0.961,
+        "stand_in": {"megapixels_per_second": 61.2},
+        "memory_mb": {"idle": 300, "peak": 600, "gpu_peak": None},
+    }
+    heading, row = table_of([run])
+    assert len(heading) == len(row)
+    assert row[0] == "20 000"
+    assert row[-4:] == ["96 %", "61", "300", "600"]
+
+
+def test_the_caption_says_what_the_figures_hold_for() -> None:
+    machine = {"cores": 2, "processor": "P", "cpu_capability": "AVX2", "torch": "2.13"}
+    measured = {"model": {"name": "m"}, "device": "cpu", "dtype": "fp32", "threads": 2, "load_before": 0.14}
+    assert (
+        caption_of({**measured, "machine": machine})
+        == "m, fp32 on cpu (2 threads, AVX2), P, 2 cores, torch 2.13; load average before: 0.1."
+    )
+    on_gpu = caption_of(
+        {**measured, "machine": {**machine, "gpu": "G"}, "device": "cuda", "load_before": None}
+    )
+    assert on_gpu == "m, fp32 on cuda (G), P, 2 cores, torch 2.13."

@@ -1,0 +1,109 @@
+"""`darefine bench` for real: a model process, a small slide, a tiny network of random weights."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from click.testing import CliRunner
+
+from darefine.bench import slides_per_hour, tables_of
+from darefine.main import main
+from model.build import build_network
+from model.card import CardInput, CardWeights, ModelCard, NetworkConfig
+from model.checkpoint import save_weights
+
+DEMO = Path(__file__).parents[2] / "weights" / "phantom-resnet18-attention.json"
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One tile a patch, the demo's classes."""
+    folder = tmp_path_factory.mktemp("weights")
+    network = NetworkConfig(encoder_depth=18, encoder_width=8, context_depth=18, decoder_width=8)
+    torch.manual_seed(0)
+    sha256 = save_weights(build_network(network, 4), folder / "tiny.safetensors")
+    weights = CardWeights("tiny.safetensors", sha256, "float16")
+    demo = ModelCard.load(DEMO)
+    replace(demo, name="tiny", network=network, input=CardInput(1.0, 5, 1, 16), weights=weights).save(
+        folder / "tiny.json"
+    )
+    return folder / "tiny.json"
+
+
+def slide(path: Path, **tags: Any) -> Path:
+    """1100 x 700 px of noise in the colours of tissue: six tiles."""
+    noise = np.random.default_rng(0).integers(60, 180, (35, 55, 3), np.uint8)
+    tifffile.imwrite(path, noise.repeat(20, 0).repeat(20, 1), photometric="rgb", tile=(256, 256), **tags)
+    return path
+
+
+def bench(card: Path, slide: Path, *options: str) -> Any:
+    """Run the command."""
+    arguments = ["bench", "--slide", str(slide), "--model", str(card), "--repeats", "1", "--device", "cpu"]
+    return CliRunner().invoke(main, [*arguments, "--threads", "1", *options])
+
+
+@pytest.fixture(scope="module")
+def measured(card: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the command prints as JSON."""
+    path = tmp_path_factory.mktemp("slide") / "noise.tif"
+    answer = bench(
+        card, slide(path, resolution=(1e4, 1e4), resolutionunit="CENTIMETER"), "--precision", "fp32", "--json"
+    )
+    assert answer.exit_code == 0, answer.output
+    found: dict[str, Any] = json.loads(answer.stdout)
+    return found
+
+
+def test_a_job_the_network_and_the_rest_are_measured(measured: dict[str, Any]) -> None:
+    assert measured["model"]["name"] == "tiny"
+    assert (measured["device"], measured["dtype"], measured["threads"]) == ("cpu", "fp32", 1)
+    job, alone, stand_in = (measured[key] for key in ("job", "network_alone", "stand_in"))
+    assert (
+        job["megapixels"]
+        == alone["megapixels"]
+        == stand_in["megapixels"]
+        == pytest.approx(6 * 0.512**2, abs=1e-3)
+    )
+    assert job["patches"] == 6
+    assert (
+        job["seconds"] > sum(job["stage_seconds"][stage] for stage in ("plan", "network", "pyramid")) * 0.99
+    )
+    network = job["stage_seconds"]["network"]
+    assert job["stage_seconds"]["context"] + job["stage_seconds"]["slices"] == pytest.approx(
+        network, rel=0.05
+    )
+    ratio = job["megapixels_per_second"] / alone["megapixels_per_second"]
+    assert measured["job_to_network"] == pytest.approx(ratio, abs=2e-3)
+    assert 0 < measured["memory_mb"]["idle"] <= measured["memory_mb"]["peak"]
+
+
+def test_slides_an_hour_follow_from_the_job(measured: dict[str, Any]) -> None:
+    seconds = measured["job"]["seconds"] * 50_000**2 / (1100 * 700)
+    assert measured["slides_per_hour"]["slides"] == pytest.approx(3600 / seconds, abs=0.06)
+    doubled = {**measured, "job": {**measured["job"], "seconds": 2 * measured["job"]["seconds"]}}
+    assert slides_per_hour(doubled)["slides"] <= measured["slides_per_hour"]["slides"]
+
+
+def test_every_key_is_documented(measured: dict[str, Any]) -> None:
+    page = (Path(__file__).parents[2] / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    keys = {*measured, *measured["job"], *measured["job"]["stage_seconds"], *measured["memory_mb"]}
+    assert {key for key in keys if f"`{key}`" not in page} == set()
+
+
+def test_the_same_figures_stand_in_the_tables(measured: dict[str, Any]) -> None:
+    text, *tables = tables_of(measured)
+    assert "tiny on cpu, fp32" in text
+    cells = {cell for table in tables for column in table.columns for cell in column.cells}
+    assert f"{measured['job']['megapixels_per_second']:.1f}" in cells
+
+
+def test_a_slide_that_cannot_be_run_is_refused_with_what_to_do(card: Path, tmp_path: Path) -> None:
+    answer = bench(card, slide(tmp_path / "unknown.tif"))
+    assert answer.exit_code == 1
+    assert "mpp=" in answer.output
