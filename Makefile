@@ -56,7 +56,7 @@ bench: install  ## Measure this machine; writes benchmarks/results/
 study: install  ## The paper's comparison on phantom slides (some hours on two cores); may be killed and goes on
 	$(BIN)/python -m benchmarks.study --work study-work
 
-weights: install  ## Train the demo weights again (about 20 minutes on two cores)
+weights: install  ## Train the demo weights again (about half an hour on two cores)
 	$(BIN)/darefine train weights/phantom-resnet18-attention
 
 clean:  ## Remove the virtual environment and what the demo left

@@ -8,9 +8,15 @@ import pytest
 import tifffile
 
 from darefine.client import Client, ServiceRefusedError
+from model.segmenter import Segmenter
 from tests.conftest import BROKEN_SLIDES
+from workers.jobs import JobParameters
+from workers.messages import RunJob
+from workers.pipeline import run_pipeline
 
 pytestmark = pytest.mark.e2e
+
+DEMO_CARD = Path(__file__).parents[2] / "weights" / "phantom-resnet18-attention.json"
 
 
 def run(client: Client, path: Path, **options: Any) -> dict[str, Any]:
@@ -42,12 +48,30 @@ def test_good_slides(client: Client, real_slides: Path, name: str, size: tuple[i
     assert (label_map["width"], label_map["height"]) == size
 
 
-def test_dicom_folder_gives_the_labels_of_the_svs(client: Client, real_slides: Path, tmp_path: Path) -> None:
+def test_dicom_folder_lies_on_the_grid_of_the_svs(client: Client, real_slides: Path, tmp_path: Path) -> None:
     svs = run(client, real_slides / "slides" / "CMU-1-Small-Region.svs")
     dicom = run(client, real_slides / "slides" / "cytomine_dicom_wsi")
     one, other = (labels_of(client, job, tmp_path) for job in (svs, dicom))
     assert one.shape == other.shape
-    assert np.mean(one == other) > 0.999
+    # What is tissue hardly depends on the network.
+    assert np.mean((one > 0) == (other > 0)) > 0.995
+
+
+def test_dicom_and_svs_of_one_scan_get_nearly_the_same_labels(real_slides: Path, tmp_path: Path) -> None:
+    """With the demo weights, which tell classes apart. The DICOM copy is compressed anew: its pixels differ by 3 grey
+    values on average, so some labels must."""
+    segmenter = Segmenter.load(DEMO_CARD, device="cpu", precision="fp32")
+    maps = []
+    for name in ("CMU-1-Small-Region.svs", "cytomine_dicom_wsi"):
+        task = RunJob(
+            "job", 1, name, str(real_slides / "slides" / name), str(tmp_path / name), "x", JobParameters()
+        )
+        run_pipeline(task, segmenter, lambda _progress: None, lambda: False)
+        maps.append(tifffile.imread(tmp_path / name / "labels.tif"))
+    one, other = maps
+    assert len(np.unique(one)) > 2
+    assert np.mean(one == other) > 0.99
+    assert np.mean((one == other)[(one > 0) | (other > 0)]) > 0.98
 
 
 @pytest.mark.parametrize("name", BROKEN_SLIDES)
