@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from workers.connection import connect
-from workers.jobs import Job, JobRequest, JobState
+from workers.jobs import Job, JobRequest, JobState, Priority
 from workers.queue import JobQueue
 from workers.settings import WorkerSettings
 from workers.valkey import EmbeddedValkey
@@ -134,9 +134,9 @@ class Bench:
         self.queue = queue
         self._root = root
 
-    def submit(self, **plan: object) -> Job:
+    def submit(self, priority: Priority = "normal", **plan: object) -> Job:
         """A job; see `stand_in_model.Plan` for what it can be told."""
-        request = replace(REQUEST, slide_name=json.dumps(plan))
+        request = replace(REQUEST, slide_name=json.dumps(plan), priority=priority)
         return self.queue.submit(request, jobs_root=self._root)
 
     def state(self, job: Job) -> JobState:

@@ -41,12 +41,35 @@ def test_unknown_jobs_are_not_found(queue: JobQueue) -> None:
     assert queue.position("nobody") is None
 
 
-def test_position_counts_the_jobs_before_and_high_priority_goes_first(queue: JobQueue) -> None:
-    first, second = submit(queue), submit(queue)
-    urgent = submit(queue, priority="high")
-    assert [queue.position(job.id) for job in (urgent, first, second)] == [0, 1, 2]
-    queue.cancel(first.id)
-    assert [queue.position(job.id) for job in (urgent, first, second)] == [0, None, 1]
+def test_high_priority_goes_first_and_jobs_of_one_priority_in_the_order_they_came(queue: JobQueue) -> None:
+    normal = [submit(queue) for _ in range(2)]
+    high = [submit(queue, priority="high") for _ in range(3)]
+    order = [*high, *normal]
+    assert [queue.position(job.id) for job in order] == [0, 1, 2, 3, 4]
+    queue.cancel(high[1].id)
+    assert [queue.position(job.id) for job in order] == [0, None, 1, 2, 3]
+
+
+def test_a_job_given_back_goes_before_its_own_priority_only(queue: JobQueue) -> None:
+    given_back = running(queue)
+    queue.dequeue(given_back.id, 1)
+    high, normal = submit(queue, priority="high"), submit(queue)
+    assert queue.release(given_back.id, 1)
+    assert [queue.position(job.id) for job in (high, given_back, normal)] == [0, 1, 2]
+
+
+def test_a_worker_takes_jobs_in_the_order_of_their_positions(queue: JobQueue, bench, workers) -> None:
+    jobs = [bench.submit(priority=priority, patches=1) for priority in ("normal", "normal", "high", "high")]
+    expected = sorted(jobs, key=lambda job: queue.position(job.id))
+    assert [job.request.priority for job in expected] == ["high", "high", "normal", "normal"]
+    workers.start()
+    done = [bench.wait(job, JobState.SUCCEEDED) for job in jobs]
+    assert [job.id for job in sorted(done, key=lambda job: job.started_at)] == [job.id for job in expected]
+
+
+def test_a_job_deleted_meanwhile_is_not_queued(queue: JobQueue) -> None:
+    queue.enqueue("nobody", 1)
+    assert queue.listed() == set()
 
 
 def test_listing_pages_from_newest_to_oldest(queue: JobQueue) -> None:
@@ -85,7 +108,7 @@ def test_unfinished_names_the_jobs_that_still_read_a_slide(queue: JobQueue) -> N
 def test_an_idempotency_key_gives_the_same_job_and_queues_it_once(queue: JobQueue) -> None:
     one, two = (queue.submit(REQUEST, jobs_root=ROOT, idempotency_key="k") for _ in range(2))
     assert one == two
-    assert queue.rq.count == 1
+    assert queue.rq["normal"].count == 1
 
 
 def test_an_idempotency_key_refuses_another_request(queue: JobQueue) -> None:

@@ -14,7 +14,7 @@ import pytest
 from rq import Callback
 
 from workers.jobs import JobState
-from workers.queue import QUEUE, TASK
+from workers.queue import TASK
 from workers.reconcile import Reconciler
 from workers.settings import WorkerSettings
 
@@ -215,9 +215,9 @@ def test_a_worker_without_a_model_takes_no_job_and_says_why_until_it_has_one(
 
 def test_a_worker_runs_no_other_function(shop, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
-    shop.queue.rq.enqueue_call("os.mkdir", args=(str(marker),), job_id="evil")
+    shop.queue.rq["normal"].enqueue_call("os.mkdir", args=(str(marker),), job_id="evil")
     evil = Callback("stand_in_callback.leave_mark")
-    shop.queue.rq.enqueue_call(TASK, args=("nobody", 1), job_id="callback", on_success=evil)
+    shop.queue.rq["normal"].enqueue_call(TASK, args=("nobody", 1), job_id="callback", on_success=evil)
     shop.wait(shop.submit(patches=1), JobState.SUCCEEDED)
     assert not marker.exists()
     assert shop.queue.redis.hget("rq:job:callback", "status") == b"finished"
@@ -230,4 +230,3 @@ def test_jobs_in_redis_are_json(bench) -> None:
     data = bench.queue.redis.hget(f"rq:job:{job.id}-1", "data")
     name, _, args, _ = json.loads(zlib.decompress(data))
     assert (name, args) == (TASK, [job.id, 1])
-    assert bench.queue.rq.name == QUEUE
