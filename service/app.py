@@ -1,5 +1,6 @@
 """The ASGI application."""
 
+from asyncio import Semaphore
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,6 +12,7 @@ from workers.queue import JobQueue
 from wsi.inspect import inspect_slide
 
 from .errors import add_error_handlers
+from .openapi import DocumentedApp
 from .routes import health, jobs, models, results, slides
 from .schemas import PREFIX, ProblemOut
 from .settings import ServiceSettings
@@ -36,11 +38,12 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             max_bytes=settings.max_slide_bytes,
             inspect=partial(inspect_slide, timeout_s=settings.inspect_timeout_s),
         )
+        app.state.inspections = Semaphore(settings.inspections)
         app.state.queue = JobQueue.connect(settings.redis_url)
         yield
         app.state.queue.close()
 
-    app = FastAPI(
+    app = DocumentedApp(
         title="DA-RefineNet whole-slide segmentation",
         version=version("darefine"),
         description=DESCRIPTION,

@@ -1,5 +1,6 @@
 """What routes ask for: the queue, the slides and the settings of the running app."""
 
+from asyncio import Semaphore
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -22,6 +23,12 @@ def get_slides(request: Request) -> SlideStore:
     return slides
 
 
+def get_inspections(request: Request) -> Semaphore:
+    """Held while a new slide is looked at: in a thread and a process of its own, of which there shall not be too many."""
+    inspections: Semaphore = request.app.state.inspections
+    return inspections
+
+
 def get_settings(request: Request) -> ServiceSettings:
     """The settings the app was made with."""
     settings: ServiceSettings = request.app.state.settings
@@ -30,4 +37,5 @@ def get_settings(request: Request) -> ServiceSettings:
 
 Queue = Annotated[JobQueue, Depends(get_queue)]
 Slides = Annotated[SlideStore, Depends(get_slides)]
+Inspections = Annotated[Semaphore, Depends(get_inspections)]
 Settings = Annotated[ServiceSettings, Depends(get_settings)]

@@ -12,6 +12,7 @@ ServiceError
 ├── ModelUnknownError
 ├── ModelNotReadyError
 ├── ResultNotReadyError
+├── RangeNotSatisfiableError
 └── StorageFullError
 """
 
@@ -82,6 +83,15 @@ class ResultNotReadyError(ServiceError):
     """The job has not succeeded, so it has no result files."""
 
 
+class RangeNotSatisfiableError(ServiceError):
+    """A `Range` that lies outside the file."""
+
+    def __init__(self, size: int) -> None:
+        """`size`: of the file, in bytes."""
+        super().__init__(f"The file has {size} bytes; ask for a Range of them, or for none to get all.")
+        self.size = size
+
+
 class StorageFullError(ServiceError):
     """The upload does not fit on the disk."""
 
@@ -95,6 +105,7 @@ STATUS: dict[type[Exception], int] = {
     ResultNotReadyError: 409,
     SlideTooLargeError: 413,
     BodyTooLargeError: 413,
+    RangeNotSatisfiableError: 416,
     SlideNameError: 422,
     ArchiveError: 422,
     RequestInvalidError: 422,
@@ -115,27 +126,43 @@ RETRY_SECONDS = "2"
 PROBLEM_JSON = "application/problem+json"
 
 
-def problem(status: int, *, kind: str, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """An RFC 9457 problem document."""
+def problem(
+    status: int, *, kind: str, detail: str, headers: dict[str, str] | None = None, **members: str
+) -> JSONResponse:
+    """An RFC 9457 problem document; `members` are further ones of its own."""
     body = {
         "type": f"urn:darefine:problem:{kind}",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
+        **members,
     }
     return JSONResponse(body, status, headers=headers, media_type=PROBLEM_JSON)
 
 
-async def handle_known(_: Request, error: Exception) -> JSONResponse:
-    """Answer an error of the table."""
+async def handle_known(request: Request, error: Exception) -> JSONResponse:
+    """Answer an error of the table; if the request brought a slide that is kept, say how to go on with it."""
     known = next(kind for kind in type(error).__mro__ if kind in STATUS)
-    status = STATUS[known]
-    headers = {"Retry-After": RETRY_SECONDS} if status == 503 else None
+    kind, detail = problem_type(type(error)), str(error)
     if known is RedisError:
-        return problem(
-            status, kind="queue-unavailable", detail="The queue does not answer; try again.", headers=headers
+        kind, detail = "queue-unavailable", "The queue does not answer; try again."
+    members = {}
+    if slide_id := getattr(request.state, "kept_slide_id", None):
+        members["slide_id"] = slide_id
+        detail += (
+            f' The uploaded slide is kept: send the job again as JSON, {{"slide_id": "{slide_id}", ...}} with the options, '
+            "without a new upload, or DELETE the slide."
         )
-    return problem(status, kind=problem_type(type(error)), detail=str(error), headers=headers)
+    return problem(
+        STATUS[known], kind=kind, detail=detail, headers=headers_of(error, STATUS[known]), **members
+    )
+
+
+def headers_of(error: Exception, status: int) -> dict[str, str] | None:
+    """What a client must know besides the document."""
+    if isinstance(error, RangeNotSatisfiableError):
+        return {"Content-Range": f"bytes */{error.size}"}
+    return {"Retry-After": RETRY_SECONDS} if status == 503 else None
 
 
 async def handle_validation(_: Request, error: Exception) -> JSONResponse:

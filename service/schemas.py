@@ -32,6 +32,26 @@ class ProblemOut(BaseModel):
     detail: str
 
 
+class JobRefusedOut(ProblemOut):
+    """Why a job was refused. If its slide was uploaded with it and is kept, the problem names it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "urn:darefine:problem:mpp-unknown",
+                "title": "Unprocessable Content",
+                "status": 422,
+                "detail": "The slide does not say its pixel size. Send mpp=, such as 0.25 for a 40x scan. The uploaded slide is "
+                'kept: send {"slide_id": "0f3c9f2ab1d04e55a6b7c8d9", "mpp": 0.25} as JSON.',
+                "slide_id": "0f3c9f2ab1d04e55a6b7c8d9",
+            }
+        }
+    )
+    slide_id: str | None = Field(
+        None, description="The uploaded slide. Post the job again with it as JSON, or DELETE the slide."
+    )
+
+
 class JobOptions(BaseModel):
     """What a client may choose for a job; form fields and JSON members alike."""
 

@@ -32,6 +32,9 @@ class ServiceSettings(BaseSettings):
     inspect_timeout_s: float = Field(default=60, gt=0)
     """How long looking at a new slide may take, in seconds."""
 
+    inspections: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    """New slides looked at (and archives unpacked) at the same time; further ones wait. By default one a core."""
+
     @field_validator("slide_roots", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

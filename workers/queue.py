@@ -22,10 +22,16 @@ from redis import Redis
 from . import scripts
 from .connection import connect, text
 from .errors import IdempotencyConflictError, JobFinalError, JobNotFoundError
-from .jobs import Job, JobRequest, JobState, Problem, Progress, new_job
+from .jobs import Job, JobRequest, JobState, Priority, Problem, Progress, new_job
 from .presence import Presence, PublishedModels, WorkerInfo
 
-QUEUE = "darefine"
+QUEUES: dict[Priority, str] = {"high": "darefine-high", "normal": "darefine"}
+"""RQ's queues in the order in which workers listen to them: first in, first out within each priority.
+
+From more than one list RQ takes a job without keeping a copy of it; should a worker die just then, `workers.reconcile`
+queues the job again.
+"""
+
 TASK = "workers.tasks.run_job"
 """Dotted name of the task, so that whoever submits need not import it."""
 
@@ -55,7 +61,9 @@ class JobQueue:
         self.max_crashes = max_crashes
         self.max_losses = max_losses
         self._presence = Presence(redis)
-        self.rq = rq.Queue(QUEUE, connection=redis, serializer="json")
+        self.rq = {
+            priority: rq.Queue(name, connection=redis, serializer="json") for priority, name in QUEUES.items()
+        }
         self._submit = redis.register_script(scripts.SUBMIT)
         self._start = redis.register_script(scripts.START)
         self._heartbeat = redis.register_script(scripts.HEARTBEAT)
@@ -103,7 +111,7 @@ class JobQueue:
         if held_fingerprint != fingerprint:
             raise IdempotencyConflictError(idempotency_key or "", held_id)
         if held_id == job.id:
-            self.enqueue(job.id, job.attempt, at_front=request.priority == "high")
+            self.enqueue(job.id, job.attempt)
         return self.get(held_id)
 
     def get(self, job_id: str) -> Job:
@@ -142,8 +150,12 @@ class JobQueue:
         attempt = self.redis.hget(f"{PREFIX}job:{job_id}", "attempt")
         if attempt is None:
             return None
-        place: Any = self.redis.lpos(self.rq.key, rq_id(job_id, int(attempt)))
-        return None if place is None else int(place)
+        before = 0
+        for place, length in self._places(rq_id(job_id, int(attempt))):
+            if place is not None:
+                return before + place
+            before += length
+        return None
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a queued job at once; ask a running one to stop, which takes about a second.
@@ -213,7 +225,7 @@ class JobQueue:
         return self._end(job_id, attempt, JobState.CANCELLED, None, progress)
 
     def release(self, job_id: str, attempt: int) -> bool:
-        """Put a running job back to the front of the queue, without blame. False if it was not ours, or is cancelled."""
+        """Put a running job back before all others of its priority, without blame. False if it was not ours, or is cancelled."""
         following = int(self._release(args=[job_id, attempt]))
         if following:
             self.enqueue(job_id, following, at_front=True)
@@ -249,9 +261,15 @@ class JobQueue:
 
     # RQ
 
-    def enqueue(self, job_id: str, attempt: int, *, at_front: bool) -> None:
-        """Hand an attempt to RQ. RQ's job id holds the attempt, so an old entry can never run a new attempt."""
-        self.rq.enqueue_call(
+    def enqueue(self, job_id: str, attempt: int, *, at_front: bool = False) -> None:
+        """Hand an attempt to RQ, unless the job was deleted meanwhile.
+
+        RQ's job id holds the attempt, so an old entry can never run a new attempt.
+        """
+        request = self.redis.hget(f"{PREFIX}job:{job_id}", "request")
+        if request is None:
+            return
+        self.rq[JobRequest.from_json(text(request)).priority].enqueue_call(
             TASK,
             args=(job_id, attempt),
             job_id=rq_id(job_id, attempt),
@@ -263,11 +281,24 @@ class JobQueue:
         )
 
     def dequeue(self, job_id: str, attempt: int) -> None:
-        """Take an attempt out of RQ's list, and out of its list of jobs handed over but not started."""
+        """Take an attempt out of RQ's lists."""
         name = rq_id(job_id, attempt)
-        self.rq.remove(name)
-        self.rq.intermediate_queue.remove(name)
+        for queue in self.rq.values():
+            queue.remove(name)
         self.redis.delete(rq.job.Job.key_for(name))
+
+    def listed(self) -> set[str]:
+        """RQ's names of all attempts that wait in its lists."""
+        return {name for queue in self.rq.values() for name in queue.job_ids}
+
+    def _places(self, name: str) -> tuple[tuple[int | None, int], ...]:
+        """Where `name` stands in each of RQ's lists, in the order they are listened to, and how long each is; at one moment."""
+        pipeline = self.redis.pipeline()
+        for queue in self.rq.values():
+            pipeline.lpos(queue.key, name)
+            pipeline.llen(queue.key)
+        replies = pipeline.execute()
+        return tuple(zip(replies[::2], replies[1::2], strict=True))
 
     def _jobs(self, ids: Any) -> tuple[Job, ...]:
         """Records by id; those deleted meanwhile are left out."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from redis.exceptions import LockError
 
 from .connection import text
-from .jobs import JobRequest, JobState, Problem
+from .jobs import JobState, Problem
 from .queue import PREFIX, JobQueue, rq_id
 
 logger = logging.getLogger(__name__)
@@ -39,15 +39,14 @@ class Reconciled:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A queued job, as far as its place in the queue depends on it; `urgent`: of high priority."""
+    """A queued job and the attempt that waits."""
 
     id: str
     attempt: int
-    urgent: bool
 
     @property
     def rq_id(self) -> str:
-        """RQ's name for the attempt that waits."""
+        """RQ's name for the attempt."""
         return rq_id(self.id, self.attempt)
 
 
@@ -58,7 +57,7 @@ class Reconciler:
     """
 
     def __init__(self, queue: JobQueue, *, lost_after_s: float) -> None:
-        """`lost_after_s`: how long a queued job may be missing from RQ's list, in seconds; looked at as often."""
+        """`lost_after_s`: how long a queued job may be missing from RQ's lists, in seconds; looked at as often."""
         self._queue = queue
         self._lost_after_s = lost_after_s
         self._restore_at = 0.0
@@ -121,7 +120,7 @@ class Reconciler:
         return self._restore()
 
     def _restore(self) -> tuple[str, ...]:
-        """Queue again what has been missing from RQ's list for a while; their ids, oldest first.
+        """Queue again what has been missing from RQ's lists for a while; their ids, oldest first.
 
         A job that a worker has just taken is missing for milliseconds, so a job must stay missing to count.
         """
@@ -129,8 +128,8 @@ class Reconciler:
         waiting = self._waiting()
         if not waiting:
             return ()
-        # Read after the records: a job queued in between is then seen in the list, not missed.
-        listed = {text(key) for key in redis.lrange(self._queue.rq.key, 0, -1)}
+        # Read after the records: a job queued in between is then seen in a list, not missed.
+        listed = self._queue.listed()
         now = self._now()
         lost = []
         for job in waiting:
@@ -140,30 +139,12 @@ class Reconciler:
             redis.zadd(MISSING, {job.id: now}, nx=True)
             if now - float(redis.zscore(MISSING, job.id) or now) >= self._lost_after_s:
                 lost.append(job)
-        self._put_back(lost, [job for job in waiting if job.urgent and job.rq_id in listed])
+        # Each goes to the very front of its priority's list, so they go from last to first.
+        for job in reversed(lost):
+            self._queue.dequeue(job.id, job.attempt)
+            self._queue.enqueue(job.id, job.attempt, at_front=True)
+            redis.zrem(MISSING, job.id)
         return tuple(job.id for job in lost)
-
-    def _put_back(self, lost: list[Waiting], urgent: list[Waiting]) -> None:
-        """Queue `lost` jobs (oldest first) again at the front, but behind those of high priority.
-
-        `urgent`: the jobs of high priority that RQ has in its list.
-        """
-        queue = self._queue
-        # Each goes to the very front, so they go from last to first.
-        for job in reversed([job for job in lost if not job.urgent]):
-            self._to_front(job)
-        if any(not job.urgent for job in lost):
-            for job in reversed(urgent):
-                # Not there any more: a worker has just taken it.
-                if queue.redis.lrem(queue.rq.key, 1, job.rq_id):
-                    queue.redis.lpush(queue.rq.key, job.rq_id)
-        for job in reversed([job for job in lost if job.urgent]):
-            self._to_front(job)
-
-    def _to_front(self, job: Waiting) -> None:
-        self._queue.dequeue(job.id, job.attempt)
-        self._queue.enqueue(job.id, job.attempt, at_front=True)
-        self._queue.redis.zrem(MISSING, job.id)
 
     def _waiting(self) -> list[Waiting]:
         """The queued jobs, oldest first."""
@@ -171,9 +152,9 @@ class Reconciler:
         ids = [text(key) for key in redis.zrange(f"{PREFIX}jobs:{JobState.QUEUED}", 0, -1)]
         pipeline = redis.pipeline(transaction=False)
         for job_id in ids:
-            pipeline.hmget(f"{PREFIX}job:{job_id}", "attempt", "request")
+            pipeline.hget(f"{PREFIX}job:{job_id}", "attempt")
         return [
-            Waiting(job_id, int(attempt), JobRequest.from_json(text(request)).priority == "high")
-            for job_id, (attempt, request) in zip(ids, pipeline.execute(), strict=True)
+            Waiting(job_id, int(attempt))
+            for job_id, attempt in zip(ids, pipeline.execute(), strict=True)
             if attempt
         ]

@@ -9,7 +9,7 @@ server's alone. Keys, all under `darefine:`
     jobs                  sorted set of all ids, score 0: lexical order is order of age
     jobs:<state>          the same, by state
     leases                sorted set of running ids by the time their lease ends
-    missing               sorted set of queued ids by the time they were first missed in RQ's list
+    missing               sorted set of queued ids by the time they were first missed in RQ's lists
     idempotency:<sha256>  hash: job, fingerprint
 
 The scripts make keys from ids, so one server (or one primary with replicas) is assumed, not Redis Cluster.

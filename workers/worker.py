@@ -24,7 +24,7 @@ from .errors import ForbiddenTaskError
 from .model_child import main as model_main
 from .model_process import ModelProcess, ModelState
 from .presence import WorkerInfo, WorkerState
-from .queue import QUEUE, TASK, JobQueue
+from .queue import QUEUES, TASK, JobQueue
 from .runner import Workplace
 from .settings import WorkerSettings
 from .tasks import run_job, working_at
@@ -81,7 +81,7 @@ class HotWorker(SimpleWorker):
     ) -> None:
         """`queue` answers soon or raises; `connection` is RQ's and sits outages out. See `workers.connection`."""
         super().__init__(
-            [QUEUE],
+            list(QUEUES.values()),
             name=name,
             connection=connection,
             serializer="json",

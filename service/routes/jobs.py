@@ -11,10 +11,10 @@ from pydantic import BaseModel, ValidationError
 from workers.jobs import Job, JobState
 from workers.queue import JobQueue
 
-from ..dependencies import Queue, Settings, Slides
+from ..dependencies import Inspections, Queue, Settings, Slides
 from ..errors import RequestInvalidError
 from ..receive import read_small, receive_form
-from ..schemas import PREFIX, JobCreate, JobList, JobOptions, JobOut, ProblemOut
+from ..schemas import PREFIX, JobCreate, JobList, JobOptions, JobOut, JobRefusedOut, ProblemOut
 from ..submission import model_card, submit_job
 
 M = TypeVar("M", bound=BaseModel)
@@ -56,15 +56,20 @@ CREATE_PROBLEMS: dict[int | str, dict[str, Any]] = {
     503: {"description": "No worker or no queue yet; try again", "model": ProblemOut},
     507: {"description": "The disk is full", "model": ProblemOut},
 }
+JOB_PROBLEMS = {
+    status: {**answer, "model": JobRefusedOut} if status in (422, 503) else answer
+    for status, answer in CREATE_PROBLEMS.items()
+}
 
 
-@router.post("", status_code=202, response_model=JobOut, openapi_extra=CREATE_BODY, responses=CREATE_PROBLEMS)
+@router.post("", status_code=202, response_model=JobOut, openapi_extra=CREATE_BODY, responses=JOB_PROBLEMS)
 async def create_job(
     request: Request,
     response: Response,
     queue: Queue,
     slides: Slides,
     settings: Settings,
+    inspections: Inspections,
     idempotency_key: Annotated[
         str | None, Header(max_length=200, description="Send it again, get the same job")
     ] = None,
@@ -78,7 +83,10 @@ async def create_job(
         with slides.upload(declared_length(request)) as upload:
             fields = await receive_form(request, upload, tuple(JobOptions.model_fields))
             options = parse(JobOptions, fields)
-            slide = await run_in_threadpool(slides.commit, upload)
+            async with inspections:
+                slide = await run_in_threadpool(slides.commit, upload)
+        # For handle_known: should the job be refused from here on, the slide stays.
+        request.state.kept_slide_id = slide.id
     elif content_type == "application/json":
         body = await read_small(request)
         options = create = parse(JobCreate, body)

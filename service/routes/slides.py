@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from ..dependencies import Queue, Slides
+from ..dependencies import Inspections, Queue, Slides
 from ..errors import SlideInUseError
 from ..receive import stream_body
 from ..schemas import PREFIX, ProblemOut, SlideList, SlideOut, SlideRegister
@@ -28,6 +28,7 @@ async def upload_slide(
     request: Request,
     response: Response,
     slides: Slides,
+    inspections: Inspections,
     filename: Annotated[
         str,
         Query(description="The slide's file name; a zip is taken as a folder slide", examples=["slide.svs"]),
@@ -37,7 +38,8 @@ async def upload_slide(
     with slides.upload(declared_length(request)) as upload:
         upload.name = filename
         await stream_body(request, upload.write)
-        slide = await run_in_threadpool(slides.commit, upload)
+        async with inspections:
+            slide = await run_in_threadpool(slides.commit, upload)
     return created(response, slide)
 
 
@@ -50,9 +52,13 @@ async def upload_slide(
         422: {"description": "Not a slide that can be read", "model": ProblemOut},
     },
 )
-def register_slide(body: SlideRegister, response: Response, slides: Slides) -> SlideOut:
+async def register_slide(
+    body: SlideRegister, response: Response, slides: Slides, inspections: Inspections
+) -> SlideOut:
     """Register a slide that already lies on the service's disks, without copying it."""
-    return created(response, slides.register(body.uri))
+    async with inspections:
+        slide = await run_in_threadpool(slides.register, body.uri)
+    return created(response, slide)
 
 
 @router.get("", response_model=SlideList)

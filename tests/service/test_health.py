@@ -47,6 +47,23 @@ def test_openapi_names_both_ways_to_post_a_job(api: Api) -> None:
     assert content["application/json"]["schema"]["example"]["slide_id"]
 
 
+def test_openapi_says_that_errors_are_problem_documents(api: Api) -> None:
+    document = api.http.get("/openapi.json").json()
+    answers = [
+        (path, status, answer["content"])
+        for path, operations in document["paths"].items()
+        for operation in operations.values()
+        for status, answer in operation["responses"].items()
+        if status[0] not in "23" and (path, status) != ("/readyz", "503")
+    ]
+    assert {path for path, _, _ in answers} == set(document["paths"])
+    for _, _, content in answers:
+        assert set(content) == {"application/problem+json"}
+        name = content["application/problem+json"]["schema"]["$ref"].rsplit("/", 1)[1]
+        example = document["components"]["schemas"][name]["example"]
+        assert {"type", "title", "status", "detail"} <= set(example)
+
+
 def test_the_api_has_no_torch() -> None:
     code = "import sys, service.app; service.app.create_app; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from .conftest import Api
+from .conftest import Api, write_slide
 
 
 def post_slide(api: Api, slide: Path, headers: dict[str, str] | None = None, **fields: str) -> httpx.Response:
@@ -65,9 +65,27 @@ def test_unknown_model_lists_the_known_ones(api: Api, slide: Path) -> None:
     assert "stand-in" in assert_problem(post_slide(api, slide, model="other"), 422, "model-unknown")
 
 
-def test_slide_without_mpp_is_refused_and_rescued(api: Api, slide_without_mpp: Path) -> None:
-    assert "mpp=" in assert_problem(post_slide(api, slide_without_mpp), 422, "mpp-unknown")
-    assert post_slide(api, slide_without_mpp, mpp="0.5").status_code == 202
+def test_slide_without_mpp_is_refused_and_rescued_without_sending_it_again(
+    api: Api, slide_without_mpp: Path
+) -> None:
+    refused = post_slide(api, slide_without_mpp)
+    detail = assert_problem(refused, 422, "mpp-unknown")
+    slide_id = refused.json()["slide_id"]
+    assert "mpp=" in detail
+    assert f'{{"slide_id": "{slide_id}", ...}}' in detail
+    assert api.http.post("/v1/jobs", json={"slide_id": slide_id, "mpp": 0.5}).status_code == 202
+
+
+def test_slide_of_a_refused_job_can_be_deleted(api: Api, slide: Path) -> None:
+    fresh = write_slide(slide.parent / "refused.tif", seed=41)
+    slide_id = post_slide(api, fresh, model="other").json()["slide_id"]
+    assert api.http.delete(f"/v1/slides/{slide_id}").status_code == 204
+
+
+def test_refusal_names_no_slide_that_was_not_kept(api: Api, tmp_path: Path) -> None:
+    junk = tmp_path / "junk.svs"
+    junk.write_bytes(b"no slide")
+    assert "slide_id" not in post_slide(api, junk).json()
 
 
 def test_slide_too_coarse_for_the_model_is_refused(api: Api, slide: Path) -> None:
@@ -130,17 +148,3 @@ def test_failed_job_says_why(api: Api, slide: Path) -> None:
     failed = api.http.get(job["links"]["self"]).json()
     assert (failed["state"], failed["error"]["detail"]) == ("failed", "tile 7 is damaged")
     assert "tile 7" in assert_problem(api.http.get(f"{job['links']['self']}/result"), 409, "result-not-ready")
-
-
-def test_range_of_a_result(api: Api, slide: Path) -> None:
-    job = post_slide(api, slide).json()
-    api.queue.start(job["id"], 1, "tester")
-    directory = api.data_dir / "jobs" / job["id"]
-    directory.mkdir(parents=True)
-    (directory / "overlay.tif").write_bytes(bytes(range(200)))
-    api.queue.succeed(job["id"], 1)
-    url = api.http.get(job["links"]["self"]).json()["links"]["overlay"]
-    part = api.http.get(url, headers={"Range": "bytes=10-19"})
-    assert (part.status_code, part.content) == (206, bytes(range(10, 20)))
-    assert part.headers["etag"]
-    assert api.http.head(url).headers["content-length"] == "200"

@@ -1,0 +1,71 @@
+"""Downloads of result files: ranges and conditions."""
+
+from pathlib import Path
+
+import pytest
+
+from .conftest import Api
+from .test_jobs import assert_problem, post_slide
+
+CONTENT = bytes(range(200))
+
+
+@pytest.fixture(params=["overlay", "labels"])
+def url(request: pytest.FixtureRequest, api: Api, slide: Path) -> str:
+    """Where a TIFF of a succeeded job is."""
+    job = post_slide(api, slide).json()
+    api.queue.start(job["id"], 1, "tester")
+    directory = api.data_dir / "jobs" / job["id"]
+    directory.mkdir(parents=True)
+    (directory / f"{request.param}.tif").write_bytes(CONTENT)
+    api.queue.succeed(job["id"], 1)
+    links = api.http.get(job["links"]["self"]).json()["links"]
+    found: str = links[request.param]
+    return found
+
+
+def test_the_whole_file_and_its_head(api: Api, url: str) -> None:
+    whole = api.http.get(url)
+    assert (whole.status_code, whole.content) == (200, CONTENT)
+    assert whole.headers["content-type"] == "image/tiff"
+    assert api.http.head(url).headers["content-length"] == "200"
+
+
+@pytest.mark.parametrize(
+    ("value", "start", "end"), [("bytes=10-19", 10, 20), ("bytes=190-", 190, 200), ("bytes=-10", 190, 200)]
+)
+def test_a_range_of_it(api: Api, url: str, value: str, start: int, end: int) -> None:
+    part = api.http.get(url, headers={"Range": value})
+    assert (part.status_code, part.content) == (206, CONTENT[start:end])
+    assert part.headers["content-range"] == f"bytes {start}-{end - 1}/200"
+
+
+@pytest.mark.parametrize("value", ["bytes=200-", "bytes=999-1000", "bytes=-0"])
+def test_a_range_outside_the_file(api: Api, url: str, value: str) -> None:
+    response = api.http.get(url, headers={"Range": value})
+    assert "200 bytes" in assert_problem(response, 416, "range-not-satisfiable")
+    assert response.headers["content-range"] == "bytes */200"
+
+
+@pytest.mark.parametrize("value", ["bytes", "lines=1-2", "bytes=", "bytes=a-b", "bytes=20-10"])
+def test_a_range_that_cannot_be_understood_is_ignored(api: Api, url: str, value: str) -> None:
+    response = api.http.get(url, headers={"Range": value})
+    assert (response.status_code, response.content) == (200, CONTENT)
+
+
+def test_a_copy_that_is_good_is_not_sent_again(api: Api, url: str) -> None:
+    etag = api.http.get(url).headers["etag"]
+    for value in (etag, f'"other", W/{etag}', "*"):
+        for method in ("GET", "HEAD"):
+            response = api.http.request(method, url, headers={"If-None-Match": value, "Range": "bytes=0-1"})
+            assert (response.status_code, response.content) == (304, b"")
+            assert response.headers["etag"] == etag
+    assert api.http.get(url, headers={"If-None-Match": '"other"'}).content == CONTENT
+
+
+def test_a_range_of_another_version_gives_the_whole_file(api: Api, url: str) -> None:
+    etag = api.http.get(url).headers["etag"]
+    ask = {"Range": "bytes=0-9"}
+    assert api.http.get(url, headers={**ask, "If-Range": etag}).content == CONTENT[:10]
+    for value in ("bytes=0-9", "bytes=999-"):
+        assert api.http.get(url, headers={"Range": value, "If-Range": '"other"'}).content == CONTENT
