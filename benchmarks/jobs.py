@@ -13,12 +13,9 @@ import click
 
 from darefine.bench import progress_bar, settings_of
 from workers.bench import BenchOptions, run_bench
-from workers.measure import machine
 from wsi.phantom import write_phantom
 
 from .tables import DEMO_CARD, caption_of, write_results
-
-__all__ = ["machine"]  # for the study
 
 STAGES = ("plan", "read", "context", "slices", "store", "pyramid", "verify")
 

@@ -1,0 +1,100 @@
+"""How long a step of the paper's training takes on batches in memory: the bound for any way of reading slides.
+
+`python -m benchmarks.steps --network resnet50-50-attention --batch 12 --device cuda --precision bf16`
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import click
+import torch
+
+from model.build import build_network
+from model.card import UNWRITTEN, CardClass, CardInput, ModelCard
+from model.cost import network_cost
+from model.device import PRECISIONS, choose_device
+from model.initialise import initialise
+from model.lesson import Lesson, make_optimizer
+from model.named import NETWORKS
+from model.paper_recipe import paper_recipe
+from model.pretrained import IMAGENET_COLOURS
+from workers.measure import machine
+
+PAPER_SLICES = 3000
+SLICE_PX = 512
+CONTEXT_PX = 544
+"""Of a patch of 2560 label px with a halo of 64, at a context ratio of 5."""
+
+
+@click.command()
+@click.option(
+    "--network", type=click.Choice(list(NETWORKS)), default="resnet50-50-attention", show_default=True
+)
+@click.option("--batch", type=click.IntRange(min=1), default=12, show_default=True, help="Slices a step.")
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--device", default="auto", show_default=True)
+@click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
+def main(network: str, batch: int, repeats: int, device: str, precision: str) -> None:
+    """Time steps, and say what the paper's training would take at that pace."""
+    chosen = choose_device(device)
+    step = training_step(network, batch, chosen, PRECISIONS[precision])
+    step()
+    seconds = statistics.median(step() for _ in range(repeats))
+    cost = network_cost(NETWORKS[network].config, side_px=SLICE_PX)
+    # The backward pass does about twice the arithmetic of the forward pass.
+    teraflop = 3 * batch * (cost.slice_gflop + (cost.context_gflop or 0)) / 1e3
+    hours = paper_recipe(card_of(network), slices=PAPER_SLICES, imagenet=True).steps * seconds / 3600
+    click.echo(f"{network}, {batch} slices a step, {precision}, {machine(str(chosen))}")
+    click.echo(f"{seconds:.2f} s a step; about {teraflop:.2f} TFLOP, {teraflop / seconds:.2f} TFLOP/s")
+    click.echo(f"the paper's {PAPER_SLICES} slices and 75 epochs: {hours * 12 / batch:.1f} h at this pace")
+
+
+def card_of(network: str) -> ModelCard:
+    """A card with the paper's four classes and geometry."""
+    return ModelCard(
+        name=network,
+        version="0",
+        title=network,
+        description="For timing.",
+        intended_use="Timing.",
+        phantom=True,
+        classes=tuple(CardClass(value, f"class {value}", (0, 0, value)) for value in (1, 2, 3, 4)),
+        input=CardInput(mpp=0.934, context_ratio=5, tiles_per_side=5, halo_px=64),
+        normalisation=IMAGENET_COLOURS,
+        network=NETWORKS[network].config,
+        weights=UNWRITTEN,
+    )
+
+
+def training_step(network: str, batch: int, device: torch.device, dtype: torch.dtype) -> Callable[[], float]:
+    """A step of the paper's recipe with one slice a patch, on noise; it returns its seconds."""
+    config = paper_recipe(card_of(network), slices=PAPER_SLICES, imagenet=True)
+    built = build_network(config.card.network, len(config.card.classes), dropout=config.dropout)
+    initialise(built, config.seed)
+    lesson = Lesson(built, config).to(device)
+    lesson.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
+    optimizer = make_optimizer(lesson.train(), config)
+    slices, context = (
+        torch.randn(batch, 3, side, side, device=device).to(memory_format=torch.channels_last)
+        for side in (SLICE_PX, CONTEXT_PX)
+    )
+    labels = torch.randint(1, 5, (batch, SLICE_PX, SLICE_PX), device=device, dtype=torch.uint8)
+    places = torch.tensor([[0.4, 0.4, 0.6, 0.6]], device=device).repeat(batch, 1)
+
+    def step() -> float:
+        start = time.perf_counter()
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            loss = lesson(slices, labels, context, labels, places, 0.0)
+        loss.backward()
+        optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - start
+
+    return step
+
+
+if __name__ == "__main__":
+    main()
