@@ -28,20 +28,9 @@ SMALL = NetworkConfig(encoder_depth=18, encoder_width=16, context_depth=18, deco
 """The demo network: 2.4 M parameters."""
 
 
-def phantom_recipe(
-    name: str,
-    network: NetworkConfig,
-    card_input: CardInput,
-    *,
-    steps: int,
-    seed: int,
-    context_alone: float = CONTEXT_ALONE,
-) -> TrainConfig:
-    """How to train `network` on phantom slides in `steps` steps; the card says plainly what it is for.
-
-    A network that sees no patch has nothing to learn in the first stage and spends its time on slices (CONTEXT_STEP_COST).
-    """
-    card = ModelCard(
+def phantom_card(name: str, network: NetworkConfig, card_input: CardInput) -> ModelCard:
+    """The draft of the card; it says plainly what the model is for."""
+    return ModelCard(
         name=name,
         version="1",
         title="DA-RefineNet for phantom slides",
@@ -57,6 +46,21 @@ def phantom_recipe(
         network=network,
         weights=UNWRITTEN,
     )
+
+
+def phantom_recipe(
+    name: str,
+    network: NetworkConfig,
+    card_input: CardInput,
+    *,
+    steps: int,
+    seed: int,
+    context_alone: float = CONTEXT_ALONE,
+) -> TrainConfig:
+    """How to train `network` on phantom slides in `steps` steps.
+
+    A network that sees no patch has nothing to learn in the first stage and spends its time on slices (CONTEXT_STEP_COST).
+    """
     context, large = round(steps * context_alone), math.ceil(steps * LARGE_SLICES)
     slices = steps - context - large
     if not network.sees_patch:
@@ -64,7 +68,7 @@ def phantom_recipe(
     # Slices of one patch look alike, so many patches with one slice each teach more than few with many. Without strong
     # stain jitter the network learns the slides by their colours and knows nothing of others.
     return TrainConfig(
-        card=card,
+        card=phantom_card(name, network, card_input),
         stages=(
             Stage(context, slice_px=192, patches=32, slices=0, context_loss=1.0),
             Stage(slices, slice_px=192, patches=16, slices=1, context_loss=0.5),
