@@ -23,12 +23,17 @@ def prepare(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["prepare", *map(str, arguments)])
 
 
-def write_pair(folder: Path, name: str, shape: tuple[int, int] = (1100, 800)) -> None:
-    """A slide of 0.934 um/px, pink all over, with a benign and an invasive region."""
+def write_slide(folder: Path, name: str, shape: tuple[int, int] = (1100, 800)) -> None:
+    """A slide of 0.934 um/px, pink all over."""
     pixels = np.random.default_rng(1).normal((215, 150, 190), 6, (*shape, 3)).astype(np.uint8)
     per_cm = 1e4 / 0.934
     tags = {"tile": (256, 256), "resolution": (per_cm, per_cm), "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(folder / f"{name}.svs", pixels, photometric="rgb", **tags)
+
+
+def write_pair(folder: Path, name: str, shape: tuple[int, int] = (1100, 800)) -> None:
+    """A slide with a benign and an invasive region."""
+    write_slide(folder, name, shape)
     write_xml(folder / f"{name}.xml", [BENIGN, INVASIVE], mpp=0.934)
 
 

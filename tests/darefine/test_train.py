@@ -1,0 +1,62 @@
+"""`darefine train` as it is typed: from an index to weights that evaluate."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from darefine.main import main
+from model.card import ModelCard
+from tests.darefine.test_prepare import BENIGN, INVASIVE, prepare, write_slide
+from tests.model.data.image_scope import Outline, write_xml
+
+IN_SITU = Outline("Carcinoma in situ", [(40, 560), (480, 560), (480, 1000), (40, 1000)])
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [*map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three slides with all four classes, planned."""
+    folder = tmp_path_factory.mktemp("slides")
+    for name in ("x", "y", "z"):
+        write_slide(folder, name)
+        write_xml(folder / f"{name}.xml", [BENIGN, IN_SITU, INVASIVE], mpp=0.934)
+    answer = prepare("bach", folder, "--validation", "y", "--test", "z", "--slices", 2, 1, 2)
+    assert answer.exit_code == 0, answer.output
+    return folder / "darefine-index" / "index.json"
+
+
+def test_by_the_papers_recipe_from_index_to_scores(index: Path, tmp_path: Path) -> None:
+    out = tmp_path / "weights" / "mine"
+    answer = run("train", out, "--data", index, "--epochs", 1, "--batch", 2, "--log", tmp_path / "log")
+    assert answer.exit_code == 0, answer.output
+    card = ModelCard.load(out.with_suffix(".json"))
+    assert [entry.name for entry in card.classes] == ["normal", "benign", "in situ", "invasive"]
+    assert not card.phantom
+    assert card.training["steps"] == 3  # three stages of an epoch, two slices a step
+    assert len(card.training["validation_miou"]) == 3
+    assert list((tmp_path / "log").iterdir())
+    scores = run("evaluate", "--data", index, "--weights", out.with_suffix(".json"), "--json")
+    assert scores.exit_code == 0, scores.output
+    assert json.loads(scores.stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--imagenet", "nowhere.pth"), "nowhere.pth"),
+        (("--network", "resnet18"), "resnet50-50-attention"),
+        (("--second-input", "dual", "--network", "unet"), "unet has one input"),
+    ],
+)
+def test_what_cannot_be_is_told_without_a_traceback(
+    index: Path, tmp_path: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    answer = run("train", tmp_path / "mine", "--data", index, *arguments)
+    assert answer.exit_code in {1, 2}
+    assert isinstance(answer.exception, SystemExit)
+    assert told in answer.output
