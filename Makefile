@@ -57,7 +57,7 @@ study: install  ## The paper's comparison on phantom slides (some hours on two c
 	$(BIN)/python -m benchmarks.study --work study-work
 
 weights: install  ## Train the demo weights again (about half an hour on two cores)
-	$(BIN)/darefine train weights/phantom-resnet18-attention
+	$(BIN)/darefine train weights/phantom-resnet18-attention --overwrite
 
 clean:  ## Remove the virtual environment and what the demo left
 	rm -rf $(VENV) demo-out train-work study-work

@@ -51,7 +51,7 @@ def table_of(rows: list[dict[str, Any]]) -> Table:
     """The rows for a terminal; notes stand below."""
     numbers = ("parameters", "fp32 MB", "paper MB", "differs", "GFLOP slice", "GFLOP context")
     table = Table(
-        "name",
+        Column("name", no_wrap=True),
         *(Column(heading, justify="right") for heading in numbers),
         caption="\n".join(
             [

@@ -221,6 +221,12 @@ def _finish(
         for note in notes:
             console.print(note, style="yellow", markup=False)
     console.print(_areas(prepared, index.classes))
+    taught = [sum(slide.pixels[entry.value] for slide in prepared.train) for entry in index.classes]
+    if absent := [entry.name for entry, px in zip(index.classes, taught, strict=True) if not px]:
+        console.print(
+            f"No slide to train on has {', '.join(absent)}: training will refuse. Add slides, or larger phantoms.",
+            style="yellow",
+        )
     if quotas:
         console.print(_slices(index, quotas))
     for name, quota in quotas.items():

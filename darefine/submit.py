@@ -69,6 +69,9 @@ def submit(slide: Path, url: str, out: Path | None, as_json: bool, **options: An
         click.echo(json.dumps({"job": job, "result": result, "folder": str(folder)}))
     else:
         console.print(class_table(result))
+        console.print(
+            f"pixel size {result['mpp']['slide']:g} um ({result['mpp']['source']}); --mpp overrules it"
+        )
         console.print(f"{folder}/overlay.tif, labels.tif, result.json")
 
 

@@ -86,13 +86,20 @@ PHANTOMS = {"train": 24, "validation": 2, "test": 0, "size_px": 12_288, "seed": 
     show_default=True,
     help="Folder for phantom slides (some GB).",
 )
-def train(out: Path, data: Path | None, log: Path | None, work: Path, **chosen: Any) -> None:
+@click.option("--overwrite", is_flag=True, help="Train anew where OUT.json is there.")
+def train(out: Path, data: Path | None, log: Path | None, work: Path, overwrite: bool, **chosen: Any) -> None:
     """Train a network; write OUT.safetensors and OUT.json, which `darefine serve --weights OUT.json` serves.
 
     Started again with the same arguments, an interrupted training goes on where it was. Several GPUs: torchrun
     --nproc-per-node=N -m darefine train ...  Without --data it trains on phantom slides: a model for trying the software,
     not for tissue.
     """
+    card_path = out.with_name(f"{out.stem}.json")
+    unfinished = out.with_name(f"{out.stem}.state.safetensors").exists()
+    if card_path.exists() and not (overwrite or unfinished):
+        raise click.UsageError(
+            f"{card_path} is there from a finished training. Name another OUT, or give --overwrite."
+        )
     with ExitStack() as stack:
         bar = stack.enter_context(_bar())
         index = SlideIndex.load(data) if data else _phantoms(bar, work)

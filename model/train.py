@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ from .preprocess import Normaliser
 from .ranks import Ranks, joined_ranks
 from .recipe import TrainConfig
 from .train_state import History, load_state, save_state
+
+logger = logging.getLogger(__name__)
 
 Start = Callable[[nn.Module], None]
 """Gives a fresh network the weights it starts from, such as `model.pretrained.load_imagenet`."""
@@ -137,6 +140,8 @@ class _Training:
             load_state(self._state_path, self._lesson, self._optimizer, self._scaler, self._fingerprint)
             or History()
         )
+        if self._history.step and ranks.first:
+            logger.info("going on after step %d of %d", self._history.step, config.steps)
 
     def run(self, progress: Callable[[TrainProgress], None] | None) -> None:
         """All steps that are still to do."""

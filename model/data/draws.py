@@ -54,7 +54,7 @@ def index_slides(slides: Sequence[AnnotatedSlide], classes: int) -> list[Indexed
     present = set().union(*(np.unique(one.cells).tolist() for one in indexed))
     if absent := set(range(1, classes + 1)) - present:
         raise CohortError(
-            f"no training slide has truth of class {sorted(absent)}; add slides that do, or drop the class"
+            f"no training slide has truth of class {sorted(absent)} (values); make the index with slides that have it"
         )
     return indexed
 

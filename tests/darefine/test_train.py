@@ -43,6 +43,9 @@ def test_by_the_papers_recipe_from_index_to_scores(index: Path, tmp_path: Path) 
     scores = run("evaluate", "--data", index, "--weights", out.with_suffix(".json"), "--json")
     assert scores.exit_code == 0, scores.output
     assert json.loads(scores.stdout)
+    again = run("train", out, "--data", index)
+    assert again.exit_code == 2
+    assert "--overwrite" in again.output
 
 
 @pytest.mark.parametrize(
