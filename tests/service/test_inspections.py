@@ -44,6 +44,8 @@ class Inspector:
 def test_few_uploads_are_looked_at_at_once_and_others_are_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    registered = tmp_path / "registered"
+    registered.mkdir()
     inspector = Inspector()
     monkeypatch.setattr(service.app, "inspect_slide", inspector)
     settings = ServiceSettings(
@@ -54,7 +56,7 @@ def test_few_uploads_are_looked_at_at_once_and_others_are_answered(
             pool.submit(http.put, f"/v1/slides?filename={i}.tif", content=b"%d" % i) for i in range(UPLOADS)
         ]
         assert inspector.full.wait(20)
-        calls.append(pool.submit(http.post, "/v1/slides", json={"uri": str(tmp_path)}))
+        calls.append(pool.submit(http.post, "/v1/slides", json={"uri": str(registered)}))
         try:
             wait_for_uploads(tmp_path / "slides" / ".incoming")
             assert http.get("/v1/slides", timeout=5).json() == {"slides": []}
