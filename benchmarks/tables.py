@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from model.atomic import write_atomically
+from model.report import markdown
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -45,13 +46,6 @@ def caption_of(measured: Mapping[str, Any]) -> str:
         f"{measured['model']['name']}, {measured['dtype']} on {measured['device']} ({device}), {machine['processor']}, "
         f"{machine['cores']} cores, torch {machine['torch']}{busy}."
     )
-
-
-def markdown(table: Sequence[Sequence[str]]) -> str:
-    """A Markdown table of cells; the first row is the heading."""
-    heading, *rows = table
-    lines = [heading, ["---"] * len(heading), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def with_table(page: str, name: str, table: str) -> str:

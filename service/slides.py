@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from wsi.atomic import atomic_file
+from wsi.errors import SlideUnreadableError
 from wsi.slide_info import SlideInfo
 
 from .errors import (
@@ -184,7 +185,14 @@ class SlideStore:
                 f"{uri} is not under a folder this service may read. Set DAREFINE_SLIDE_ROOTS, or upload the slide."
             )
         info = self._inspect(path)
-        stat = path.stat()
+        try:
+            stat = path.stat()
+            files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+            size = sum(file.stat().st_size for file in files)
+        except FileNotFoundError as error:
+            raise SlideUnreadableError(
+                f"{path.name} changed while it was looked at. Register it again when nothing writes to it."
+            ) from error
         key = f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
         slide_id = hashlib.sha256(key.encode()).hexdigest()[:24]
         known = self._load(slide_id)
@@ -192,9 +200,6 @@ class SlideStore:
             return known
         folder = self._incoming / uuid.uuid4().hex
         folder.mkdir()
-        size = (
-            stat.st_size if path.is_file() else sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
-        )
         slide = StoredSlide(slide_id, path.name, str(path), size, None, time.time(), info)
         return self._keep(slide, folder)
 

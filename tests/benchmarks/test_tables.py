@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.jobs import STAGES, table_of
-from benchmarks.tables import README, caption_of, markdown, with_table, write_results
+from benchmarks.tables import README, caption_of, with_table, write_results
+from model.report import markdown
 
 TABLE = [["a", "b"], ["1", "2"]]
 
@@ -14,7 +15,7 @@ TABLE = [["a", "b"], ["1", "2"]]
 def test_a_table_replaces_the_one_between_its_marks() -> None:
     page = "before\n<!-- x -->\nold\n<!-- end of x -->\nafter\n"
     new = with_table(page, "x", markdown(TABLE))
-    assert new == "before\n<!-- x -->\n| a | b |\n| --- | --- |\n| 1 | 2 |\n<!-- end of x -->\nafter\n"
+    assert new == "before\n<!-- x -->\n| a | b |\n|---|---|\n| 1 | 2 |\n<!-- end of x -->\nafter\n"
     assert with_table(new, "x", "old") == page
 
 

@@ -66,6 +66,26 @@ def test_few_uploads_are_looked_at_at_once_and_others_are_answered(
     assert inspector.most == LIMIT
 
 
+def test_a_slide_that_vanishes_while_it_is_looked_at_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slide = tmp_path / "going.tif"
+    slide.write_bytes(b"soon gone")
+
+    def inspect_and_lose(path: Path, timeout_s: float) -> SlideInfo:
+        path.unlink()
+        return INFO
+
+    monkeypatch.setattr(service.app, "inspect_slide", inspect_and_lose)
+    settings = ServiceSettings(
+        data_dir=tmp_path / "data", slide_roots=(tmp_path,), redis_url="redis://127.0.0.1:1/0"
+    )
+    with running_api(settings) as http:
+        answer = http.post("/v1/slides", json={"uri": str(slide)})
+    assert answer.status_code == 422
+    assert "Register it again" in answer.json()["detail"]
+
+
 def wait_for_uploads(incoming: Path) -> None:
     """Until every upload has begun."""
     deadline = time.monotonic() + 20
