@@ -63,7 +63,6 @@ def config_of(row: Row, seed: int, plan: Plan) -> TrainConfig:
         PHANTOM_INPUT,
         steps=plan.steps,
         seed=seed,
-        context_alone=plan.context_alone,
     )
     return replace(config, checkpoint_every=SAVED_EVERY)
 

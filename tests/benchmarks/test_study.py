@@ -176,9 +176,9 @@ def test_cohorts_are_the_same_up_to_a_thousandth_of_a_slide(moved: int, same: bo
 
 def test_every_row_gets_the_same_budget_and_encoders() -> None:
     assert tuple(row.name for row in ROWS) == NAMES
-    recipes = [config_of(row, 1, Plan(steps=100, context_alone=0.6)) for row in ROWS]
-    # 60 steps of the context encoder alone are worth 15 on slices.
-    assert [recipe.steps for recipe in recipes] == [55, 55, 55, 100, 100, 100, 100]
+    recipes = [config_of(row, 1, Plan(steps=100)) for row in ROWS]
+    # 60 steps of the context encoder alone are worth 24 on slices.
+    assert [recipe.steps for recipe in recipes] == [64, 64, 64, 100, 100, 100, 100]
     kept = [[replace(stage, steps=0) for stage in recipe.stages] for recipe in recipes]
     assert all(stages == kept[0] for stages in kept)
     encoders = {(row.network.encoder_depth, row.network.encoder_width) for row in ROWS[1:]}
