@@ -60,7 +60,7 @@ PHANTOMS = {"train": 24, "validation": 2, "test": 0, "size_px": 12_288, "seed": 
 )
 @click.option("--context-imagenet", metavar="SOURCE", help="The same for a context encoder of another depth.")
 @click.option(
-    "--steps", type=click.IntRange(min=1), default=1500, show_default=True, help="Of the phantom recipe."
+    "--steps", type=click.IntRange(min=1), default=1000, show_default=True, help="Of the phantom recipe."
 )
 @click.option(
     "--epochs",

@@ -3,7 +3,7 @@
 Feature maps are (N, C, H, W); pooled features are (N, C).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +52,18 @@ class Adaptation(nn.Sequential):
         )
 
 
+def _row_by_row(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """`function` of each row (N, C), in inference on a CPU one at a time: a row's result then does not depend on N.
+
+    Matrix products of other sizes add up in another order, and the rest of a vector is computed otherwise than its
+    beginning: this alone made a slice's logits depend on its batch, in the seventh digit. Convolutions cost so much more
+    that it cannot be measured.
+    """
+    if torch.is_grad_enabled() or rows.device.type != "cpu":
+        return function(rows)
+    return torch.stack([function(row) for row in rows.unbind()])
+
+
 class AttentionFusion(nn.Module):
     """O_k = W * X_S + O_{k-1}, W = sigmoid(conv(relu(conv(GAP(concat(X_S, X, O_{k-1})))))) (paper section
     III-B).
@@ -68,8 +80,11 @@ class AttentionFusion(nn.Module):
         pooled = [slices.mean((2, 3)), previous.mean((2, 3))]
         if context is not None:
             pooled.insert(1, context)
-        weights = torch.sigmoid(self.excite(F.relu(self.squeeze(torch.cat(pooled, 1)))))
+        weights = _row_by_row(self._weights, torch.cat(pooled, 1))
         return slices * weights[:, :, None, None] + previous
+
+    def _weights(self, pooled: Tensor) -> Tensor:
+        return torch.sigmoid(self.excite(F.relu(self.squeeze(pooled))))
 
 
 class ConcatFusion(nn.Module):
@@ -87,7 +102,8 @@ class ConcatFusion(nn.Module):
     def forward(self, slices: Tensor, previous: Tensor, context: Tensor | None) -> Tensor:
         fused: Tensor = self.maps(torch.cat([slices, previous], 1))
         if self.context is not None:
-            fused = fused + self.context(context)[:, :, None, None]
+            assert context is not None
+            fused = fused + _row_by_row(self.context, context)[:, :, None, None]
         return fused
 
 

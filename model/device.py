@@ -1,4 +1,7 @@
-"""Which device and precision to compute in."""
+"""Which device and precision to compute in, and how exactly."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -41,3 +44,19 @@ def cpu_has_bf16() -> bool:
     """Whether this CPU multiplies bf16 natively (AVX512-BF16 or AMX). False where PyTorch cannot tell."""
     flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(bool(getattr(torch.cpu, flag, bool)()) for flag in flags)
+
+
+@contextmanager
+def computing_on(device: torch.device) -> Iterator[None]:
+    """What runs inside gives the same bytes each time it is given the same; "fp32" is fp32. Changes nothing on a CPU.
+
+    On CUDA: `device` is the current one; cuDNN takes algorithms that always add up in the same order, and by rule, not
+    by timing them (a timing may turn out otherwise next time); convolutions do not use TF32, which PyTorch otherwise
+    lets them (matrix products it does not). Afterwards all is as it was, for a training in the same process.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    with torch.cuda.device(device), exact:
+        yield

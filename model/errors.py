@@ -4,6 +4,7 @@ ModelError
 ├── CardError            (also ValueError)
 ├── WeightsError
 ├── DeviceError
+│   └── DeviceMemoryError
 ├── InputError           (also ValueError)
 ├── CohortError
 ├── ReportError
@@ -27,6 +28,10 @@ class WeightsError(ModelError):
 
 class DeviceError(ModelError):
     """The device or precision asked for does not exist on this machine."""
+
+
+class DeviceMemoryError(DeviceError):
+    """The device's memory does not suffice for one slice at a time."""
 
 
 class InputError(ModelError, ValueError):

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -12,25 +13,63 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .batching import Batching, BatchSize, with_second_try
 from .build import build_network
 from .card import ModelCard
 from .checkpoint import load_weights
-from .device import PRECISIONS, choose_device, choose_precision
+from .compiling import check_compiler, compile_network
+from .device import PRECISIONS, choose_device, choose_precision, computing_on
 from .encoder import fold_batch_norms
 from .errors import InputError
 from .network import ContextFeatures, SegmentationNetwork
 from .preprocess import Normaliser, context_from_region
+from .transfer import PendingLabels, Transfer
 
 Stage = Callable[[str], AbstractContextManager[object]]
 """Gives what a named stage of the work runs inside of, such as a clock."""
 
 
+@dataclass(frozen=True, slots=True)
+class PatchSizes:
+    """Sizes in a patch: in label px, the pixels of its region, but for what the network sees."""
+
+    window_px: int
+    """Side of a slice window."""
+    halo_px: int
+    """Margin of a window whose labels are not kept."""
+    slice_network_px: int
+    """Side of a slice as the network sees it, network px."""
+    context_network_px: int
+    """Side of the context, network px."""
+    context_inset_px: int = 0
+    """How far inside the edges of the region its context begins."""
+
+    @property
+    def tile_px(self) -> int:
+        """Side of what is kept of a window."""
+        return self.window_px - 2 * self.halo_px
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A patch on the device. Behind the last window it is repeated, for passes that are filled up."""
+
+    region: Tensor
+    """(H, W, 3) uint8."""
+    corners: tuple[tuple[int, int], ...]
+    places: Tensor
+    """(len(corners), 4) float32: see SegmentationNetwork."""
+    context: ContextFeatures | None
+    sizes: PatchSizes
+
+
 class Segmenter:
     """A network made ready for inference: folded, on its device, in its precision.
 
-    Works on a copy, so a network in training can be evaluated. The same calls give the same labels on the
-    same CPU. Peak memory: the weights, the patch region (3 bytes a pixel; on a GPU 12 more while the context is
-    made) and the activations of the context or, if larger, of `batch_size` slices.
+    Works on a copy, so a network in training can be evaluated. ARCHITECTURE.md says when labels are the same to the
+    byte. Peak memory on a CPU: the weights, the patch region (3 bytes a pixel), its labels and the activations of the
+    context or, if larger, of a batch of slices; on a GPU 12 bytes a pixel more while the context is made, and region and
+    labels of the next patch.
     """
 
     def __init__(
@@ -40,35 +79,54 @@ class Segmenter:
         *,
         device: str = "auto",
         precision: str = "auto",
-        batch_size: int = 4,
+        batch_size: BatchSize = "auto",
+        compiled: bool = False,
     ) -> None:
+        """`batch_size`: see Batching. `compiled`: see compile_network; the first patch of each size then takes minutes
+        longer. Raises DeviceError."""
         self.card = card
         self._device = choose_device(device)
         self.device = str(self._device)
         self.dtype = choose_precision(precision, self._device)
-        self._batch_size = batch_size
+        self.compiled = compiled
         self._network = copy.deepcopy(network).eval()
         fold_batch_norms(self._network)
         self._network.to(self._device, PRECISIONS[self.dtype])
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
+        if compiled:
+            check_compiler(self._device)
+            compile_network(self._network)
         self._normalise = Normaliser(card.normalisation, self._device)
+        self._batching = Batching(batch_size, self._device, padded=compiled)
+        self._transfer = Transfer(self._device)
 
     @classmethod
     def load(
-        cls, card_path: Path, *, device: str = "auto", precision: str = "auto", batch_size: int = 4
+        cls,
+        card_path: Path,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        batch_size: BatchSize = "auto",
+        compiled: bool = False,
     ) -> Self:
         """The model of a card, its weights lying beside it. Raises CardError, WeightsError, DeviceError."""
         card = ModelCard.load(card_path)
         network = build_network(card.network, len(card.classes))
         load_weights(network, card_path.with_name(card.weights.file), sha256=card.weights.sha256)
-        return cls(network, card, device=device, precision=precision, batch_size=batch_size)
+        return cls(
+            network, card, device=device, precision=precision, batch_size=batch_size, compiled=compiled
+        )
 
     @property
     def network(self) -> SegmentationNetwork:
-        """The network as it computes: folded, on its device, in its precision."""
+        """The network as it computes: folded, on its device, in its precision, compiled if it is."""
         return self._network
 
-    @torch.inference_mode()
+    def batch_size(self, sizes: PatchSizes) -> int | None:
+        """Slices in one pass of the network for patches of these sizes; None before the first such patch."""
+        return self._batching.size(sizes)
+
     def label_patch(
         self,
         pixels: NDArray[np.uint8],
@@ -81,36 +139,63 @@ class Segmenter:
         context_inset_px: int = 0,
         stage: Stage = nullcontext,
     ) -> NDArray[np.uint8]:
-        """Labels of slice windows of one patch region.
+        """`submit`, with its sizes by name, and `collect` in one."""
+        sizes = PatchSizes(window_px, halo_px, slice_network_px, context_network_px, context_inset_px)
+        return self.collect(self.submit(pixels, corners, sizes, stage=stage), stage=stage)
 
-        `pixels` (H, W, 3) RGB is the region in label px, `corners` the (x, y) of its windows of `window_px`
-        square. The region, without `context_inset_px` on each side, becomes the context, encoded once; windows run
-        in batches and only their centres are kept: (N, window_px - 2 * halo_px, same) of values 1..K. `stage` is
-        called with "context" and "slices"; what a GPU has not done of the context yet falls into the second. Raises
-        InputError for a window outside the region.
+    @torch.inference_mode()
+    def submit(
+        self,
+        pixels: NDArray[np.uint8],
+        corners: Sequence[tuple[int, int]],
+        sizes: PatchSizes,
+        *,
+        stage: Stage = nullcontext,
+    ) -> PendingLabels:
+        """Begin to label slice windows of one patch region; `collect` gives the labels.
+
+        `pixels` (H, W, 3) RGB is the region in label px, `corners` the (x, y) of its windows. The region, without
+        `sizes.context_inset_px` on each side, becomes the context, encoded once; windows run in batches and only their
+        centres are kept. A CPU has done it all on return; a GPU has only been told, and can be told the next patch before
+        this one is collected, so that it need not wait. `stage` is called with "context" and "slices": on a CPU they
+        hold the seconds of each, on a GPU those of telling it, and waiting for it falls into "slices".
+
+        Raises InputError for a window outside the region, DeviceMemoryError.
         """
-        _check_windows(pixels, corners, window_px)
-        tile_px = window_px - 2 * halo_px
-        labels = np.empty((len(corners), tile_px, tile_px), np.uint8)
+        _check_windows(pixels, corners, sizes.window_px)
+        shape = (len(corners), sizes.tile_px, sizes.tile_px)
+        labels = torch.empty(shape, dtype=torch.uint8, device=self._device)
         if not corners:
-            return labels
-        with stage("context"):
-            region = self._upload(pixels)
-            field = _without_border(region, context_inset_px)
-            context = self._encode_context(field, context_network_px)
-        with stage("slices"):
-            for start in range(0, len(corners), self._batch_size):
-                batch = corners[start : start + self._batch_size]
-                windows = torch.stack([region[y : y + window_px, x : x + window_px] for x, y in batch])
-                places = self._places(batch, window_px, field.shape, context_inset_px)
-                logits = self._logits(windows.permute(0, 3, 1, 2), slice_network_px, context, places)
-                labels[start : start + len(batch)] = _likeliest(logits, window_px, halo_px).cpu().numpy()
-        return labels
+            return self._transfer.download(labels)
+        with computing_on(self._device):
+            with stage("context"):
+                patch = with_second_try(lambda: self._prepare(pixels, corners, sizes), self._device)
+            with stage("slices"):
 
-    def _upload(self, pixels: NDArray[np.uint8]) -> Tensor:
-        # PyTorch warns of read-only arrays, and memory maps are that.
-        shareable = pixels if pixels.flags.writeable and pixels.flags.c_contiguous else pixels.copy()
-        return torch.from_numpy(shareable).to(self._device)
+                def run_pass(start: int, stop: int) -> None:
+                    # What lies beyond the last window is filling.
+                    labels[start:stop] = self._labels(patch, start, stop)[: len(corners) - start]
+
+                self._batching.run(len(corners), sizes, run_pass)
+            return self._transfer.download(labels)
+
+    def collect(self, pending: PendingLabels, *, stage: Stage = nullcontext) -> NDArray[np.uint8]:
+        """Labels (N, tile, tile) of values 1..K of the N windows submitted, tile = window_px - 2 * halo_px; waits for a GPU.
+
+        `stage` is called with "slices".
+        """
+        with stage("slices"):
+            return pending.wait()
+
+    def _prepare(
+        self, pixels: NDArray[np.uint8], corners: Sequence[tuple[int, int]], sizes: PatchSizes
+    ) -> _Prepared:
+        """Upload what all windows need, at once: an upload for each batch would make the GPU wait for it."""
+        filled = (*corners, *[corners[-1]] * (self._batching.largest - 1))
+        region = self._transfer.upload(pixels)
+        field = _without_border(region, sizes.context_inset_px)
+        places = self._transfer.upload(_places(filled, sizes, field.shape))
+        return _Prepared(region, filled, places, self._encode_context(field, sizes.context_network_px), sizes)
 
     def _encode_context(self, region: Tensor, side_px: int) -> ContextFeatures | None:
         if not self.card.network.sees_patch:
@@ -118,13 +203,19 @@ class Segmenter:
         context = self._normalise(context_from_region(region, side_px)).to(PRECISIONS[self.dtype])
         return self._network.encode_context(context)
 
-    def _places(
-        self, corners: Sequence[tuple[int, int]], window_px: int, field: tuple[int, ...], inset_px: int
-    ) -> Tensor:
-        """float32 (N, 4): left, top, right, bottom of each window as fractions of the context's field (H, W, ...)."""
-        edges = [(x, y, x + window_px, y + window_px) for x, y in corners]
-        sides = torch.tensor([field[1], field[0]] * 2)
-        return ((torch.tensor(edges) - inset_px) / sides).to(self._device)
+    def _labels(self, patch: _Prepared, start: int, stop: int) -> Tensor:
+        """uint8 (stop - start, tile, tile) on the device."""
+        side = patch.sizes.window_px
+        windows = torch.stack(
+            [patch.region[y : y + side, x : x + side] for x, y in patch.corners[start:stop]]
+        )
+        logits = self._logits(
+            windows.permute(0, 3, 1, 2),
+            patch.sizes.slice_network_px,
+            patch.context,
+            patch.places[start:stop],
+        )
+        return _likeliest(logits, side, patch.sizes.halo_px)
 
     def _logits(
         self, windows: Tensor, side_px: int, context: ContextFeatures | None, places: Tensor
@@ -144,6 +235,15 @@ def _likeliest(logits: Tensor, window_px: int, halo_px: int) -> Tensor:
     kept = logits[:, :, halo_px : window_px - halo_px, halo_px : window_px - halo_px]
     # max gives the same indices as argmax, several times faster on a CPU for so few classes.
     return (kept.max(1).indices + 1).to(torch.uint8)
+
+
+def _places(
+    corners: Sequence[tuple[int, int]], sizes: PatchSizes, field: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """(N, 4): left, top, right, bottom of each window as fractions of the context's field (H, W, ...)."""
+    edges = np.array([(x, y, x + sizes.window_px, y + sizes.window_px) for x, y in corners], np.float32)
+    sides = np.array([field[1], field[0]] * 2, np.float32)
+    return (edges - sizes.context_inset_px) / sides
 
 
 def _without_border(region: Tensor, border_px: int) -> Tensor:

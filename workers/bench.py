@@ -78,7 +78,7 @@ def main(options: BenchOptions, pipe: Connection, worker_pid: int, settings: Wor
 def _load_measuring(options: BenchOptions, settings: WorkerSettings) -> "Kit[Segmenter]":
     from .measure import measure  # noqa: PLC0415  (imports torch)
 
-    pipeline = partial(measure, repeats=options.repeats, batch_size=settings.batch_size)
+    pipeline = partial(measure, repeats=options.repeats)
     return replace(load_kit(settings), pipeline=pipeline)
 
 

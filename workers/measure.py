@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from model.device import PRECISIONS
+from model.batching import pass_size
+from model.device import PRECISIONS, computing_on
 from model.places import spread
 from model.segmenter import Segmenter
 from wsi.plan import Plan
@@ -24,11 +25,12 @@ from wsi.slide import open_slide
 
 from .bench import RESULT
 from .errors import BenchFailedError
+from .job_tissue import job_grid
 from .jobs import JobFiles, Progress
 from .measure_memory import MemoryWatch
 from .measure_stand_in import StandInNetwork
 from .messages import RunJob
-from .pipeline import job_grid, run_pipeline
+from .pipeline import run_pipeline, sizes_of
 
 REPLAYED_PATCHES = 12
 """The network alone runs the batches of all patches of the job, but of at most so many, evenly spread."""
@@ -53,14 +55,13 @@ def measure(
     cancelled: Callable[[], bool],
     *,
     repeats: int,
-    batch_size: int,
 ) -> None:
     """Measure on the slide of `run`, `repeats` times, and leave RESULT in its directory; the median counts.
 
     The keys of RESULT are documented in benchmarks/README.md. Raises BenchFailedError and what `run_pipeline` raises.
     """
     memory = MemoryWatch(segmenter.device)
-    warm_up(segmenter, run, batch_size)
+    batch_size = warm_up(segmenter, run)
     stand_in = stand_in_of(segmenter, batch_size)
     jobs, networks, stand_ins = [], [], []
     peaks: dict[str, int | None] = {}
@@ -94,6 +95,7 @@ def conditions(segmenter: Segmenter, result: dict[str, Any]) -> dict[str, Any]:
         "machine": machine(segmenter.device),
         "device": segmenter.device,
         "dtype": segmenter.dtype,
+        "compiled": segmenter.compiled,
         "threads": torch.get_num_threads(),
         "halo_px": result["parameters"]["halo_px"],
     }
@@ -119,19 +121,19 @@ def stand_in_of(segmenter: Segmenter, batch_size: int) -> Segmenter:
     )
 
 
-def warm_up(segmenter: Segmenter, run: RunJob, batch_size: int) -> None:
-    """Run a whole batch and a batch of one, so that what libraries do once a shape is done before the clock starts."""
+def warm_up(segmenter: Segmenter, run: RunJob) -> int:
+    """Label twice, so that what libraries do once a shape is done before the clock starts; slices in a pass, found so.
+
+    The second patch has two passes.
+    """
     with open_slide(Path(run.slide_path), mpp=run.parameters.mpp) as slide:
-        grid = job_grid(run, slide, segmenter.card)
-    segmenter.label_patch(
-        np.full((grid.region_px, grid.region_px, 3), 200, np.uint8),
-        [(0, 0)] * (batch_size + 1),
-        window_px=grid.window_px,
-        halo_px=grid.halo_px,
-        slice_network_px=grid.slice_network_px,
-        context_network_px=grid.context_network_px,
-        context_inset_px=grid.context_inset_px,
-    )
+        grid = job_grid(run, slide, segmenter.card.input)
+    sizes = sizes_of(grid)
+    pixels = np.full((grid.region_px, grid.region_px, 3), 200, np.uint8)
+    segmenter.collect(segmenter.submit(pixels, [(0, 0)], sizes))
+    batch_size = segmenter.batch_size(sizes) or 1
+    segmenter.collect(segmenter.submit(pixels, [(0, 0)] * (batch_size + 1), sizes))
+    return batch_size
 
 
 def time_job(
@@ -171,11 +173,15 @@ def time_network(segmenter: Segmenter, plan: Plan, batch_size: int) -> Run:
     places = torch.tensor([[0.4, 0.4, 0.6, 0.6]], device=device).expand(batch_size, -1)
     _wait_for(device)
     start = time.perf_counter()
-    for patch in patches:
-        encoded = segmenter.network.encode_context(context) if segmenter.card.network.sees_patch else None
-        for done in range(0, len(patch.tiles), batch_size):
-            count = min(batch_size, len(patch.tiles) - done)
-            segmenter.network(slices[:count], encoded, places[:count])
+    with computing_on(torch.device(device)):
+        for patch in patches:
+            encoded = segmenter.network.encode_context(context) if segmenter.card.network.sees_patch else None
+            left = len(patch.tiles)
+            while left > 0:
+                # As in a job: a compiled network gets whole batches only.
+                count = batch_size if segmenter.compiled else pass_size(left, batch_size)
+                segmenter.network(slices[:count], encoded, places[:count])
+                left -= count
     _wait_for(device)
     seconds = time.perf_counter() - start
     tiles = sum(len(patch.tiles) for patch in patches)

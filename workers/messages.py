@@ -1,8 +1,10 @@
 """What a worker and its model process say to each other, through a pipe."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from typing import Self
 
-from .jobs import JobParameters, Problem, Progress
+from .jobs import Job, JobParameters, Problem, Progress
 
 # From worker to model process
 
@@ -18,6 +20,30 @@ class RunJob:
     directory: str
     model: str
     parameters: JobParameters
+
+    @classmethod
+    def of(cls, job: Job, attempt: int) -> Self:
+        """What attempt number `attempt` of a job is to do."""
+        request = job.request
+        return cls(
+            job_id=job.id,
+            attempt=attempt,
+            slide_name=request.slide_name,
+            slide_path=request.slide_path,
+            directory=job.directory,
+            model=request.model,
+            parameters=request.parameters,
+        )
+
+    def to_json(self) -> str:
+        """The message as JSON text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of `to_json`."""
+        members = json.loads(text)
+        return cls(**{**members, "parameters": JobParameters(**members["parameters"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +99,7 @@ class Stopped:
 class Failed:
     """The job did not succeed. Trying again would fail the same way, unless the error is `suspect`.
 
-    `suspect` says that nobody expected the error: the disk or the GPU's memory was full, a network folder hung. The
+    `suspect` says that nobody expected the error: the disk was full, a GPU broke down, a network folder hung. The
     process itself may be spoilt (a CUDA error sticks), so this counts as a crash: a new process tries again.
     """
 

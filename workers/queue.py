@@ -291,6 +291,15 @@ class JobQueue:
         """RQ's names of all attempts that wait in its lists."""
         return {name for queue in self.rq.values() for name in queue.job_ids}
 
+    def waiting(self, limit: int) -> tuple[Job, ...]:
+        """The first of the waiting jobs, at most `limit`, in the order in which workers will take them. Takes none."""
+        pipeline = self.redis.pipeline(transaction=False)
+        for queue in self.rq.values():
+            pipeline.lrange(queue.key, 0, limit - 1)
+        names = [text(name) for listed in pipeline.execute() for name in listed][:limit]
+        jobs = self._jobs([name.rpartition("-")[0] for name in names])
+        return tuple(job for job in jobs if job.state is JobState.QUEUED)
+
     def _places(self, name: str) -> tuple[tuple[int | None, int], ...]:
         """Where `name` stands in each of RQ's lists, in the order they are listened to, and how long each is; at one moment."""
         pipeline = self.redis.pipeline()

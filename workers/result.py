@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from wsi.plan import Plan
 from wsi.pyramid import PyramidSummary
 from wsi.slide_info import SlideInfo
 
+from .identity import software
 from .jobs import JobFiles
 from .messages import RunJob
 
@@ -58,16 +58,12 @@ def job_result(
         "label_map": {**asdict(grid.label_size), "levels": summary.levels},
         "device": segmenter.device,
         "dtype": segmenter.dtype,
+        "compiled": segmenter.compiled,
         "patches": len(plan.patches),
         "megapixels": round(megapixels, 3),
         "megapixels_per_second": round(labelled / waited, 3) if labelled else None,
         "stage_seconds": {stage: round(seconds, 3) for stage, seconds in stage_seconds.items()},
     }
-
-
-def software() -> str:
-    """Name and version of this software, as it stands in every result."""
-    return f"darefine {version('darefine')}"
 
 
 def mpp_facts(info: SlideInfo, grid: Grid) -> dict[str, Any]:

@@ -13,21 +13,22 @@ from typing import Any
 from model.segmenter import Segmenter
 from wsi.slide_info import SlideInfo
 
+from .identity import slide_identity, software
 from .jobs import JobFiles
 from .messages import RunJob
-from .result import file_facts, software
+from .result import file_facts
 
 
 def run_identity(run: RunJob, info: SlideInfo, segmenter: Segmenter) -> dict[str, Any]:
     """Everything the labels of a run depend on, as JSON values."""
     card = segmenter.card
-    status = Path(run.slide_path).stat()
     identity = {
-        "slide": {**info.to_json(), "bytes": status.st_size, "changed_ns": status.st_mtime_ns},
+        "slide": slide_identity(Path(run.slide_path), info),
         "model": {"name": card.name, "sha256": card.weights.sha256, "input": asdict(card.input)},
         "parameters": asdict(run.parameters),
         "device": segmenter.device.partition(":")[0],
         "dtype": segmenter.dtype,
+        "compiled": segmenter.compiled,
         "software": software(),
     }
     # As it reads back: JSON has no tuples.
@@ -38,14 +39,15 @@ def run_identity(run: RunJob, info: SlideInfo, segmenter: Segmenter) -> dict[str
 def adopt(files: JobFiles, identity: dict[str, Any]) -> bool:
     """Make the directory ready for this run; True if an earlier attempt finished it and only its word was lost.
 
-    Half-written files are removed always, whole ones if they were made in another way.
+    Half-written files are removed always, whole ones if they were made in another way. The tissue mask stays: it says
+    itself what it was made of, and may have been made ahead of the first attempt (see `workers.job_tissue`).
     """
     for leftover in files.directory.glob(".*.partial"):
         leftover.unlink(missing_ok=True)
     if _stored(files.plan).get("run") == identity:
         return _is_finished(files)
     shutil.rmtree(files.patches, ignore_errors=True)
-    for path in (files.result, files.tissue, files.plan):
+    for path in (files.result, files.plan):
         path.unlink(missing_ok=True)
     return False
 

@@ -104,18 +104,7 @@ class JobRun:
         return self._hear(message) or self._beat() or self._watch()
 
     def _send(self) -> None:
-        request = self._job.request
-        self._at.model.send(
-            RunJob(
-                job_id=self._job.id,
-                attempt=self.attempt,
-                slide_name=request.slide_name,
-                slide_path=request.slide_path,
-                directory=self._job.directory,
-                model=request.model,
-                parameters=request.parameters,
-            )
-        )
+        self._at.model.send(RunJob.of(self._job, self.attempt))
         self._sent = True
         self._heard_at = time.monotonic()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AliasChoices, Field, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "DAREFINE_"
@@ -53,8 +53,11 @@ class WorkerSettings(BaseSettings):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number format of the network. `auto` is what the device is fast at."""
 
-    batch_size: int = Field(default=4, ge=1)
-    """Slices in one pass of the network."""
+    batch_size: Literal["auto"] | PositiveInt = "auto"
+    """Slices in one pass of the network. `auto`: 4 on a CPU, on a GPU what its memory holds, at most 32."""
+
+    compile: bool = False
+    """Whether torch.compile makes the networks faster; needs a C++ compiler, and minutes at the first patch."""
 
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of one model process. None: torch's choice."""
@@ -88,6 +91,9 @@ class WorkerSettings(BaseSettings):
 
     lost_after_s: float = Field(default=3.0, gt=0)
     """Seconds a queued job may be missing from the queue before it is queued again."""
+
+    prepare_ahead: bool = True
+    """Whether the tissue of the next slide is looked for, at low CPU priority, while a job runs."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """What workers log to standard error."""

@@ -59,7 +59,11 @@ class Shelf:
                 self._loaded.popitem(last=False)
             path, _ = self._cards[name]
             self._loaded[key] = Segmenter.load(
-                path, device=settings.device, precision=key[1], batch_size=settings.batch_size
+                path,
+                device=settings.device,
+                precision=key[1],
+                batch_size=settings.batch_size,
+                compiled=settings.compile,
             )
         self._loaded.move_to_end(key)
         return self._loaded[key]

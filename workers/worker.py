@@ -23,6 +23,7 @@ from .connection import connect, connect_patiently
 from .errors import ForbiddenTaskError
 from .model_child import main as model_main
 from .model_process import ModelProcess, ModelState
+from .prepare import Preparer
 from .presence import WorkerInfo, WorkerState
 from .queue import QUEUES, TASK, JobQueue
 from .runner import Workplace
@@ -90,6 +91,7 @@ class HotWorker(SimpleWorker):
         self.workplace = Workplace(queue, model, settings, name, self._beat, lambda: self._stop_requested)
         self._queue = queue
         self._model = model
+        self._preparer = Preparer(queue, settings)
         self._started_at = time.time()
         self._rq_beat_at = 0.0
         self._published_for: int | None = None
@@ -116,6 +118,7 @@ class HotWorker(SimpleWorker):
         super().heartbeat(timeout, pipeline)
         if pipeline is None and self.get_state() != WorkerStatus.BUSY:
             self._model.tend(0)
+            self._preparer.tend()
             self._announce()
 
     def get_heartbeat_ttl(self, job: rq.job.Job, working_time: float = 0.0) -> int:  # noqa: ARG002 - RQ's signature
@@ -140,6 +143,7 @@ class HotWorker(SimpleWorker):
         """End the model process, and say good-bye if anybody listens."""
         self._model.stop()
         self._queue.redis.set_retry(NO_RETRY)
+        self._preparer.stop()
         try:
             self._queue.withdraw(self.name)
             super().teardown()  # type: ignore[no-untyped-call]
@@ -147,8 +151,10 @@ class HotWorker(SimpleWorker):
             logger.warning("left without good-bye: %s", error)
 
     def _beat(self) -> None:
-        """A heartbeat of a running job reached the queue server: tell of the worker as well."""
+        """A heartbeat of a running job reached the queue server: tell of the worker as well, and look at what comes next."""
         self._announce()
+        if self._model.ready is not None:
+            self._preparer.look_ahead(self._model.ready.cards)
         now = time.monotonic()
         if now - self._rq_beat_at >= RQ_BEAT_S:
             self._rq_beat_at = now

@@ -17,7 +17,7 @@ from .slide import open_slide
 from .slide_info import SlideInfo
 
 MEMORY_LIMIT_BYTES = 8 * 2**30
-"""Address space of the inspecting process: a file that asks for more kills it instead of the host."""
+"""Address space of a process that looks at a stranger's file: one that asks for more kills it instead of the host."""
 
 _TRIAL_PX = 512
 _ERRORS: dict[str, type[WsiError]] = {kind.__name__: kind for kind in (SlideUnreadableError, SlideLimitError)}
@@ -82,7 +82,8 @@ def _inspect(path: Path) -> dict[str, Any]:
         return {"error": {"type": type(error).__name__, "message": str(error)}}
 
 
-def _limit_memory() -> None:
+def limit_memory() -> None:
+    """Hold this process to MEMORY_LIMIT_BYTES of address space. Does nothing on Windows."""
     if sys.platform != "win32":
         import resource  # noqa: PLC0415  (there is no such module on Windows)
 
@@ -93,7 +94,7 @@ def _limit_memory() -> None:
 
 def main(arguments: list[str]) -> int:
     """Inspect the one path given and print the answer."""
-    _limit_memory()
+    limit_memory()
     sys.stdout.write(json.dumps(_inspect(Path(arguments[0]))) + "\n")
     return 0
 

@@ -30,7 +30,7 @@ class LevelSource(Protocol):
         """Size of each level, finest first."""
 
     def read(self, level: int, rect: Rect, reduce: int) -> NDArray[np.uint8]:
-        """(rect.height // reduce, rect.width // reduce, 3) RGB, averaged over reduce x reduce px.
+        """(rect.height // reduce, rect.width // reduce, 3) RGB, averaged over reduce x reduce px, or nearly so.
 
         `rect` is in level px, inside the level, its sides multiples of `reduce`. Raises SlideUnreadableError.
         """
@@ -93,13 +93,36 @@ class PyramidSlide:
         rect = Rect(x, y, math.ceil(edges[2]) - x, math.ceil(edges[3]) - y)
         reduce = round(downsample / own)
         if reduce * own == downsample and all(edge.is_integer() for edge in edges):
-            if rect.intersect(Rect.of(self._levels.sizes[level])) == rect:
-                return self._levels.read(level, rect, reduce)
-            return reduce_mean(self._padded(level, rect), reduce)
+            return self._reduced(level, rect, reduce)
         box = (edges[0] - x, edges[1] - y, edges[2] - x, edges[3] - y)
         # Averaging over boxes of hardly more than a pixel would repeat or drop pixels; there a linear blend is smoother.
         method = Image.Resampling.BOX if downsample >= 2 * own else Image.Resampling.BILINEAR
         return np.asarray(Image.fromarray(self._padded(level, rect)).resize((width, height), method, box=box))
+
+    def _reduced(self, level: int, rect: Rect, reduce: int) -> NDArray[np.uint8]:
+        """Level pixels of `rect` averaged over reduce x reduce; what sticks out of the level is white.
+
+        Pixels inside do not depend on how much of `rect` sticks out.
+        """
+        inside = rect.intersect(Rect.of(self._levels.sizes[level]))
+        if inside == rect:
+            return self._levels.read(level, rect, reduce)
+        if (inside.x - rect.x) % reduce or (inside.y - rect.y) % reduce:
+            return reduce_mean(self._padded(level, rect), reduce)
+        whole = Rect(inside.x, inside.y, inside.width // reduce * reduce, inside.height // reduce * reduce)
+        pixels = np.full((rect.height // reduce, rect.width // reduce, 3), WHITE, np.uint8)
+        x, y = (whole.x - rect.x) // reduce, (whole.y - rect.y) // reduce
+        columns, rows = whole.width // reduce, whole.height // reduce
+        if not whole.is_empty:
+            pixels[y : y + rows, x : x + columns] = self._levels.read(level, whole, reduce)
+        # Along the level's right and lower edge, pixels that are partly white.
+        if whole.right < inside.right:
+            strip = Rect(whole.right, rect.y, reduce, rect.height)
+            pixels[:, x + columns] = reduce_mean(self._padded(level, strip), reduce)[:, 0]
+        if whole.bottom < inside.bottom:
+            strip = Rect(rect.x, whole.bottom, rect.width, reduce)
+            pixels[y + rows] = reduce_mean(self._padded(level, strip), reduce)[0]
+        return pixels
 
     def _padded(self, level: int, rect: Rect) -> NDArray[np.uint8]:
         """Level pixels of `rect`, white where it sticks out of the level."""

@@ -8,6 +8,7 @@ reduced pixel stands for four real ones; there are levels down to the one that f
 import json
 import re
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Protocol
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 from .atomic import atomic_file
 from .geometry import Size
@@ -63,6 +65,7 @@ def write_label_pyramids(
     *,
     labels: Path,
     overlay: Path,
+    threads: int = 1,
     progress: Callable[[float], None] | None = None,
     stage: Callable[[str], AbstractContextManager[object]] = nullcontext,
 ) -> PyramidSummary:
@@ -70,15 +73,16 @@ def write_label_pyramids(
 
     `description` becomes the ImageDescription, as JSON; its "software" entry also becomes the Software tag. `progress`
     is called with fractions from 0 to 1. Each tile is encoded once; level-0 bytes of the source are taken over as they
-    are; `stage("verify")` gives what verifying runs inside of. Same input, same bytes: no time stamps. Both files are written under temporary names, re-opened, verified and
-    renamed. Memory: four tiles a level plus 16 bytes a tile, whatever the slide. Raises PyramidError.
+    are. `source` is asked in `threads` threads at once. `stage("verify")` gives what verifying runs inside of. Same input,
+    same bytes: no time stamps. Both files are written under temporary names, re-opened, verified and renamed. Memory: four
+    tiles a level and 16 a thread, plus 16 bytes a tile, whatever the slide. Raises PyramidError.
     """
     report = progress or (lambda _fraction: None)
     sizes = level_sizes(grid.label_size)
     with tempfile.TemporaryFile(dir=labels.parent) as file:
         spool = TileSpool(file, sizes, encode_uniform(0))
-        builder = _Builder(source, sizes, spool, lambda share: report(share * _BUILD_SHARE))
-        builder.run()
+        builder = _Builder(source, sizes, spool)
+        builder.run(threads, lambda share: report(share * _BUILD_SHARE))
         text = _ascii_json(description)
         software = str(description.get("software", "darefine"))
         for number, (path, colours) in enumerate([(labels, None), (overlay, palette.tiff_colour_map())]):
@@ -91,21 +95,18 @@ def write_label_pyramids(
 
 
 class _Builder:
-    """Fills a spool: a tile of level k is made as soon as its four tiles of level k - 1 are there."""
+    """Fills a spool: a tile of level k is made as soon as its four tiles of level k - 1 are there. Works in threads."""
 
-    def __init__(
-        self, source: TileSource, sizes: tuple[Size, ...], spool: TileSpool, report: Callable[[float], None]
-    ) -> None:
+    def __init__(self, source: TileSource, sizes: tuple[Size, ...], spool: TileSpool) -> None:
         self._source = source
         self._sizes = sizes
         self._tiles = [size.tiles(TILE_PX) for size in sizes]
         self._spool = spool
-        self._report = report
-        self._done = 0
+        self._counting = threading.Lock()
         self._counts = np.zeros(256, np.int64)
 
-    def run(self) -> None:
-        build_pyramid(self._tiles, self._finest, self._coarser)
+    def run(self, threads: int, progress: Callable[[float], None]) -> None:
+        build_pyramid(self._tiles, self._finest, self._coarser, threads=threads, progress=progress)
 
     def class_counts(self) -> tuple[int, ...]:
         counts = self._counts.copy()
@@ -128,8 +129,6 @@ class _Builder:
         return tile
 
     def _finest(self, column: int, row: int) -> NDArray[np.uint8] | None:
-        self._done += 1
-        self._report(self._done / (self._tiles[0].width * self._tiles[0].height))
         encoded = self._source.encoded_tile(column, row)
         if encoded is None:
             return None
@@ -138,7 +137,8 @@ class _Builder:
         if not tile.any():
             return None
         self._spool.add(0, column, row, encoded if tile is decoded else encode_tile(tile))
-        self._counts += np.bincount(tile.reshape(-1), minlength=256)
+        with self._counting:
+            self._counts += Image.fromarray(tile).histogram()  # half the time of numpy's bincount
         return tile
 
     def _cropped(self, level: int, column: int, row: int, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:

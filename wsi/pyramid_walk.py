@@ -1,6 +1,8 @@
 """How both pyramid writers go over their tiles: depth first, so that memory does not grow with the slide."""
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from .geometry import Size
@@ -9,48 +11,101 @@ T = TypeVar("T")
 Quad = tuple[T | None, T | None, T | None, T | None]
 """Upper left, upper right, lower left, lower right; None is blank."""
 
+SQUARE_LEVEL = 2
+"""A thread makes all that lies under one tile of this level: 4 x 4 tiles of level 0."""
+
 
 def build_pyramid(
     tiles: Sequence[Size],
     finest: Callable[[int, int], T | None],
     coarser: Callable[[int, int, int, Quad[T]], T | None],
+    *,
+    threads: int,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> None:
     """Make every tile of a pyramid whose levels are the halves of one another, rounded down.
 
     `tiles` are the columns and rows of each level, finest first. `finest(column, row)` makes a tile of level 0 and
     `coarser(level, column, row, quad)` one of a level above from its four; None is a blank tile, and one above four
-    blank ones is not made. At most four results a level wait for their parent, because children come in Z-order.
+    blank ones is not made. Both are called in `threads` threads at once. `progress` is called with fractions up to 1, in
+    the caller's; what it raises ends the work, as what the others raise does. At most four results a level, and four
+    squares a thread, wait for their parents: squares come in Z-order.
     """
-
-    def build(level: int, column: int, row: int) -> T | None:
-        if column << level >= tiles[0].width or row << level >= tiles[0].height:
-            return None
-        if level == 0:
-            return finest(column, row)
-        quad = (
-            build(level - 1, 2 * column, 2 * row),
-            build(level - 1, 2 * column + 1, 2 * row),
-            build(level - 1, 2 * column, 2 * row + 1),
-            build(level - 1, 2 * column + 1, 2 * row + 1),
-        )
-        # A level rounded down may lack the tile above its source's last column or row.
-        held = column < tiles[level].width and row < tiles[level].height
-        return coarser(level, column, row, quad) if held and any(part is not None for part in quad) else None
-
     top = len(tiles) - 1
-    # For the same reason the coarsest level may be one tile short of what covers the finest.
+    bottom = min(SQUARE_LEVEL, top)
+    squares: list[tuple[int, int]] = []
+
+    def note(column: int, row: int) -> None:
+        squares.append((column, row))
+
+    def square(place: tuple[int, int]) -> T | None:
+        return _build(tiles, (bottom, *place), 0, finest, coarser)
+
+    _walk(tiles, top, bottom, note, lambda _level, _column, _row, _quad: None)
+    with ThreadPoolExecutor(threads, thread_name_prefix="pyramid") as pool:
+        made = enumerate(_in_order(pool, square, squares, depth=4 * threads), start=1)
+
+        def following(_column: int, _row: int) -> T | None:
+            number, tile = next(made)
+            progress(number / len(squares))
+            return tile
+
+        try:
+            _walk(tiles, top, bottom, following, coarser)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _walk(
+    tiles: Sequence[Size],
+    top: int,
+    bottom: int,
+    finest: Callable[[int, int], T | None],
+    coarser: Callable[[int, int, int, Quad[T]], T | None],
+) -> None:
+    """All tiles above level `bottom`, whose own tiles `finest` gives."""
+    # Levels are rounded down, so the coarsest may be one tile short of what covers the finest.
     roots = tiles[0].tiles(2**top)
     for row in range(roots.height):
         for column in range(roots.width):
-            build(top, column, row)
+            _build(tiles, (top, column, row), bottom, finest, coarser)
 
 
-def finest_places(tiles: Sequence[Size]) -> list[tuple[int, int]]:
-    """(column, row) of the level-0 tiles, in the order in which `build_pyramid` asks for them."""
-    places: list[tuple[int, int]] = []
+def _build(
+    tiles: Sequence[Size],
+    place: tuple[int, int, int],
+    bottom: int,
+    finest: Callable[[int, int], T | None],
+    coarser: Callable[[int, int, int, Quad[T]], T | None],
+) -> T | None:
+    """The tile at `place` (level, column, row), after those below it down to level `bottom`."""
+    level, column, row = place
+    if column << level >= tiles[0].width or row << level >= tiles[0].height:
+        return None
+    if level == bottom:
+        return finest(column, row)
 
-    def note(column: int, row: int) -> None:
-        places.append((column, row))
+    def below(dx: int, dy: int) -> T | None:
+        return _build(tiles, (level - 1, 2 * column + dx, 2 * row + dy), bottom, finest, coarser)
 
-    build_pyramid(tiles, note, lambda _level, _column, _row, _quad: None)
-    return places
+    quad = (below(0, 0), below(1, 0), below(0, 1), below(1, 1))
+    # A level rounded down may lack the tile above its source's last column or row.
+    held = column < tiles[level].width and row < tiles[level].height
+    return coarser(level, column, row, quad) if held and any(part is not None for part in quad) else None
+
+
+def _in_order(
+    pool: ThreadPoolExecutor,
+    work: Callable[[tuple[int, int]], T | None],
+    places: Iterable[tuple[int, int]],
+    *,
+    depth: int,
+) -> Iterator[T | None]:
+    """Results in order, with at most `depth` of them under way or waiting."""
+    waiting: deque[Future[T | None]] = deque()
+    for place in places:
+        waiting.append(pool.submit(work, place))
+        if len(waiting) >= depth:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

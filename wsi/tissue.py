@@ -64,26 +64,33 @@ class TissueMask:
             rows = np.arange(inside.y, inside.bottom) // step
             columns = np.arange(inside.x, inside.right) // step
             x, y = inside.x - label_rect.x, inside.y - label_rect.y
-            cropped[y : y + inside.height, x : x + inside.width] = self.mask[rows][:, columns]
+            # Widened before it is lengthened: few short rows are picked apart, long ones copied whole.
+            wide = self.mask[rows[0] : rows[-1] + 1, columns]
+            cropped[y : y + inside.height, x : x + inside.width] = wide[rows - rows[0]]
         return cropped
 
-    def save(self, path: Path) -> None:
-        """Write to `path` (.npz), whole or not at all."""
+    def save(self, path: Path, *, origin: str = "") -> None:
+        """Write to `path` (.npz), whole or not at all; `origin` says what the mask was made of. Raises OSError."""
         with atomic_file(path) as temporary, temporary.open("wb") as file:
             shape = np.array([*self.mask.shape, self.downsample], np.int64)
-            np.savez_compressed(file, bits=np.packbits(self.mask), shape=shape)
+            np.savez_compressed(file, bits=np.packbits(self.mask), shape=shape, origin=np.array(origin))
 
     @classmethod
-    def load(cls, path: Path) -> "TissueMask":
-        """Read what `save` wrote. Raises PlanFormatError."""
+    def load(cls, path: Path, *, origin: str = "") -> "TissueMask":
+        """Read what `save` wrote with the same `origin`. Raises PlanFormatError."""
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 height, width, downsample = (int(number) for number in stored["shape"])
                 bits = np.unpackbits(stored["bits"], count=height * width)
+                made_of = str(stored["origin"])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise PlanFormatError(
                 f"{path.name} is no tissue mask ({error}). Delete it; it is made anew."
             ) from error
+        if made_of != origin:
+            raise PlanFormatError(
+                f"{path.name} is the tissue mask of something else. Delete it; it is made anew."
+            )
         return cls(bits.astype(np.bool_).reshape(height, width), downsample)
 
 

@@ -210,7 +210,7 @@ class Blank:
     st.integers(0, 1000),
     st.data(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_slices_hold_the_wanted_pixel_inside_a_region_that_inference_could_read(
     width: int, height: int, sides: int, scale: float, seed: int, data: st.DataObject
 ) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model import device as device_module
-from model.device import choose_device, choose_precision
+from model.device import choose_device, choose_precision, computing_on
 from model.errors import DeviceError
 
 CPU = torch.device("cpu")
@@ -46,3 +46,20 @@ def test_precisions_that_cannot_be_are_refused(name: str) -> None:
 def test_devices_that_are_not_here_are_refused(name: str) -> None:
     with pytest.raises(DeviceError, match="Use auto or cpu"):
         choose_device(name)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_fp32_on_a_gpu_is_fp32_and_a_training_keeps_its_own_flags() -> None:
+    before = torch.backends.cudnn.allow_tf32
+    images, kernel = torch.randn(1, 64, 32, 32, dtype=torch.float64), torch.randn(64, 64, 3, 3).double()
+    with computing_on(torch.device("cuda")):
+        found = torch.conv2d(images.float().cuda(), kernel.float().cuda())
+    exact = torch.conv2d(images, kernel)
+    assert (found.cpu() - exact).abs().max() < 1e-3 * exact.std()
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
+def test_on_a_cpu_no_flag_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "flags", None)
+    with computing_on(CPU):
+        pass

@@ -1,6 +1,7 @@
 """Patch pixels in, label maps out."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from numpy.typing import NDArray
 from model.build import build_network
 from model.card import CardWeights, ModelCard, NetworkConfig, Normalisation
 from model.checkpoint import save_weights
-from model.errors import InputError, WeightsError
+from model.da_refinenet import DaRefineNet
+from model.errors import DeviceError, InputError, WeightsError
 from model.initialise import initialise
-from model.network import SegmentationNetwork
+from model.network import ContextFeatures, SegmentationNetwork
 from model.preprocess import Normaliser, context_from_region
-from model.segmenter import Segmenter
+from model.segmenter import PatchSizes, Segmenter
 
 GEOMETRY = {"window_px": 64, "halo_px": 16, "slice_network_px": 64, "context_network_px": 32}
 CORNERS = [(0, 0), (32, 0), (64, 32), (96, 96), (5, 7)]
@@ -98,6 +100,121 @@ def test_the_same_call_gives_the_same_labels_and_leaves_the_network_alone(
     np.testing.assert_array_equal(segmenter.label_patch(pixels, CORNERS, **GEOMETRY), first)
     assert network.training
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+class Cramped(DaRefineNet):
+    """Has memory for two slices at a time, and from the second context on."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.contexts = 0
+        self.batches: list[int] = []
+
+    def encode_context(self, context: torch.Tensor) -> ContextFeatures:
+        self.contexts += 1
+        if self.contexts == 1:
+            raise torch.OutOfMemoryError
+        return super().encode_context(context)
+
+    def forward(self, slices: torch.Tensor, *others: Any) -> torch.Tensor:
+        self.batches.append(len(slices))
+        if len(slices) > 2:
+            raise torch.OutOfMemoryError
+        return super().forward(slices, *others)
+
+
+def test_labels_are_the_same_when_memory_runs_out_on_the_way(
+    network: SegmentationNetwork, card: ModelCard, pixels: NDArray[np.uint8]
+) -> None:
+    cramped = Cramped(3, encoder_depth=18, context_depth=18, encoder_width=8, decoder_width=8)
+    cramped.load_state_dict(network.state_dict())
+    segmenter = segmenter_of(cramped, card, batch_size=4)
+    expected = segmenter_of(network, card).label_patch(pixels, CORNERS[:4], **GEOMETRY)
+    for _ in range(2):
+        np.testing.assert_array_equal(segmenter.label_patch(pixels, CORNERS[:4], **GEOMETRY), expected)
+    assert isinstance(segmenter.network, Cramped)
+    assert segmenter.network.batches == [4, 2, 2, 2, 2]
+    assert segmenter.batch_size(PatchSizes(64, 16, 64, 32)) == 2
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("fusion", ["attention", "concat"])
+def test_logits_on_a_cpu_depend_neither_on_the_batch_nor_on_threads(
+    card: ModelCard, pixels: NDArray[np.uint8], precision: str, fusion: Any
+) -> None:
+    card = replace(card, network=replace(card.network, decoder_width=24, fusion=fusion))
+    network = clear_network(card)
+    seen = {}
+    for threads, batch_size in [(1, 3), (1, 4), (2, 5)]:
+        torch.set_num_threads(threads)
+        segmenter = Segmenter(network, card, device="cpu", precision=precision, batch_size=batch_size)
+        logits: list[torch.Tensor] = []
+        segmenter.network.register_forward_hook(lambda *call, kept=logits: kept.append(call[-1]))
+        labels = segmenter.label_patch(pixels, CORNERS, **GEOMETRY)
+        torch.set_num_threads(1)
+        seen[threads, batch_size] = torch.cat(logits), torch.from_numpy(labels)
+    usual = seen.pop((1, 4))
+    for case, found in seen.items():
+        assert all(torch.equal(a, b) for a, b in zip(found, usual, strict=True)), case
+
+
+class OneConvolution(SegmentationNetwork):
+    """As little to compile as may be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classify = torch.nn.Conv2d(3, 3, 4, 4)
+
+    def encode_context(self, context: torch.Tensor) -> ContextFeatures:
+        pooled = context.mean((2, 3))
+        return ContextFeatures(context, (pooled, pooled, pooled))
+
+    def forward(self, slices: torch.Tensor, context: Any = None, places: Any = None) -> torch.Tensor:
+        return self.classify(slices) + context.repeated(len(slices)).pooled[0][:, :, None, None]
+
+
+# torch's own compiler warns of parts of torch.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_network_labels_alike_and_is_compiled_for_one_size(
+    card: ModelCard, pixels: NDArray[np.uint8]
+) -> None:
+    network = OneConvolution()
+    expected = segmenter_of(network, card).label_patch(pixels, CORNERS, **GEOMETRY)
+    segmenter = segmenter_of(network, card, batch_size=2, compiled=True)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        labels = segmenter.label_patch(pixels, CORNERS, **GEOMETRY)
+        np.testing.assert_array_equal(segmenter.label_patch(pixels, CORNERS[:1], **GEOMETRY), labels[:1])
+    assert len(np.unique(expected)) > 1
+    assert (labels == expected).mean() >= 0.995
+
+
+def test_where_nothing_can_be_compiled_loading_says_so(
+    network: SegmentationNetwork, card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\nmuch more")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(DeviceError, match="No working C\\+\\+ compiler found\\)"):
+        segmenter_of(network, card, compiled=True)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_labels_patches_submitted_one_after_another_each_as_alone(
+    network: SegmentationNetwork, card: ModelCard, pixels: NDArray[np.uint8]
+) -> None:
+    segmenter = Segmenter(network, card, device="cuda", precision="fp32")
+    sizes = PatchSizes(64, 16, 64, 32)
+    patches = [np.roll(pixels, shift, 0) for shift in range(8)]
+    pending = [segmenter.submit(patch, CORNERS, sizes) for patch in patches]
+    for patch, labels in zip(patches, map(segmenter.collect, pending), strict=True):
+        np.testing.assert_array_equal(labels, segmenter.label_patch(patch, CORNERS, **GEOMETRY))
+        on_cpu = segmenter_of(network, card).label_patch(patch, CORNERS, **GEOMETRY)
+        assert (labels == on_cpu).mean() > 0.99
+    batch_size = segmenter.batch_size(sizes)
+    assert batch_size is not None
+    assert 1 <= batch_size <= 32
 
 
 def test_windows_are_resampled_when_the_network_reads_another_scale(

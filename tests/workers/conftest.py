@@ -134,9 +134,11 @@ class Bench:
         self.queue = queue
         self._root = root
 
-    def submit(self, priority: Priority = "normal", **plan: object) -> Job:
+    def submit(
+        self, priority: Priority = "normal", slide_path: str = REQUEST.slide_path, **plan: object
+    ) -> Job:
         """A job; see `stand_in_model.Plan` for what it can be told."""
-        request = replace(REQUEST, slide_name=json.dumps(plan), priority=priority)
+        request = replace(REQUEST, slide_name=json.dumps(plan), slide_path=slide_path, priority=priority)
         return self.queue.submit(request, jobs_root=self._root)
 
     def state(self, job: Job) -> JobState:

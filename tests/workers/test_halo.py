@@ -15,9 +15,10 @@ from torch import Tensor
 from model.card import CardClass, CardInput, CardWeights, ModelCard, NetworkConfig, Normalisation
 from model.network import ContextFeatures, SegmentationNetwork
 from model.segmenter import Segmenter
+from workers.job_tissue import job_grid
 from workers.jobs import JobParameters
 from workers.messages import RunJob
-from workers.pipeline import PatchRun, Stopwatch, job_grid
+from workers.pipeline import PatchRun, Stopwatch
 from wsi.plan import make_plan
 from wsi.slide import Slide, open_slide
 from wsi.tissue import TissueMask
@@ -75,7 +76,7 @@ def slide(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def labelled(slide: Slide, patch_index: int, halo_px: int | None) -> Labelled:
     """Labels of a patch, its context, and the middles of its slices in it."""
     run = RunJob("job", 1, "noise.tif", "", "", CARD.name, JobParameters(halo_px=halo_px))
-    grid = job_grid(run, slide, CARD)
+    grid = job_grid(run, slide, CARD.input)
     tissue = TissueMask.everywhere(grid, slide.info.bounds)
     plan = make_plan(grid, tissue)
     segmenter = Segmenter(Watched(), CARD, device="cpu", precision="fp32")

@@ -50,7 +50,7 @@ def test_the_network_alone_runs_the_batches_of_the_job(second_input: Any) -> Non
     plan = Plan(grid, tuple(Patch(index, index, 0, tiles) for index in range(2)))
     network = Slow()
     card = SimpleNamespace(network=NetworkConfig(second_input=second_input))
-    segmenter = SimpleNamespace(network=network, card=card, device="cpu", dtype="fp32")
+    segmenter = SimpleNamespace(network=network, card=card, device="cpu", dtype="fp32", compiled=False)
 
     run = time_network(segmenter, plan, batch_size=2)  # type: ignore[arg-type]
 

@@ -1,8 +1,12 @@
 """The pipeline with a network whose every output pixel is known: geometry, resume, cancel, refusal."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,14 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import torch
 from numpy.typing import NDArray
 
 from model.card import CardClass, CardInput, CardWeights, ModelCard, NetworkConfig, Normalisation
+from model.segmenter import PatchSizes
+from model.transfer import PendingLabels
 from workers.errors import JobCancelledError, NotEnoughDiskError
 from workers.jobs import JobFiles, JobParameters, Progress
 from workers.messages import RunJob
 from workers.pipeline import run_pipeline
 from wsi.errors import MppUnknownError, SlideUnreadableError
+from wsi.tissue import TissueMask
 
 CARD = ModelCard(
     name="threshold",
@@ -43,25 +51,21 @@ class Threshold:
     card = CARD
     device = "cpu"
     dtype = "float32"
+    compiled = False
 
     def __init__(self) -> None:
         self.patches = 0
 
-    def label_patch(
-        self,
-        pixels: NDArray[np.uint8],
-        corners: Sequence[tuple[int, int]],
-        *,
-        window_px: int,
-        halo_px: int,
-        **_: int,
-    ) -> NDArray[np.uint8]:
+    def submit(
+        self, pixels: NDArray[np.uint8], corners: Sequence[tuple[int, int]], sizes: PatchSizes, **_: Any
+    ) -> PendingLabels:
         self.patches += 1
-        inner = [
-            pixels[y + halo_px : y + window_px - halo_px, x + halo_px : x + window_px - halo_px, 1]
-            for x, y in corners
-        ]
-        return np.where(np.stack(inner) < 120, 1, 2).astype(np.uint8)
+        start, stop = sizes.halo_px, sizes.window_px - sizes.halo_px
+        inner = [pixels[y + start : y + stop, x + start : x + stop, 1] for x, y in corners]
+        return PendingLabels(torch.from_numpy(np.where(np.stack(inner) < 120, 1, 2).astype(np.uint8)))
+
+    def collect(self, pending: PendingLabels, **_: Any) -> NDArray[np.uint8]:
+        return pending.wait()
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +106,15 @@ def go(
 ) -> JobFiles:
     run_pipeline(run, network or Threshold(), report, cancelled)
     return JobFiles(Path(run.directory))
+
+
+def prepare(run: RunJob) -> JobFiles:
+    """Have the tissue mask made as it is made while another job runs."""
+    files = JobFiles(Path(run.directory))
+    files.directory.mkdir()
+    card_input = json.dumps(asdict(CARD.input))
+    subprocess.run([sys.executable, "-m", "workers.job_tissue", run.to_json(), card_input], check=True)
+    return files
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +187,48 @@ def test_resume_runs_only_the_missing_patches_and_gives_the_same_bytes(
     assert files.overlay.read_bytes() == whole.overlay.read_bytes()
 
 
+def test_a_mask_made_ahead_is_used_and_gives_the_same_bytes(run: RunJob, undisturbed: Undisturbed) -> None:
+    files = prepare(run)
+    before = files.tissue.stat().st_mtime_ns
+    go(run)
+    assert files.tissue.stat().st_mtime_ns == before
+    assert files.labels.read_bytes() == undisturbed[0].labels.read_bytes()
+    assert files.overlay.read_bytes() == undisturbed[0].overlay.read_bytes()
+
+
+def leave_empty_mask(run: RunJob) -> None:
+    files = prepare(run)
+    mask = np.zeros((4, 4), np.bool_)
+    TissueMask(mask, 16).save(files.tissue, origin="something else")
+
+
+def leave_mask_of_other_mpp(run: RunJob) -> None:
+    prepare(replace(run, parameters=JobParameters(mpp=0.52)))
+
+
+def leave_damaged_mask(run: RunJob) -> None:
+    prepare(run).tissue.write_bytes(b"PK")
+
+
+@pytest.mark.parametrize("leave", [leave_empty_mask, leave_mask_of_other_mpp, leave_damaged_mask])
+def test_a_mask_made_of_anything_else_is_made_again(
+    run: RunJob, undisturbed: Undisturbed, leave: Callable[[RunJob], None]
+) -> None:
+    leave(run)
+    files = go(run)
+    assert files.tissue.read_bytes() == undisturbed[0].tissue.read_bytes()
+    assert files.labels.read_bytes() == undisturbed[0].labels.read_bytes()
+
+
+def test_a_mask_of_a_slide_that_was_replaced_is_made_again(run: RunJob, slide: Path, tmp_path: Path) -> None:
+    replaced = tmp_path / "replaced.tif"
+    shutil.copyfile(slide, replaced)
+    run = replace(run, slide_path=str(replaced))
+    before = prepare(run).tissue.read_bytes()
+    os.utime(replaced, ns=(0, 0))
+    assert go(run).tissue.read_bytes() != before
+
+
 def test_unknown_mpp_says_what_to_send(run: RunJob, tmp_path: Path) -> None:
     path = tmp_path / "plain.tif"
     tifffile.imwrite(path, np.full((600, 600, 3), 120, np.uint8), tile=(256, 256), photometric="rgb")
@@ -231,3 +286,39 @@ def test_half_written_files_of_a_killed_attempt_are_removed(run: RunJob) -> None
     (directory / ".labels.tif.0123.partial").write_bytes(b"x")
     go(run)
     assert not list(directory.glob(".*"))
+
+
+class Distant(Threshold):
+    """As a GPU: labels are there a while after they were asked for. `log` tells what was done in which order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[str] = []
+
+    def submit(self, *arguments: Any, **keywords: Any) -> PendingLabels:
+        self.log.append("submit")
+        labels = super().submit(*arguments, **keywords).labels
+        return PendingLabels(labels, SimpleNamespace(query=lambda: False, synchronize=self._waited))  # type: ignore[arg-type]
+
+    def _waited(self) -> None:
+        self.log.append("wait")
+
+
+def test_a_gpu_has_the_next_patch_before_the_last_is_waited_for(
+    run: RunJob, undisturbed: Undisturbed
+) -> None:
+    network = Distant()
+    files = go(run, network)
+    assert network.log == ["submit", "submit", "wait", "submit", "wait", "submit", "wait", "wait"]
+    assert files.labels.read_bytes() == undisturbed[0].labels.read_bytes()
+
+
+def test_patches_of_a_network_that_was_not_compiled_are_not_mixed_in(run: RunJob) -> None:
+    network = Threshold()
+    with pytest.raises(JobCancelledError):
+        go(run, network, cancelled=lambda: network.patches >= 2)
+    other = Threshold()
+    other.compiled = True
+    files = go(run, other)
+    assert other.patches == 4
+    assert json.loads(files.result.read_text())["compiled"] is True

@@ -105,6 +105,16 @@ def test_unfinished_names_the_jobs_that_still_read_a_slide(queue: JobQueue) -> N
     assert queue.unfinished("slide") == (waiting.id,)
 
 
+def test_waiting_jobs_come_in_the_order_in_which_workers_take_them(queue: JobQueue) -> None:
+    first, gone, second = submit(queue), submit(queue), submit(queue)
+    running(queue)
+    urgent = submit(queue, priority="high")
+    queue.redis.delete(f"darefine:job:{gone.id}")
+    assert [job.id for job in queue.waiting(9)] == [urgent.id, first.id, second.id]
+    assert [job.id for job in queue.waiting(2)] == [urgent.id, first.id]
+    assert queue.waiting(9) == queue.waiting(9), "takes none"
+
+
 def test_an_idempotency_key_gives_the_same_job_and_queues_it_once(queue: JobQueue) -> None:
     one, two = (queue.submit(REQUEST, jobs_root=ROOT, idempotency_key="k") for _ in range(2))
     assert one == two

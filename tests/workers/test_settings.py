@@ -16,6 +16,7 @@ def test_settings_survive_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_p
         lease_s=1.5,
         precision="bf16",
         default_model="m",
+        prepare_ahead=False,
     )
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
@@ -44,6 +45,16 @@ def test_settings_cannot_be_changed_and_refuse_nonsense() -> None:
         WorkerSettings().workers = 2
     with pytest.raises(ValidationError):
         WorkerSettings(lease_s=0)
+
+
+def test_the_batch_size_is_a_number_or_auto(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert WorkerSettings().batch_size == "auto"
+    monkeypatch.setenv("DAREFINE_BATCH_SIZE", "8")
+    assert WorkerSettings().batch_size == 8
+    for nonsense in ("0", "many"):
+        monkeypatch.setenv("DAREFINE_BATCH_SIZE", nonsense)
+        with pytest.raises(ValidationError):
+            WorkerSettings()
 
 
 def test_every_setting_is_explained() -> None:

@@ -67,3 +67,10 @@ def test_only_the_last_used_networks_stay_in_memory(weights: Path) -> None:
 def test_a_folder_without_cards_says_where_to_point(tmp_path: Path) -> None:
     with pytest.raises(WeightsMissingError, match="DAREFINE_WEIGHTS_DIR"):
         shelf_of(tmp_path)
+
+
+def test_networks_are_loaded_as_the_settings_say(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, object] = {}
+    monkeypatch.setattr("workers.shelf.Segmenter.load", lambda _, **keywords: seen.update(keywords))
+    shelf_of(weights, batch_size=7, compile=True, precision="bf16").default()
+    assert seen == {"device": "cpu", "precision": "bf16", "batch_size": 7, "compiled": True}

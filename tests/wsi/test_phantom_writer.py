@@ -96,7 +96,7 @@ def test_glass_tiles_cost_next_to_nothing(tmp_path: Path) -> None:
 
 def test_progress_runs_from_little_to_all_and_never_back(tmp_path: Path) -> None:
     seen: list[float] = []
-    write_phantom(tmp_path / "slide.tif", size_px=1500, seed=1, mpp=0.934, progress=seen.append)
+    write_phantom(tmp_path / "slide.tif", size_px=3000, seed=1, mpp=0.934, progress=seen.append)
     assert seen == sorted(seen)
     assert seen[0] < 0.3
     assert seen[-1] == pytest.approx(1.0)

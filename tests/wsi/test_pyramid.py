@@ -58,7 +58,7 @@ def grid_for(labels: NDArray[np.uint8]) -> Grid:
     return grid
 
 
-def write(folder: Path, labels: NDArray[np.uint8]) -> PyramidSummary:
+def write(folder: Path, labels: NDArray[np.uint8], threads: int = 1) -> PyramidSummary:
     return write_label_pyramids(
         ArrayTiles(labels),
         grid_for(labels),
@@ -66,6 +66,7 @@ def write(folder: Path, labels: NDArray[np.uint8]) -> PyramidSummary:
         DESCRIPTION,
         labels=folder / "labels.tif",
         overlay=folder / "overlay.tif",
+        threads=threads,
     )
 
 
@@ -187,10 +188,10 @@ def test_description_is_ascii_json_without_the_letters_xml(tmp_path: Path) -> No
         assert page.tags.valueof("Software") == "darefine 0.1.0"
 
 
-def test_same_input_gives_same_bytes(tmp_path: Path) -> None:
-    for name in ("a", "b"):
+def test_same_input_gives_same_bytes_whatever_the_threads(tmp_path: Path) -> None:
+    for name, threads in (("a", 1), ("b", 4)):
         (tmp_path / name).mkdir()
-        write(tmp_path / name, blobs(1100, 700))
+        write(tmp_path / name, blobs(3100, 2700), threads)
 
     for name in ("labels.tif", "overlay.tif"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
@@ -205,8 +206,8 @@ def test_glass_is_nearly_free(tmp_path: Path) -> None:
 
 def test_pixels_beyond_the_label_map_are_dropped(tmp_path: Path) -> None:
     class Overflowing(ArrayTiles):
-        def tile(self, column: int, row: int) -> NDArray[np.uint8] | None:
-            return np.full((TILE_PX, TILE_PX), 2, np.uint8)
+        def encoded_tile(self, column: int, row: int) -> bytes | None:
+            return encode_tile(np.full((TILE_PX, TILE_PX), 2, np.uint8))
 
     labels = np.full((600, 700), 2, np.uint8)
     files = {"labels": tmp_path / "labels.tif", "overlay": tmp_path / "overlay.tif"}

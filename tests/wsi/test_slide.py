@@ -98,6 +98,36 @@ def test_chroma_subsampling_is_decoded_as_openslide_does(write_slide, quality: i
         ).all()
 
 
+@pytest.mark.parametrize("quality", [75, 95])
+@pytest.mark.parametrize("downsample", [2, 4, 6, 8, 16])
+def test_scaled_decoding_is_nearly_the_mean(write_slide, scene, quality: int, downsample: int) -> None:
+    path = write_slide(scene, Q=quality, pyramid=False)
+    region = Rect(96, 192, 768, 768)
+
+    with open_slide(path) as slide, through_openslide(path) as reference:
+        fast, mean = (one.read_region(region, downsample).astype(int) for one in (slide, reference))
+    assert np.abs(fast - mean).mean() < 0.5
+    assert np.abs(fast - mean).max() <= 12
+
+
+@pytest.mark.parametrize("downsample", [2, 4, 8])
+def test_a_reduced_pixel_does_not_depend_on_the_region_it_is_read_with(
+    write_slide, scene, downsample: int
+) -> None:
+    odd = scene[:1093, :1487]  # of no multiple of 2 on either side
+    with open_slide(write_slide(odd, pyramid=False)) as slide:
+        whole = slide.read_region(Rect(0, 0, 1504, 1104), downsample)
+        for region in (Rect(1200, 800, 400, 400), Rect(-80, 800, 400, 400), Rect(400, -80, 240, 240)):
+            inside = region.intersect(Rect(0, 0, 1504, 1104))
+            part = _cut(slide.read_region(region, downsample), region, inside, downsample)
+            assert (part == _cut(whole, Rect(0, 0, 1504, 1104), inside, downsample)).all()
+
+
+def _cut(pixels: NDArray[np.uint8], frame: Rect, part: Rect, downsample: int) -> NDArray[np.uint8]:
+    x, y = (part.x - frame.x) // downsample, (part.y - frame.y) // downsample
+    return pixels[y : y + part.height // downsample, x : x + part.width // downsample]
+
+
 def test_outside_is_white(write_slide, scene) -> None:
     with open_slide(write_slide(scene)) as slide:
         apart = slide.read_region(Rect(-500, 4000, 64, 64), 2)
@@ -190,9 +220,13 @@ def test_default_resolution_is_not_believed(write_slide, scene) -> None:
         assert slide.info.mpp is None
 
 
-@pytest.mark.parametrize("compression", ["jpeg", "deflate", "lzw"])
-def test_a_damaged_tile_is_an_error_and_the_rest_stays_readable(write_slide, scene, compression: str) -> None:
-    path = write_slide(scene, compression=compression)
+@pytest.mark.parametrize(
+    ("compression", "downsample"), [("jpeg", 1), ("jpeg", 2), ("jpeg", 8), ("deflate", 1), ("lzw", 1)]
+)
+def test_a_damaged_tile_is_an_error_and_the_rest_stays_readable(
+    write_slide, scene, compression: str, downsample: int
+) -> None:
+    path = write_slide(scene, compression=compression, pyramid=False)
     with tifffile.TiffFile(path) as tiff:
         offset, length = tiff.pages[0].dataoffsets[0], tiff.pages[0].databytecounts[0]
     data = bytearray(path.read_bytes())
@@ -202,7 +236,7 @@ def test_a_damaged_tile_is_an_error_and_the_rest_stays_readable(write_slide, sce
     with open_slide(path) as slide:
         for _ in range(2):
             with pytest.raises(SlideUnreadableError, match="cannot be decoded"):
-                slide.read_region(Rect(0, 0, 600, 600), 1)
+                slide.read_region(Rect(0, 0, 600, 600), downsample)
             assert slide.read_region(Rect(512, 512, 256, 256), 1).shape == (256, 256, 3)
 
 

@@ -193,12 +193,14 @@ def test_the_search_tells_how_far_it_is_and_can_be_ended() -> None:
 def test_saved_masks_come_back_and_broken_ones_are_refused(tmp_path: Path) -> None:
     mask = np.random.default_rng(0).random((37, 51)) > 0.5
     path = tmp_path / "tissue.npz"
-    TissueMask(mask, 32).save(path)
+    TissueMask(mask, 32).save(path, origin="slide 1")
 
-    loaded = TissueMask.load(path)
+    loaded = TissueMask.load(path, origin="slide 1")
 
     assert loaded.downsample == 32
     assert (loaded.mask == mask).all()
+    with pytest.raises(PlanFormatError, match="something else"):
+        TissueMask.load(path, origin="slide 2")
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(PlanFormatError):
-        TissueMask.load(path)
+        TissueMask.load(path, origin="slide 1")

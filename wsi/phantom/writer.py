@@ -3,9 +3,7 @@
 import io
 import os
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from wsi.atomic import atomic_file
 from wsi.geometry import Rect, Size
 from wsi.grid import TILE_PX, Grid, InputGeometry, make_grid
 from wsi.pyramid import level_sizes, write_label_pyramids
-from wsi.pyramid_walk import Quad, build_pyramid, finest_places
+from wsi.pyramid_walk import Quad, build_pyramid
 from wsi.tile_codec import encode_tile
 from wsi.tile_spool import TileSpool
 
@@ -71,13 +69,16 @@ def write_phantom(
         out, out.with_name(f"{out.stem}-truth.tif"), out.with_name(f"{out.stem}-truth-overlay.tif")
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    _write_slide(out, phantom, threads or os.cpu_count() or 1, lambda share: report(share * _SLIDE_SHARE))
-    _write_truth(files, phantom, grid, lambda share: report(_SLIDE_SHARE + share * (1 - _SLIDE_SHARE)))
+    threads = threads or os.cpu_count() or 1
+    _write_slide(out, phantom, threads, lambda share: report(share * _SLIDE_SHARE))
+    _write_truth(
+        files, phantom, grid, threads, lambda share: report(_SLIDE_SHARE + share * (1 - _SLIDE_SHARE))
+    )
     return files
 
 
 def _write_truth(
-    files: PhantomFiles, phantom: PhantomSlide, grid: Grid, report: Callable[[float], None]
+    files: PhantomFiles, phantom: PhantomSlide, grid: Grid, threads: int, progress: Callable[[float], None]
 ) -> None:
     description = {
         "truth_of": files.slide.name,
@@ -91,7 +92,8 @@ def _write_truth(
         description,
         labels=files.truth,
         overlay=files.truth_overlay,
-        progress=report,
+        threads=threads,
+        progress=progress,
     )
 
 
@@ -109,12 +111,6 @@ class _Truth:
         return encode_tile(self._phantom.truth(region, self._downsample))
 
 
-@dataclass(frozen=True, slots=True)
-class _Leaf:
-    encoded: bytes
-    half: Pixels
-
-
 class _SlideBuilder:
     """Renders level 0 in threads; a tile of level k follows as soon as its four of level k - 1 are there."""
 
@@ -123,27 +119,17 @@ class _SlideBuilder:
         self._spool = spool
         self._tiles = [size.tiles(TILE_PX) for size in sizes]
 
-    def run(self, threads: int, report: Callable[[float], None]) -> None:
-        places = finest_places(self._tiles)
-        with ThreadPoolExecutor(threads) as pool:
-            leaves = enumerate(_ahead(pool, self._leaf, places, 2 * threads), start=1)
+    def run(self, threads: int, progress: Callable[[float], None]) -> None:
+        build_pyramid(self._tiles, self._finest, self._coarser, threads=threads, progress=progress)
 
-            def finest(column: int, row: int) -> Pixels | None:
-                done, leaf = next(leaves)
-                report(done / len(places))
-                if leaf is None:
-                    return None
-                self._spool.add(0, column, row, leaf.encoded)
-                return leaf.half
-
-            build_pyramid(self._tiles, finest, self._coarser)
-
-    def _leaf(self, place: tuple[int, int]) -> _Leaf | None:
-        region = Rect(place[0] * TILE_PX, place[1] * TILE_PX, TILE_PX, TILE_PX)
+    def _finest(self, column: int, row: int) -> Pixels | None:
+        """Render a tile; give it back at half its size."""
+        region = Rect(column * TILE_PX, row * TILE_PX, TILE_PX, TILE_PX)
         if self._phantom.is_glass(region):
             return None
         pixels = self._phantom.render(region)
-        return _Leaf(_encode_jpeg(pixels, self._phantom.jpeg_quality), _halved(pixels))
+        self._spool.add(0, column, row, _encode_jpeg(pixels, self._phantom.jpeg_quality))
+        return _halved(pixels)
 
     def _coarser(self, level: int, column: int, row: int, quad: Quad[Pixels]) -> Pixels:
         """Make a tile from the halves of its four; give it back at half its size."""
@@ -205,19 +191,3 @@ def _write_levels(path: Path, sizes: tuple[Size, ...], spool: TileSpool, phantom
 
 def _halved(pixels: Pixels) -> Pixels:
     return np.asarray(Image.fromarray(pixels).reduce(2))
-
-
-def _ahead(
-    pool: ThreadPoolExecutor,
-    work: Callable[[tuple[int, int]], _Leaf | None],
-    places: Iterable[tuple[int, int]],
-    depth: int,
-) -> Iterator[_Leaf | None]:
-    """Results in order, with at most `depth` of them under way or waiting."""
-    waiting: deque[Future[_Leaf | None]] = deque()
-    for place in places:
-        waiting.append(pool.submit(work, place))
-        if len(waiting) >= depth:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

@@ -59,7 +59,7 @@ shares = st.lists(st.floats(0, 1), min_size=5, max_size=5).map(tuple)
 rects = st.tuples(*[st.integers(-5000, 10**6)] * 2, *[st.integers(1, 5000)] * 2).map(lambda r: Rect(*r))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     slices=st.lists(st.builds(PlannedSlice, st.integers(0, 1), rects, rects, shares), max_size=4).map(tuple)
 )

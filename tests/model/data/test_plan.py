@@ -33,7 +33,7 @@ def write_truth(path: Path, truth: NDArray[np.uint8]) -> Path:
 
 
 @given(width=st.integers(1, 1400), height=st.integers(1, 1100), seed=st.integers(0, 99))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_shares_are_those_of_the_pixels(
     width: int, height: int, seed: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -93,7 +93,6 @@ def candidates(rare: int, common: int) -> Candidates:
     return Candidates(2560, squares // 2560 * 2560, squares, shares)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=3), st.integers(0, 99), st.data())
 def test_screening_draws_what_is_asked_for_or_all_there_is(
     slides: list[tuple[int, int]], seed: int, data: st.DataObject

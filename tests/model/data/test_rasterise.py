@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -27,14 +27,12 @@ def inside(polygon: NDArray[np.float64], x: float, y: float) -> bool:
     return crossings % 2 == 1
 
 
-@settings(deadline=None)
 @given(polygons)
 def test_a_pixel_is_inside_if_its_centre_is(polygon: NDArray[np.float64]) -> None:
     expected = [[inside(polygon, x + 0.5, y + 0.5) for x in range(12)] for y in range(10)]
     np.testing.assert_array_equal(polygon_mask(polygon, FRAME), expected)
 
 
-@settings(deadline=None)
 @given(polygons, st.integers(1, 11), st.integers(1, 9))
 def test_rectangles_that_meet_fit_together(polygon: NDArray[np.float64], x: int, y: int) -> None:
     parts = [
@@ -47,7 +45,6 @@ def test_rectangles_that_meet_fit_together(polygon: NDArray[np.float64], x: int,
     np.testing.assert_array_equal(np.block(parts), polygon_mask(polygon, FRAME))
 
 
-@settings(deadline=None)
 @given(polygons, st.integers(0, 8))
 def test_where_it_starts_and_which_way_it_turns_do_not_matter(
     polygon: NDArray[np.float64], start: int
@@ -56,7 +53,6 @@ def test_where_it_starts_and_which_way_it_turns_do_not_matter(
     np.testing.assert_array_equal(polygon_mask(turned, FRAME), polygon_mask(polygon, FRAME))
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0.1, 11.9), min_size=4, max_size=4), st.floats(0, 10), st.floats(0, 10))
 def test_polygons_that_share_an_edge_neither_overlap_nor_leave_a_gap(
     x: list[float], first: float, second: float

@@ -1,7 +1,7 @@
 """Which slides teach and which examine."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from model.data.splits import BACH_SPLITS, Split, own_split
@@ -22,7 +22,6 @@ def test_named_slides_are_held_out() -> None:
     assert own_split(NAMES, "b", "", seed=1) == Split(("a", "c", "d", "e"), ("b",), ())
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1000), st.sampled_from(["0.2", "0.4", "c"]), st.sampled_from(["0.2", "", "a,b"]))
 def test_every_slide_is_in_one_set_and_the_same_seed_gives_the_same(
     seed: int, validation: str, test: str

@@ -16,6 +16,9 @@ from workers.model_child import Kit, serve
 from workers.settings import WorkerSettings
 from wsi.errors import SlideUnreadableError
 
+INPUT = {"mpp": 1.0, "context_ratio": 5, "tiles_per_side": 5, "halo_px": 16}
+"""What the stand-in's card says of its input; waiting jobs are prepared by it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -23,7 +26,8 @@ class Plan:
 
     `die_at`: patches at which it dies, each time it comes there without `die_once`. `hold`: it waits, after the first
     patch, until a file `go` lies in the job's directory. `deaf`: and does not look for a cancel while it waits. `error`: it
-    raises that before the first patch, with `error_once` only the first time.
+    raises that before the first patch, with `error_once` only the first time. `prepare`: "die" or "hang" is what the process
+    does that prepares the job (see `sitecustomize`).
     """
 
     patches: int = 3
@@ -33,6 +37,7 @@ class Plan:
     deaf: bool = False
     error: str = ""
     error_once: bool = False
+    prepare: str = ""
 
 
 def run_pipeline(
@@ -81,7 +86,7 @@ def load(settings: WorkerSettings) -> Kit[str]:
     broken = settings.data_dir / "broken-weights"
     if broken.exists():
         raise WeightsError("weights.safetensors is not the file its card describes")
-    card = json.dumps({"name": "stand-in"})
+    card = json.dumps({"name": "stand-in", "input": INPUT})
     return Kit(Ready("cpu", "float32", "stand-in", (card,)), lambda _: "network", run_pipeline)
 
 

@@ -1,0 +1,54 @@
+"""Who is measured, and how one of them is run: alone, in a process of its own."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from .task import LABELS, Outcome, Task
+
+ROOT = Path(__file__).resolve().parents[2]
+
+OURS, OURS_LIKE_PEERS, NAIVE, TIATOOLBOX = "ours", "ours, fp32, no halo", "naive loop", "tiatoolbox"
+
+MODULES: Mapping[str, str] = MappingProxyType(
+    {OURS: "ours", OURS_LIKE_PEERS: "ours", NAIVE: "naive", TIATOOLBOX: "tiatoolbox_run"}
+)
+"""Who -> module of this package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One run of one of them."""
+
+    outcome: Outcome
+    labels: NDArray[np.uint8]
+    """(H, W) of label px; 0 where nothing was analysed."""
+
+
+def entrants(tiatoolbox_python: Path | None) -> tuple[str, ...]:
+    """Who is measured, in order: all, or without its interpreter all but tiatoolbox."""
+    return tuple(who for who in MODULES if who != TIATOOLBOX or tiatoolbox_python is not None)
+
+
+def run_entrant(who: str, task: Task, tiatoolbox_python: Path | None) -> Turn:
+    """Run one and wait for it. Raises ClickException with the end of what it said if it fails."""
+    task = replace(task, like_peers=who == OURS_LIKE_PEERS)
+    python = str(tiatoolbox_python) if who == TIATOOLBOX else sys.executable
+    module = f"{__package__}.{MODULES[who]}"
+    # In the repository's root `-m` finds this package and those it imports, in any virtual environment.
+    ended = subprocess.run(
+        [python, "-m", module, str(task.save())], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if ended.returncode:
+        raise click.ClickException(
+            f"{who} failed ({ended.returncode}). The end of what it said:\n{ended.stderr[-2000:]}"
+        )
+    folder = Path(task.folder)
+    return Turn(Outcome.load(folder), np.load(folder / LABELS))

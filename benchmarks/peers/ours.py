@@ -1,0 +1,65 @@
+"""This service: the pipeline that its model process runs for a job."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.segmenter import Segmenter
+from workers.jobs import JobFiles, JobParameters
+from workers.measure import stand_in_of, warm_up
+from workers.messages import RunJob
+from workers.pipeline import run_pipeline
+from wsi.geometry import Rect
+from wsi.label_tiff import LabelTiff
+
+from .process import answer, task_of_this_process, timed, versions
+from .task import BATCH_SLICES, Outcome, Task
+
+
+def main() -> None:
+    """Entry of the measured process."""
+    task = task_of_this_process()
+    segmenter, run = segmenter_of(task), run_of(task)
+    warm_up(segmenter, run)
+    timing = timed(lambda: run_pipeline(run, segmenter, lambda _: None, lambda: False))
+    files = JobFiles(Path(run.directory))
+    result = json.loads(files.result.read_text(encoding="ascii"))
+    outcome = Outcome(
+        timing.seconds,
+        timing.peak_mb,
+        segmenter.dtype,
+        result["parameters"]["halo_px"],
+        torch.get_num_threads(),
+        versions("darefine", "numpy"),
+        result["stage_seconds"],
+        result["megapixels"],
+    )
+    answer(task, outcome, labels_of(files))
+
+
+def segmenter_of(task: Task) -> Segmenter:
+    """The task's network as the service runs it, on the CPU."""
+    precision = "fp32" if task.like_peers else "auto"
+    segmenter = Segmenter.load(Path(task.card), device="cpu", precision=precision, batch_size=BATCH_SLICES)
+    return stand_in_of(segmenter, BATCH_SLICES) if task.stand_in else segmenter
+
+
+def run_of(task: Task) -> RunJob:
+    """The job."""
+    slide = Path(task.slide)
+    parameters = JobParameters(halo_px=0 if task.like_peers else None)
+    directory = Path(task.folder) / "job"
+    return RunJob("peers", 1, slide.name, str(slide), str(directory), Path(task.card).stem, parameters)
+
+
+def labels_of(files: JobFiles) -> NDArray[np.uint8]:
+    """The label map of a finished job, (H, W) of label px."""
+    with LabelTiff(files.labels) as labels:
+        return labels.read(Rect.of(labels.size))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The network as the others run it: fp32, as torch builds it, batch norms unfolded."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.build import build_network
+from model.card import ModelCard
+from model.checkpoint import load_weights
+from model.network import ContextFeatures, SegmentationNetwork
+from model.preprocess import Normaliser
+from workers.measure_stand_in import StandInNetwork
+
+from .task import BATCH_SLICES, Task
+
+
+@dataclass(frozen=True, slots=True)
+class PlainNetwork:
+    """A network, and how its patches are cut. Sides in label px."""
+
+    network: SegmentationNetwork
+    normalise: Normaliser
+    classes: int
+    slice_px: int
+    patch_px: int
+    context_px: int
+
+    @classmethod
+    def of(cls, task: Task) -> Self:
+        """The task's network, loaded and run once, so that what libraries do once a shape is done before the clock starts."""
+        card = ModelCard.load(Path(task.card))
+        if task.stand_in:
+            network: SegmentationNetwork = StandInNetwork(card)
+        else:
+            network = build_network(card.network, len(card.classes))
+            load_weights(network, Path(task.card).with_name(card.weights.file), sha256=card.weights.sha256)
+        normalise = Normaliser(card.normalisation, torch.device("cpu"))
+        plain = cls(
+            network.eval(), normalise, len(card.classes), task.slice_px, task.patch_px, task.context_px
+        )
+        plain._warm_up()
+        return plain
+
+    @torch.inference_mode()
+    def _warm_up(self) -> None:
+        white = self.normalise(torch.full((1, 3, self.slice_px, self.slice_px), 255.0))
+        context = self.context_of(white)
+        for count in (1, BATCH_SLICES):
+            places = self.places([(0, 0)] * count)
+            self.logits(white.expand(count, -1, -1, -1), self.network.encode_context(context), places)
+
+    def context_of(self, patches: Tensor) -> Tensor:
+        """(P, 3, h, w): normalised patches, area-down-sampled."""
+        return F.interpolate(patches, size=(self.context_px, self.context_px), mode="area")
+
+    def logits(self, slices: Tensor, context: Tensor | ContextFeatures, places: Tensor) -> Tensor:
+        """(N, K, slice_px, slice_px) of normalised slices of one patch, whose context is raw or encoded."""
+        logits: Tensor = self.network(slices, context, places)
+        return F.interpolate(
+            logits, size=(self.slice_px, self.slice_px), mode="bilinear", align_corners=False
+        )
+
+    def corners(self) -> Iterator[tuple[int, int]]:
+        """(x, y) of each slice of a patch, row-major."""
+        starts = range(0, self.patch_px, self.slice_px)
+        return ((x, y) for y, x in product(starts, starts))
+
+    def places(self, corners: list[tuple[int, int]]) -> Tensor:
+        """(N, 4): where these slices lie in their patch (see SegmentationNetwork)."""
+        edges = [(x, y, x + self.slice_px, y + self.slice_px) for x, y in corners]
+        return torch.tensor(edges) / self.patch_px
