@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -22,10 +23,17 @@ def context_from_region(region: Tensor, side_px: int) -> Tensor:
             f"a region of {tuple(region.shape[:2])} px cannot be reduced to a context of {side_px} px"
         )
     if region.device.type == "cpu":
-        # Pillow's box filter is five times faster here than torch's pooling, and leaves the other cores alone.
-        image = Image.fromarray(region.numpy()).resize((side_px, side_px), Image.Resampling.BOX)
-        return torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0).float()
+        return torch.from_numpy(_box_mean(region.numpy(), side_px)).permute(2, 0, 1).unsqueeze(0).float()
     return box_resized(region, side_px)
+
+
+def _box_mean(region: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
+    # Pillow's box filters are five times faster here than torch's pooling, and leave the other cores alone; that for
+    # whole factors is faster still.
+    image = Image.fromarray(region)
+    factor = image.width // side_px
+    whole = image.size == (factor * side_px, factor * side_px)
+    return np.array(image.reduce(factor) if whole else image.resize((side_px, side_px), Image.Resampling.BOX))
 
 
 def box_resized(region: Tensor, side_px: int) -> Tensor:

@@ -233,8 +233,18 @@ def _likeliest(logits: Tensor, window_px: int, halo_px: int) -> Tensor:
     """Class values (N, window_px - 2 * halo_px, same) uint8 in the middle of windows, from their logits of any size."""
     logits = F.interpolate(logits, size=(window_px, window_px), mode="bilinear", align_corners=False)
     kept = logits[:, :, halo_px : window_px - halo_px, halo_px : window_px - halo_px]
-    # max gives the same indices as argmax, several times faster on a CPU for so few classes.
-    return (kept.max(1).indices + 1).to(torch.uint8)
+    if kept.device.type != "cpu":
+        return (kept.argmax(1) + 1).to(torch.uint8)
+    return torch.stack([_largest_plane(planes) for planes in kept]).add_(1)
+
+
+def _largest_plane(planes: Tensor) -> Tensor:
+    """uint8 (H, W): argmax over (K, H, W), the first of equals; for few planes on a CPU half the time of max."""
+    largest, indices = planes[0], torch.zeros(planes.shape[1:], dtype=torch.uint8)
+    for index, plane in enumerate(planes[1:], start=1):
+        indices.masked_fill_(plane > largest, index)
+        largest = torch.maximum(largest, plane)
+    return indices
 
 
 def _places(
