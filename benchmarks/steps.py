@@ -11,15 +11,15 @@ import click
 import torch
 
 from model.build import build_network
-from model.card import UNWRITTEN, CardClass, CardInput, ModelCard
 from model.cost import network_cost
 from model.device import PRECISIONS, choose_device
 from model.initialise import initialise
 from model.lesson import Lesson, make_optimizer
 from model.named import NETWORKS
 from model.paper_recipe import paper_recipe
-from model.pretrained import IMAGENET_COLOURS
 from workers.measure import machine
+
+from .cards import card_of
 
 PAPER_SLICES = 3000
 SLICE_PX = 512
@@ -48,23 +48,6 @@ def main(network: str, batch: int, repeats: int, device: str, precision: str) ->
     click.echo(f"{network}, {batch} slices a step, {precision}, {machine(str(chosen))}")
     click.echo(f"{seconds:.2f} s a step; about {teraflop:.2f} TFLOP, {teraflop / seconds:.2f} TFLOP/s")
     click.echo(f"the paper's {PAPER_SLICES} slices and 75 epochs: {hours * 12 / batch:.1f} h at this pace")
-
-
-def card_of(network: str) -> ModelCard:
-    """A card with the paper's four classes and geometry."""
-    return ModelCard(
-        name=network,
-        version="0",
-        title=network,
-        description="For timing.",
-        intended_use="Timing.",
-        phantom=True,
-        classes=tuple(CardClass(value, f"class {value}", (0, 0, value)) for value in (1, 2, 3, 4)),
-        input=CardInput(mpp=0.934, context_ratio=5, tiles_per_side=5, halo_px=64),
-        normalisation=IMAGENET_COLOURS,
-        network=NETWORKS[network].config,
-        weights=UNWRITTEN,
-    )
 
 
 def training_step(network: str, batch: int, device: torch.device, dtype: torch.dtype) -> Callable[[], float]:

@@ -3,7 +3,7 @@
 Decoding is strict. libvips goes on silently after damaged JPEG data, whatever its `fail_on` says (58 of 60 damaged
 copies of an Aperio slide gave wrong pixels and no error); libjpeg's own warnings, raised as errors here, show all damage
 that OpenSlide notices, and the pixels of both are the same to the bit. Halves, quarters and eighths come from libjpeg's own
-scaled transform: a third of the time of decoding all and averaging, and within half a grey value of that on average.
+scaled transform: two fifths of the time of decoding all and averaging, and within half a grey value of that on average.
 """
 
 import math

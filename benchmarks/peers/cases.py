@@ -8,13 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from benchmarks.steps import card_of
+from benchmarks.cards import write_card
 from benchmarks.tables import DEMO_CARD
-from model.build import build_network
-from model.card import CardWeights, ModelCard
-from model.checkpoint import save_weights
+from model.card import ModelCard
 from model.data.cohort import geometry_of
-from model.initialise import initialise
 from workers.measure import machine
 from wsi.grid import TILE_PX, make_grid
 from wsi.phantom import write_phantom
@@ -133,15 +130,7 @@ def card_for(network: str, work: Path) -> Path:
     """The demo card, also where a stand-in takes its network's place; or one of random weights, made if it is not there."""
     if network != RESNET50:
         return DEMO_CARD
-    draft = card_of("resnet50-50-attention")
-    path = work / f"{draft.name}.json"
-    if not path.exists():
-        built = build_network(draft.network, len(draft.classes))
-        initialise(built, SEED)
-        weights = f"{draft.name}.safetensors"
-        digest = save_weights(built, path.with_name(weights))
-        replace(draft, weights=CardWeights(weights, digest, "float16")).save(path)
-    return path
+    return write_card("resnet50-50-attention", work)
 
 
 def default_threads() -> int:

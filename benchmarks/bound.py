@@ -1,0 +1,125 @@
+"""How near whole jobs come to what their network alone does: `darefine bench` with the demo network and the paper's ResNet-50.
+
+`python -m benchmarks.bound` writes `benchmarks/results/bound.json` and the table of `benchmarks/README.md`.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from darefine.bench import make_phantom, progress_bar, settings_of
+from model.device import choose_device, choose_precision
+from workers.bench import BenchOptions, run_bench
+
+from .cards import write_card
+from .tables import DEMO_CARD, caption_of, write_results
+
+RESNET50 = "resnet50-50-attention"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A network on a phantom slide, 70 % tissue."""
+
+    network: str | None
+    """One of `darefine models`, with random weights; None is the demo model."""
+    size_px: int
+
+
+CASES = (Case(None, 12_288), Case(RESNET50, 5_120))
+
+
+@click.command()
+@click.option("--device", default="auto", show_default=True)
+@click.option(
+    "--size",
+    "size_px",
+    type=click.IntRange(min=2560),
+    help="Side of the slides, level-0 px.  [default: 12288, for ResNet-50 5120]",
+)
+@click.option(
+    "--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="The median counts."
+)
+@click.option(
+    "--work",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Keep slides and weights here.  [default: a temporary folder]",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for bound.json; the README stays as it is.",
+)
+def main(device: str, size_px: int | None, repeats: int, work: Path | None, out: Path | None) -> None:
+    """Measure each network in fp32, and in what the device is fast at if that is another precision."""
+    best = choose_precision("auto", choose_device(device))
+    precisions = dict.fromkeys(("fp32", best))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = work or Path(temporary)
+        runs = [
+            run_case(
+                case.network,
+                size_px or case.size_px,
+                folder,
+                repeats,
+                {"device": device, "precision": precision},
+            )
+            for case in CASES
+            for precision in precisions
+        ]
+    write_results("bound", {"runs": runs}, table_of(runs), caption=caption_of(runs[0]), folder=out)
+
+
+def run_case(
+    network: str | None, size_px: int, folder: Path, repeats: int, chosen: dict[str, Any]
+) -> dict[str, Any]:
+    """Make slide and weights if they are not there, and measure."""
+    card = DEMO_CARD if network is None else write_card(network, folder)
+    with progress_bar() as show, tempfile.TemporaryDirectory(dir=folder) as directory:
+        slide = folder / f"phantom-{size_px}.tif"
+        if not slide.exists():
+            make_phantom(folder, size_px, show)
+        return run_bench(
+            BenchOptions(slide, repeats=repeats),
+            settings_of(card, chosen),
+            Path(directory),
+            report=lambda now: show(f"measure {card.stem} {chosen['precision']}", now.fraction),
+        )
+
+
+def table_of(runs: list[dict[str, Any]]) -> list[list[str]]:
+    """Heading and cells."""
+    table = [
+        [
+            "network",
+            "precision",
+            "slide px",
+            "patches",
+            "job s",
+            "job MP/s",
+            "network alone MP/s",
+            "job / network alone",
+        ]
+    ]
+    for run in runs:
+        job, alone = run["job"], run["network_alone"]
+        table.append(
+            [
+                run["model"]["name"],
+                run["dtype"],
+                str(run["slide"]["width"]),
+                str(job["patches"]),
+                f"{job['seconds']:.1f}",
+                f"{job['megapixels_per_second']:.2f}",
+                f"{alone['megapixels_per_second']:.2f}",
+                f"{100 * run['job_to_network']:.1f} %",
+            ]
+        )
+    return table
+
+
+if __name__ == "__main__":
+    main()

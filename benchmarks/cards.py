@@ -1,0 +1,44 @@
+"""Cards of the paper's networks for timing: their arithmetic counts, not what they say."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from model.build import build_network
+from model.card import UNWRITTEN, CardClass, CardInput, CardWeights, ModelCard
+from model.checkpoint import save_weights
+from model.initialise import initialise
+from model.named import NETWORKS
+from model.pretrained import IMAGENET_COLOURS
+
+SEED = 11
+"""Of the random weights."""
+
+
+def card_of(network: str) -> ModelCard:
+    """A card of one of NETWORKS with the paper's four classes and geometry, without weights."""
+    return ModelCard(
+        name=network,
+        version="0",
+        title=network,
+        description="For timing.",
+        intended_use="Timing.",
+        phantom=True,
+        classes=tuple(CardClass(value, f"class {value}", (0, 0, value)) for value in (1, 2, 3, 4)),
+        input=CardInput(mpp=0.934, context_ratio=5, tiles_per_side=5, halo_px=64),
+        normalisation=IMAGENET_COLOURS,
+        network=NETWORKS[network].config,
+        weights=UNWRITTEN,
+    )
+
+
+def write_card(network: str, folder: Path) -> Path:
+    """The same with random weights beside it, in `folder`; made if it is not there."""
+    draft = card_of(network)
+    path = folder / f"{draft.name}.json"
+    if not path.exists():
+        built = build_network(draft.network, len(draft.classes))
+        initialise(built, SEED)
+        weights = f"{draft.name}.safetensors"
+        digest = save_weights(built, path.with_name(weights))
+        replace(draft, weights=CardWeights(weights, digest, "float16")).save(path)
+    return path
