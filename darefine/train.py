@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -16,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from model.card import ModelCard
 from model.data.index import SlideIndex
 from model.data.phantom_index import PHANTOM_CLASSES, prepare_phantoms
+from model.errors import TrainingStoppedError
 from model.named import NETWORKS
 from model.paper_recipe import BATCH, EPOCHS_PER_STAGE, paper_card, paper_recipe
 from model.phantom_recipe import PHANTOM_INPUT, SMALL, phantom_recipe
@@ -103,7 +105,7 @@ def train(out: Path, data: Path | None, log: Path | None, work: Path, overwrite:
     with ExitStack() as stack:
         bar = stack.enter_context(_bar())
         index = SlideIndex.load(data) if data else _phantoms(bar, work)
-        listeners: list[Callable[[TrainProgress], None]] = [_training_bar(bar)]
+        listeners = [_training_bar(bar), stack.enter_context(_ctrl_c_between_steps())]
         if log is not None:
             listeners.append(stack.enter_context(TrainBoard(log, index.classes)))
         card = train_network(
@@ -118,6 +120,29 @@ def train(out: Path, data: Path | None, log: Path | None, work: Path, overwrite:
         )
     if card is not None:
         _report(card, out)
+
+
+@contextmanager
+def _ctrl_c_between_steps() -> Iterator[Callable[[TrainProgress], None]]:
+    """Ctrl-C ends the training after the step it comes in, which is saved; a second one ends it at once."""
+    pressed = False
+
+    def note(*_: object) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, before)
+
+    def end(now: TrainProgress) -> None:
+        if pressed:
+            raise TrainingStoppedError(
+                f"stopped after step {now.step} of {now.steps}, which is saved. The same command goes on from there."
+            )
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield end
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _tell(listeners: Sequence[Callable[[TrainProgress], None]], now: TrainProgress) -> None:

@@ -10,7 +10,8 @@ ModelError
 ├── ReportError
 └── TrainingError
     ├── DivergedError
-    └── ResumeError
+    ├── ResumeError
+    └── TrainingStoppedError
 """
 
 
@@ -56,3 +57,7 @@ class DivergedError(TrainingError):
 
 class ResumeError(TrainingError):
     """The state left by an earlier run does not belong to this training."""
+
+
+class TrainingStoppedError(TrainingError):
+    """Who watches a training wants it to stop here, to go on later."""

@@ -23,7 +23,7 @@ from .data.draws import Draws, PlannedDraws, RandomDraws, index_slides
 from .data.index import PlannedSlice, SlideIndex
 from .data.sampler import Batch, PatchSampler
 from .device import PRECISIONS
-from .errors import DivergedError
+from .errors import DivergedError, TrainingStoppedError
 from .evaluate import Evaluation, check_classes, open_slides
 from .examiner import Examiner
 from .examples import Example
@@ -74,7 +74,8 @@ def train(
 
     On the index's planned slices where it has some, else on random places of its slides, read by `threads` threads.
     State is kept in `out`/<name>.state.safetensors until the end: started again with the same arguments, an interrupted
-    training goes on from there and ends with the same weights. `provenance` (such as the command) is added to the card's
+    training goes on from there and ends with the same weights. With TrainingStoppedError `progress` ends it after the step it
+    is told of, saved. `provenance` (such as the command) is added to the card's
     training section. Under torchrun all GPUs share the work, and only the first rank returns a card. Uses torch's global
     random state.
 
@@ -152,20 +153,24 @@ class _Training:
             history.step += 1
             history.seconds = earlier + time.perf_counter() - clock
             metrics, examples = self._after_step(loss)
-            if progress is not None:
-                pace = (history.seconds - earlier) / (history.step - started)
-                progress(
-                    TrainProgress(
-                        step=history.step,
-                        steps=config.steps,
-                        loss=loss,
-                        learning_rate=config.learning_rate_at(history.step - 1),
-                        seconds=history.seconds,
-                        eta_s=pace * (config.steps - history.step),
-                        validation=metrics,
-                        examples=examples,
-                    )
-                )
+            if progress is None:
+                continue
+            pace = (history.seconds - earlier) / (history.step - started)
+            now = TrainProgress(
+                step=history.step,
+                steps=config.steps,
+                loss=loss,
+                learning_rate=config.learning_rate_at(history.step - 1),
+                seconds=history.seconds,
+                eta_s=pace * (config.steps - history.step),
+                validation=metrics,
+                examples=examples,
+            )
+            try:
+                progress(now)
+            except TrainingStoppedError:
+                self._save()
+                raise
 
     def finish(self, held_out: Sequence[AnnotatedSlide], provenance: Mapping[str, object]) -> ModelCard:
         """Settle the batch norms, write the weights, examine what was written, write the card."""
@@ -256,10 +261,19 @@ class _Training:
         if config.validate_every and (history.step % config.validate_every == 0 or last):
             seen = self._validate()
         if history.step % config.checkpoint_every == 0 or last:
-            save_state(
-                self._state_path, self._lesson, self._optimizer, self._scaler, history, self._fingerprint
-            )
+            self._save()
         return seen
+
+    def _save(self) -> None:
+        """What a later run goes on from."""
+        save_state(
+            self._state_path,
+            self._lesson,
+            self._optimizer,
+            self._scaler,
+            self._history,
+            self._fingerprint,
+        )
 
     def _validate(self) -> tuple[Metrics, tuple[Example, ...]]:
         """Scores and examples on a part of the validation slides; the best weights so far are put aside."""

@@ -1,6 +1,7 @@
 """`darefine train` as it is typed: from an index to weights that evaluate."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from darefine.main import main
 from model.card import ModelCard
+from model.train import TrainProgress
 from tests.darefine.test_prepare import BENIGN, INVASIVE, prepare, write_slide
 from tests.model.data.image_scope import Outline, write_xml
 
@@ -46,6 +48,26 @@ def test_by_the_papers_recipe_from_index_to_scores(index: Path, tmp_path: Path) 
     again = run("train", out, "--data", index)
     assert again.exit_code == 2
     assert "--overwrite" in again.output
+
+
+def test_ctrl_c_saves_the_step_and_the_same_command_goes_on(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("train", tmp_path / "mine", "--data", index, "--epochs", 1, "--batch", 2)
+    steps: list[int] = []
+
+    def press(now: TrainProgress) -> None:
+        steps.append(now.step)
+        if steps == [1]:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("darefine.train._training_bar", lambda _bar: press)
+    stopped = run(*command)
+    assert stopped.exit_code == 1
+    assert "stopped after step 1 of 3, which is saved" in stopped.output
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert run(*command).exit_code == 0
+    assert steps == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import torch
 
 from model.card import ModelCard
 from model.data.index import SlideIndex
-from model.errors import CohortError, DivergedError, ResumeError
+from model.errors import CohortError, DivergedError, ResumeError, TrainingStoppedError
 from model.evaluate import evaluate
 from model.recipe import Stage, TrainConfig
 from model.segmenter import Segmenter
@@ -87,6 +87,23 @@ def test_a_killed_training_resumes_to_the_same_weights(
     assert steps == [5, 6]
     assert resumed.weights.sha256 == undisturbed.weights.sha256
     assert resumed.training["curve"] == undisturbed.training["curve"]
+
+
+def test_a_training_that_is_stopped_loses_no_step(
+    config: TrainConfig, index: SlideIndex, tmp_path: Path
+) -> None:
+    undisturbed = train(config, index, tmp_path / "undisturbed")
+    steps: list[int] = []
+
+    def stop(now: TrainProgress) -> None:
+        if now.step == 3:  # states are saved at 2 and 4
+            raise TrainingStoppedError
+
+    with pytest.raises(TrainingStoppedError):
+        train(config, index, tmp_path / "stopped", progress=stop)
+    resumed = train(config, index, tmp_path / "stopped", progress=lambda p: steps.append(p.step))
+    assert steps == [4, 5, 6]
+    assert resumed.weights.sha256 == undisturbed.weights.sha256
 
 
 def test_the_context_encoder_can_learn_alone_and_a_kill_then_changes_nothing(
