@@ -57,8 +57,9 @@ bench: install  ## Measure this machine; writes benchmarks/results/
 study: install  ## The paper's comparison on phantom slides (some hours on two cores); may be killed and goes on
 	$(BIN)/python -m benchmarks.study --work study-work
 
-weights: install  ## Train the demo weights again (about half an hour on two cores)
-	$(BIN)/darefine train weights/phantom-resnet18-attention --overwrite
+weights: install  ## Train the demo weights again (about 40 minutes on two cores)
+	$(BIN)/darefine train weights/phantom-resnet18-aligned --second-input aligned --overwrite
+	$(BIN)/darefine train weights/phantom-resnet18-single --second-input single --overwrite
 
 clean:  ## Remove the virtual environment and what the demo left
 	rm -rf $(VENV) demo-out train-work study-work

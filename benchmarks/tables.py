@@ -12,7 +12,7 @@ from model.report import markdown
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
-DEMO_CARD = HERE.parent / "weights" / "phantom-resnet18-attention.json"
+DEMO_CARD = HERE.parent / "weights" / "phantom-resnet18-aligned.json"
 
 
 def write_results(

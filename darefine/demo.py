@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,26 @@ from wsi.phantom import PhantomFiles, write_phantom
 
 from .client import Client
 from .picture import overlay_panel, side_by_side, slide_panel
-from .submit import class_table, fetch, run_job
+from .submit import class_table, fetch, run_job, upload
 
 START_SECONDS = 120
+
+MODELS = {
+    "phantom-resnet18-aligned": "slice and patch",
+    "phantom-resnet18-single": "slice alone",
+}
+"""The demo weights, and what each network sees; the first is the default model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What one model made of the slide."""
+
+    title: str
+    overlay: Path
+    result: dict[str, Any]
+    scores: Metrics
+    """Against the phantom's truth."""
 
 
 @click.command()
@@ -42,22 +60,35 @@ START_SECONDS = 120
     "--seed", type=int, default=2026, show_default=True, help="Seed of the slide; the training seeds differ."
 )
 def demo(out: Path, size_px: int, seed: int) -> None:
-    """Start the service, send it a phantom slide, fetch the overlay, compare with the truth, stop.
+    """Start the service, send it a phantom slide, fetch overlays, compare with the truth, stop.
 
-    Leaves slide.tif, slide-truth.tif, overlay.tif, labels.tif, result.json and demo.png in the --out folder.
+    One overlay is of a network that sees slice and patch, one of a network that sees the slice alone. Leaves slide.tif,
+    slide-truth.tif, demo.png and a folder for each network in the --out folder.
     """
     console = Console()
     out.mkdir(parents=True, exist_ok=True)
     with running_service(out / "data", out / "service.log") as client:
         console.print(f"Making a phantom slide of {size_px} x {size_px} px (synthetic, not tissue) ...")
         files = write_phantom(out / "slide.tif", size_px=size_px, seed=seed)
-        run = run_job(client, files.slide, {}, console)
-        result = fetch(client, run["id"], out)
-    scores = compare_label_maps(out / "labels.tif", files.truth, classes=len(result["classes"])).metrics()
-    picture = draw(files, result, scores, out)
-    console.print(class_table(result))
-    console.print(score_lines(result, scores))
-    console.print(f"Look at {picture}")
+        slide_id = upload(client, files.slide, console)
+        labelled = [label(client, slide_id, model, files, out, console) for model in MODELS]
+    draw(files, labelled, out / "demo.png")
+    console.print(class_table(labelled[0].result))
+    for one in labelled:
+        console.print(score_line(one))
+    console.print(f"Look at {out / 'demo.png'}")
+
+
+def label(
+    client: Client, slide_id: str, model: str, files: PhantomFiles, out: Path, console: Console
+) -> Labelled:
+    """Run a job with `model`, fetch its files into `out`/`model`, compare them with the truth."""
+    console.print(f"Labelling it with {model} ({MODELS[model]}) ...")
+    folder = out / model
+    job = run_job(client, slide_id, {"model": model}, console)
+    result = fetch(client, job["id"], folder)
+    confusion = compare_label_maps(folder / "labels.tif", files.truth, classes=len(result["classes"]))
+    return Labelled(MODELS[model], folder / "overlay.tif", result, confusion.metrics())
 
 
 @contextlib.contextmanager
@@ -104,27 +135,27 @@ def free_port() -> int:
         return port
 
 
-def draw(files: PhantomFiles, result: dict[str, Any], scores: Metrics, out: Path) -> Path:
+def draw(files: PhantomFiles, labelled: Sequence[Labelled], picture: Path) -> None:
     """Write the side-by-side picture."""
-    palette = Palette(tuple(LabelClass(c["value"], c["name"], tuple(c["colour"])) for c in result["classes"]))
-    picture = out / "demo.png"
+    classes = labelled[0].result["classes"]
+    palette = Palette(tuple(LabelClass(c["value"], c["name"], tuple(c["colour"])) for c in classes))
+    overlays = [(f"{one.title}: MIoU {one.scores.miou:.3f}", overlay_panel(one.overlay)) for one in labelled]
     panels = (
-        ("slide (phantom)", slide_panel(files.slide)),
-        ("overlay", overlay_panel(out / "overlay.tif")),
+        ("slide (synthetic, not tissue)", slide_panel(files.slide)),
         ("truth", overlay_panel(files.truth_overlay)),
+        *overlays,
     )
-    caption = f"{result['model']['name']}: MIoU {scores.miou:.3f}, accuracy {scores.accuracy:.3f}. Synthetic slide, not tissue."
-    side_by_side(panels, palette, caption, picture)
-    return picture
+    side_by_side(panels, palette, " / ".join(MODELS), picture)
 
 
-def score_lines(result: dict[str, Any], scores: Metrics) -> str:
-    """MIoU and IoU per class against the truth."""
+def score_line(labelled: Labelled) -> str:
+    """MIoU and IoU per class against the truth, and the speed."""
+    result, scores = labelled.result, labelled.scores
     iou = ", ".join(
         f"{c['name']} {value:.3f}" for c, value in zip(result["classes"], scores.iou, strict=True)
     )
-    speed = f"{result['megapixels']:.0f} MP at {result['megapixels_per_second']:.1f} MP/s"
     return (
-        f"MIoU against the truth {scores.miou:.3f} (IoU: {iou}); accuracy {scores.accuracy:.3f}; "
-        f"{scores.coverage:.1%} of the truth labelled; {speed}"
+        f"{labelled.title}: MIoU against the truth {scores.miou:.3f} (IoU: {iou}); accuracy {scores.accuracy:.3f}; "
+        f"{scores.coverage:.1%} of the truth labelled; "
+        f"{result['megapixels']:.0f} MP at {result['megapixels_per_second']:.1f} MP/s"
     )

@@ -41,4 +41,4 @@ def phantom(out: Path, size_px: int, seed: int, tissue: float) -> None:
             tissue_fraction=tissue,
             progress=lambda done: bar.update(task, completed=done),
         )
-    click.echo(f"slide {files.slide}\ntruth {files.truth}")
+    click.echo(f"slide {files.slide}\ntruth {files.truth}\ntruth in colours {files.truth_overlay}")

@@ -55,7 +55,7 @@ def submit(slide: Path, url: str, out: Path | None, as_json: bool, **options: An
     client = Client(url)
     chosen = {name: value for name, value in options.items() if value is not None}
     try:
-        job = run_job(client, slide, chosen, console)
+        job = run_job(client, upload(client, slide, console), chosen, console)
         result = fetch(client, job["id"], folder)
     except (ServiceRefusedError, JobFailedError) as error:
         raise click.ClickException(str(error)) from error
@@ -75,15 +75,21 @@ def submit(slide: Path, url: str, out: Path | None, as_json: bool, **options: An
         console.print(f"{folder}/overlay.tif, labels.tif, result.json")
 
 
-def run_job(client: Client, slide: Path, options: dict[str, Any], console: Console) -> dict[str, Any]:
-    """Upload, submit and follow with progress bars; the finished job.
-
-    Ctrl-C cancels the job. Raises ServiceRefusedError, JobFailedError.
-    """
+def upload(client: Client, slide: Path, console: Console) -> str:
+    """Send a slide with a progress bar; its id. Raises ServiceRefusedError."""
     with Progress(TextColumn("{task.description:<8}"), BarColumn(), DownloadColumn(), console=console) as bar:
         task = bar.add_task("upload")
         stored = client.upload(slide, lambda done, total: bar.update(task, completed=done, total=total))
-    job = client.submit(stored["id"], options)
+    slide_id: str = stored["id"]
+    return slide_id
+
+
+def run_job(client: Client, slide_id: str, options: dict[str, Any], console: Console) -> dict[str, Any]:
+    """Submit and follow with a progress bar; the finished job.
+
+    Ctrl-C cancels the job. Raises ServiceRefusedError, JobFailedError.
+    """
+    job = client.submit(slide_id, options)
     columns = (
         TextColumn("{task.description:<8}"),
         BarColumn(),

@@ -30,6 +30,14 @@ from model.train_board import TrainBoard
 PHANTOMS = {"train": 24, "validation": 2, "test": 0, "size_px": 12_288, "seed": 1}
 """The slides made where no index is given."""
 
+SEES = {
+    "single": "It sees the slice alone, for comparison: what only the surroundings tell, it cannot know.",
+    "multi-size": "It sees the slice at two sizes.",
+    "dual": "It sees the patch around the slice as well, as in the paper.",
+    "aligned": "It sees the patch around the slice and where in it the slice lies: input mode aligned, not the paper's.",
+}
+"""What the card of a phantom model says of its network."""
+
 
 @click.command()
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
@@ -105,9 +113,11 @@ def train(out: Path, data: Path | None, log: Path | None, work: Path, overwrite:
     with ExitStack() as stack:
         bar = stack.enter_context(_bar())
         index = SlideIndex.load(data) if data else _phantoms(bar, work)
-        listeners = [_training_bar(bar), stack.enter_context(_ctrl_c_between_steps())]
+        listeners: list[Callable[[TrainProgress], None]] = [_training_bar(bar)]
         if log is not None:
             listeners.append(stack.enter_context(TrainBoard(log, index.classes)))
+        if "RANK" not in os.environ:  # several processes would all have to stop after the same step
+            listeners.append(stack.enter_context(_ctrl_c_between_steps()))
         card = train_network(
             _config(out.stem, index, chosen),
             index,
@@ -124,16 +134,20 @@ def train(out: Path, data: Path | None, log: Path | None, work: Path, overwrite:
 
 @contextmanager
 def _ctrl_c_between_steps() -> Iterator[Callable[[TrainProgress], None]]:
-    """Ctrl-C ends the training after the step it comes in, which is saved; a second one ends it at once."""
+    """Until the last step Ctrl-C ends the training after the step it comes in, which is saved; a second one ends it at
+    once."""
     pressed = False
 
     def note(*_: object) -> None:
         nonlocal pressed
         pressed = True
         signal.signal(signal.SIGINT, before)
+        click.echo("stopping after this step ...", err=True)
 
     def end(now: TrainProgress) -> None:
-        if pressed:
+        if now.step == now.steps:
+            signal.signal(signal.SIGINT, before)
+        elif pressed:
             raise TrainingStoppedError(
                 f"stopped after step {now.step} of {now.steps}, which is saved. The same command goes on from there."
             )
@@ -157,6 +171,8 @@ def _config(name: str, index: SlideIndex, chosen: Mapping[str, Any]) -> TrainCon
     recipe = chosen["recipe"] or ("phantom" if index.source == "phantom" else "paper")
     if recipe == "phantom":
         config = phantom_recipe(name, network, index.input, steps=chosen["steps"], seed=chosen["seed"])
+        words = f"{config.card.description} {SEES[network.second_input]}"
+        config = replace(config, card=replace(config.card, description=words))
     else:
         if not index.train:
             raise click.UsageError("the paper recipe needs planned slices: `darefine prepare phantom --plan`")

@@ -63,11 +63,11 @@ class Batching:
             self._sizes[geometry] = self._first_size(run_pass)
         start = 0
         while start < count:
-            size = self._sizes[geometry]
-            stop = start + (size if self._padded else pass_size(count - start, size))
-            problem = _out_of_memory(run_pass, start, stop)
+            most = self._sizes[geometry]
+            size = most if self._padded else pass_size(count - start, most)
+            problem = _out_of_memory(run_pass, start, start + size)
             if problem is None:
-                start = stop
+                start += size
                 continue
             if size == 1:
                 raise memory_error(self._device, problem)
@@ -134,7 +134,9 @@ def with_second_try(work: Callable[[], R], device: torch.device) -> R:
     for _ in range(2):
         try:
             return work()
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not _is_memory_error(error):
+                raise
             problem = str(error)
         # Behind the except clause: until then the traceback keeps the tensors of the failed attempt.
         release(device)
@@ -148,17 +150,24 @@ def release(device: torch.device) -> None:
 
 
 def memory_error(device: torch.device, problem: str) -> DeviceMemoryError:
-    """What to say when not even one slice fits; `problem` is PyTorch's message."""
+    """What to say when not even a context or one slice fits; `problem` is PyTorch's message."""
     return DeviceMemoryError(
-        f"The memory of {device} does not suffice for one slice at a time. Stop what else uses it, keep fewer models in "
-        f"memory, choose precision bf16 or fp16, or device cpu. PyTorch says: {problem}"
+        f"The memory of {device} does not suffice for a patch's context and one slice. Stop what else uses it, keep fewer "
+        f"models in memory, choose precision bf16 or fp16, or device cpu. PyTorch says: {problem}"
     )
+
+
+def _is_memory_error(error: RuntimeError) -> bool:
+    """PyTorch has a class for it, cuDNN and cuBLAS only say so."""
+    return isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in str(error)
 
 
 def _out_of_memory(run_pass: Callable[[int, int], None], start: int, stop: int) -> str | None:
     """Run a pass; PyTorch's message if memory ran out. Only the text, because the error would keep tensors alive."""
     try:
         run_pass(start, stop)
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not _is_memory_error(error):
+            raise
         return str(error)
     return None

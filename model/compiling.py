@@ -8,6 +8,9 @@ import torch
 from .errors import DeviceError
 from .network import SegmentationNetwork
 
+SIZES = 64
+"""Sizes of slices that may be compiled in one process."""
+
 
 def check_compiler(device: torch.device) -> None:
     """Compile something tiny. Raises DeviceError where that does not work: better at load than in the first job."""
@@ -31,6 +34,8 @@ def compile_network(network: SegmentationNetwork) -> None:
     to the next, and CUDA graphs ("reduce-overhead") overwrite their outputs, of which the context's must outlive many
     passes. For the same reason reductions are not tuned by timing where torch can be told so.
     """
+    # Past its limit, 8 by default, torch goes on without compiling, and every halo or scale that jobs bring counts.
+    torch._dynamo.config.recompile_limit = SIZES  # noqa: SLF001
     untimed = {"deterministic": True} if "deterministic" in torch._inductor.list_options() else None  # noqa: SLF001
     compiled = partial(torch.compile, dynamic=False, options=untimed)
     network.encode_context = compiled(network.encode_context)  # type: ignore[method-assign]

@@ -32,7 +32,7 @@ class DeviceError(ModelError):
 
 
 class DeviceMemoryError(DeviceError):
-    """The device's memory does not suffice for one slice at a time."""
+    """The device's memory does not suffice for a context, or for one slice at a time."""
 
 
 class InputError(ModelError, ValueError):

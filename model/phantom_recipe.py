@@ -62,7 +62,7 @@ def phantom_recipe(
     A network that sees no patch has nothing to learn in the first stage and spends its time on slices (CONTEXT_STEP_COST).
     """
     context, large = round(steps * CONTEXT_ALONE), math.ceil(steps * LARGE_SLICES)
-    slices = steps - context - large
+    slices = max(0, steps - context - large)
     if not network.sees_patch:
         context, slices = 0, slices + round(context * CONTEXT_STEP_COST)
     # Slices of one patch look alike, so many patches with one slice each teach more than few with many. Without strong

@@ -91,7 +91,7 @@ class Segmenter:
         self.compiled = compiled
         self._network = copy.deepcopy(network).eval()
         fold_batch_norms(self._network)
-        self._network.to(self._device, PRECISIONS[self.dtype])
+        with_second_try(lambda: self._network.to(self._device, PRECISIONS[self.dtype]), self._device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
         if compiled:
             check_compiler(self._device)
@@ -163,13 +163,14 @@ class Segmenter:
         Raises InputError for a window outside the region, DeviceMemoryError.
         """
         _check_windows(pixels, corners, sizes.window_px)
-        shape = (len(corners), sizes.tile_px, sizes.tile_px)
-        labels = torch.empty(shape, dtype=torch.uint8, device=self._device)
         if not corners:
-            return self._transfer.download(labels)
+            return PendingLabels(torch.empty(0, sizes.tile_px, sizes.tile_px, dtype=torch.uint8))
         with computing_on(self._device):
             with stage("context"):
-                patch = with_second_try(lambda: self._prepare(pixels, corners, sizes), self._device)
+                patch, labels = with_second_try(
+                    lambda: (self._prepare(pixels, corners, sizes), self._blank(len(corners), sizes)),
+                    self._device,
+                )
             with stage("slices"):
 
                 def run_pass(start: int, stop: int) -> None:
@@ -186,6 +187,11 @@ class Segmenter:
         """
         with stage("slices"):
             return pending.wait()
+
+    def _blank(self, count: int, sizes: PatchSizes) -> Tensor:
+        """Room for labels."""
+        shape = (count, sizes.tile_px, sizes.tile_px)
+        return torch.empty(shape, dtype=torch.uint8, device=self._device)
 
     def _prepare(
         self, pixels: NDArray[np.uint8], corners: Sequence[tuple[int, int]], sizes: PatchSizes

@@ -66,6 +66,7 @@ class Transfer:
             return PendingLabels(labels.cpu())
         here = torch.empty(labels.shape, dtype=labels.dtype, pin_memory=True)
         here.copy_(labels, non_blocking=True)
-        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        # Waiting for it sleeps: a core that spins would be missing to the readers.
+        copied = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         copied.record(torch.cuda.current_stream(self._device))
         return PendingLabels(here, copied)

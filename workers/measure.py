@@ -124,7 +124,7 @@ def stand_in_of(segmenter: Segmenter, batch_size: int) -> Segmenter:
 def warm_up(segmenter: Segmenter, run: RunJob) -> int:
     """Label twice, so that what libraries do once a shape is done before the clock starts; slices in a pass, found so.
 
-    The second patch has two passes.
+    The second is a whole patch, so that passes are of the sizes of a job's.
     """
     with open_slide(Path(run.slide_path), mpp=run.parameters.mpp) as slide:
         grid = job_grid(run, slide, segmenter.card.input)
@@ -132,7 +132,7 @@ def warm_up(segmenter: Segmenter, run: RunJob) -> int:
     pixels = np.full((grid.region_px, grid.region_px, 3), 200, np.uint8)
     segmenter.collect(segmenter.submit(pixels, [(0, 0)], sizes))
     batch_size = segmenter.batch_size(sizes) or 1
-    segmenter.collect(segmenter.submit(pixels, [(0, 0)] * (batch_size + 1), sizes))
+    segmenter.collect(segmenter.submit(pixels, [(0, 0)] * grid.tiles_per_side**2, sizes))
     return batch_size
 
 

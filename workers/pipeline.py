@@ -5,7 +5,6 @@ killed at any point goes on at its first unfinished patch when the same job is r
 """
 
 import contextlib
-import os
 import shutil
 import time
 from collections import defaultdict, deque
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from model.card import ModelCard
@@ -39,9 +39,6 @@ from .resume import adopt, run_identity
 READ_THREADS = 2
 READ_DEPTH = 2
 """Patches decoded ahead of the network: 22 MB each (2688 x 2688 RGB), up to three times that off the model's scale."""
-
-PYRAMID_THREADS = min(8, os.cpu_count() or 1)
-"""The network is done by then; each holds 16 tiles of 256 KB."""
 
 PLAN_SHARE = 0.03
 PYRAMID_SHARE = 0.07
@@ -94,7 +91,8 @@ def run_pipeline(
             write_json(files.plan, {"run": identity, **plan.to_json()})
         store = LabelStore(files.patches, plan.grid)
         patches = PatchRun(slide, plan, tissue, store, segmenter, watch)
-        labelled_tiles = segment_patches(patches, report, cancelled)
+        with watch.stage("segment"):
+            labelled_tiles = segment_patches(patches, report, cancelled)
         with watch.stage("pyramid"):
             follower = Follower("pyramid", len(plan.patches), report, cancelled)
             summary = write_pyramids(
@@ -124,12 +122,12 @@ class Follower:
 
     def __call__(self, share: float) -> None:
         """Hear that `share` (0..1) of the stage is done. Raises JobCancelledError."""
+        if self._cancelled():
+            raise JobCancelledError
         percent = int(share * 100)
         if percent == self._told:
             return
         self._told = percent
-        if self._cancelled():
-            raise JobCancelledError
         self._report(
             Progress(
                 fraction=PLAN_SHARE * share if self._stage == "plan" else 1 - PYRAMID_SHARE * (1 - share),
@@ -283,7 +281,7 @@ def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled
 def submit_ahead(
     run: PatchRun, regions: Iterable[tuple[Patch, NDArray[np.uint8]]], cancelled: Callable[[], bool]
 ) -> Iterator[tuple[Patch, PendingLabels]]:
-    """Each patch, submitted: at once if its labels are there, as on a CPU, else once the next one is submitted too.
+    """Each patch, submitted: at once if its labels are there, as on a CPU, else once the next one is read and submitted too.
 
     Raises JobCancelledError.
     """
@@ -317,7 +315,7 @@ def write_pyramids(
         description,
         labels=files.labels,
         overlay=files.overlay,
-        threads=PYRAMID_THREADS,
+        threads=torch.get_num_threads(),  # those of the network, which is done by then
         progress=progress,
         stage=stage,
     )

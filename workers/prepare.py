@@ -69,19 +69,21 @@ class Preparer:
             return
         try:
             self._start_next(cards)
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError, subprocess.SubprocessError) as error:
             logger.debug("no job can be prepared now: %s", error)
 
     def tend(self) -> None:
         """End a preparation whose job does not wait any more, and clear away what is over. Raises nothing."""
         if self._process is None:
             return
+        # Before the record is looked up: a job deleted between the two would leave its directory.
+        ended = self._process.poll() is not None
         try:
             job = self._current()
         except RedisError as error:
             logger.debug("the prepared job cannot be looked up now: %s", error)
             return
-        if self._process.poll() is not None:
+        if ended:
             self._finish(job)
         elif job is None or job.state is not JobState.QUEUED:
             # Not waited for: what hangs in the kernel must not hold the worker up.

@@ -48,8 +48,8 @@ def job_result(
     grid = plan.grid
     megapixels = sum(len(patch.tiles) for patch in plan.patches) * grid.tile_megapixels_l0
     labelled = labelled_tiles * grid.tile_megapixels_l0
-    # Reading and storing overlap the network, so only these three add up to the time a user waits.
-    waited = sum(stage_seconds.get(stage, 0.0) for stage in ("plan", "network", "pyramid"))
+    # The other stages lie within these three.
+    waited = sum(stage_seconds.get(stage, 0.0) for stage in ("plan", "segment", "pyramid"))
     return {
         "files": {path.name: file_facts(path) for path in (files.overlay, files.labels)},
         "classes": class_areas(segmenter.card, grid, summary.class_counts),

@@ -96,11 +96,6 @@ class JpegTileLevels:
                 f"Tile ({column}, {row}) of level {level} of {self._name} cannot be decoded ({error}). "
                 "Send the file again, or export it anew."
             ) from error
-        if pixels.shape != (height, width, 3):
-            raise SlideUnreadableError(
-                f"Tile ({column}, {row}) of level {level} of {self._name} has another size than the header says. "
-                "Export the slide anew."
-            )
         return pixels
 
     def _jpeg(self, level: int, column: int, row: int) -> bytes:
@@ -112,7 +107,11 @@ class JpegTileLevels:
             data = self._file.read(int(table.lengths[index]))
         if not data.startswith(_START):
             raise ValueError("it does not begin as a JPEG")
-        return self._heads[level] + data[len(_START) :]
+        jpeg = self._heads[level] + data[len(_START) :]
+        # A tile of another size would be scaled to fit.
+        if simplejpeg.decode_jpeg_header(jpeg)[:2] != (table.tile.height, table.tile.width):
+            raise ValueError("it has another size than the slide's header says")
+        return jpeg
 
 
 def _head(table: JpegTiles) -> bytes:

@@ -102,7 +102,7 @@ class PyramidSlide:
     def _reduced(self, level: int, rect: Rect, reduce: int) -> NDArray[np.uint8]:
         """Level pixels of `rect` averaged over reduce x reduce; what sticks out of the level is white.
 
-        Pixels inside do not depend on how much of `rect` sticks out.
+        Where `rect` begins at multiples of `reduce`, as on a label grid, pixels do not depend on how much of it sticks out.
         """
         inside = rect.intersect(Rect.of(self._levels.sizes[level]))
         if inside == rect:

@@ -1,7 +1,6 @@
 """Inside a measured process: its task, its clock, its answer."""
 
 import platform
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from workers.measure_memory import MemoryWatch
+
 from .task import LABELS, Outcome, Task
 
 T = TypeVar("T")
@@ -21,11 +22,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Timed(Generic[T]):
-    """What a run gave, in how many seconds, and the process's peak of resident memory right after it, MB."""
+    """What a run gave, in how many seconds, and the most memory that was resident meanwhile, MB; None where unknown."""
 
     value: T
     seconds: float
-    peak_mb: int
+    peak_mb: int | None
 
 
 def task_of_this_process() -> Task:
@@ -37,12 +38,12 @@ def task_of_this_process() -> Task:
 
 def timed(run: Callable[[], T]) -> Timed[T]:
     """Run under the clock."""
+    memory = MemoryWatch("cpu")
     start = time.perf_counter()
     value = run()
     seconds = time.perf_counter() - start
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return Timed(value, round(seconds, 3), round(peak / 1e6))
+    # Not getrusage: on Linux its peak begins as high as that of the process that started this one.
+    return Timed(value, round(seconds, 3), memory.peak_mb())
 
 
 def answer(task: Task, outcome: Outcome, labels: NDArray[np.uint8]) -> None:

@@ -71,7 +71,9 @@ def _figures(outcomes: Sequence[Outcome], megapixels: float, tissue: float) -> d
             "slide": round(megapixels / median.seconds, 3),
             "tissue_tiles": round(tissue / median.seconds, 3),
         },
-        "peak_mb": max(outcome.peak_mb for outcome in outcomes),
+        "peak_mb": max(
+            (outcome.peak_mb for outcome in outcomes if outcome.peak_mb is not None), default=None
+        ),
         "precision": median.precision,
         "halo_px": median.halo_px,
         "threads": median.threads,
@@ -115,7 +117,7 @@ def _row(case: dict[str, Any], who: str) -> list[str]:
         f"{figures['seconds']:.1f} ({fastest:.1f} to {slowest:.1f})",
         f"{speed['slide']:.1f}",
         f"{speed['tissue_tiles']:.1f}",
-        str(figures["peak_mb"]),
+        "-" if figures["peak_mb"] is None else str(figures["peak_mb"]),
         f"{figures['time_to_ours']:.2f}",
         f"{figures['time_to_ours_like_peers']:.2f}",
         "" if who == OURS or same is None else f"{100 * same:.1f} %",

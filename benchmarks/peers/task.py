@@ -66,7 +66,7 @@ class Outcome:
 
     seconds: float
     """Wall time from opening the slide to the last byte written; imports and loading the network came before."""
-    peak_mb: int
+    peak_mb: int | None
     """The most that was resident of the process, imports included; MB of 10^6 bytes."""
     precision: str
     halo_px: int

@@ -36,8 +36,8 @@ class DualModel(ModelABC):  # type: ignore[misc]  # a class of another virtual e
         return self.network(*inputs)
 
     def postproc(self, image: Any) -> Any:
-        """Probabilities (..., K) to classes 0..K-1."""
-        return argmax_last_axis(image=image)
+        """Probabilities (..., K) to classes 1..K; tiatoolbox leaves 0 where it was given nothing."""
+        return argmax_last_axis(image=image) + 1
 
     @staticmethod
     @torch.inference_mode()
@@ -89,6 +89,6 @@ def run(task: Task) -> tuple[Outcome, NDArray[np.uint8]]:
     packages = versions("tiatoolbox", "torchvision", "timm", "numpy", "zarr", "dask", "openslide-python")
     outcome = Outcome(timing.seconds, timing.peak_mb, "fp32", 0, torch.get_num_threads(), packages)
     (path,) = timing.value.values()
-    labels = np.asarray(zarr.open(str(path), mode="r")["predictions"]).astype(np.uint8) + 1
+    labels = np.asarray(zarr.open(str(path), mode="r")["predictions"]).astype(np.uint8)
     shutil.rmtree(out)
     return outcome, labels

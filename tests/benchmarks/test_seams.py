@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from benchmarks.seam_strips import (
 )
 from benchmarks.seams import Seams, cheapest, measure_seams, table_of
 from model.card import CardInput, NetworkConfig
+from model.segmenter import PatchSizes
+from model.transfer import PendingLabels
 from wsi.grid import TILE_PX
 from wsi.slide import open_slide
 
@@ -106,7 +109,7 @@ class Edgy:
         halo_px: int,
         **_: object,
     ) -> NDArray[np.uint8]:
-        labels = []
+        labels: list[NDArray[np.uint8]] = []
         for x, y in corners:
             assert 0 <= min(x, y) <= max(x, y) <= len(pixels) - window_px
             self._calls += 1
@@ -116,8 +119,21 @@ class Edgy:
             edge[self.WRONG_PX : -self.WRONG_PX, self.WRONG_PX : -self.WRONG_PX] = False
             true = pixels[y : y + window_px, x : x + window_px, 1] > 120
             kept = slice(halo_px, window_px - halo_px)
-            labels.append((true ^ (wrong | edge))[kept, kept] + 1)
+            labels.append((true ^ (wrong | edge))[kept, kept] + np.uint8(1))
         return np.array(labels, np.uint8)
+
+    def submit(
+        self,
+        pixels: NDArray[np.uint8],
+        corners: Sequence[tuple[int, int]],
+        sizes: PatchSizes,
+        **_: object,
+    ) -> PendingLabels:
+        labels = self.label_patch(pixels, corners, window_px=sizes.window_px, halo_px=sizes.halo_px)
+        return PendingLabels(torch.from_numpy(labels))
+
+    def collect(self, pending: PendingLabels, **_: object) -> NDArray[np.uint8]:
+        return pending.wait()
 
 
 @pytest.fixture(scope="module")

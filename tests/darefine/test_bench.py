@@ -17,7 +17,7 @@ from model.build import build_network
 from model.card import CardInput, CardWeights, ModelCard, NetworkConfig
 from model.checkpoint import save_weights
 
-DEMO = Path(__file__).parents[2] / "weights" / "phantom-resnet18-attention.json"
+DEMO = Path(__file__).parents[2] / "weights" / "phantom-resnet18-aligned.json"
 
 
 @pytest.fixture(scope="module")

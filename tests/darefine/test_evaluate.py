@@ -23,7 +23,7 @@ from model.initialise import initialise
 from model.phantom_recipe import PHANTOM_INPUT
 from wsi.geometry import Rect
 
-DEMO = Path(__file__).parents[2] / "weights" / "phantom-resnet18-attention.json"
+DEMO = Path(__file__).parents[2] / "weights" / "phantom-resnet18-aligned.json"
 PICTURES = {"figure.png", "results.json", "results.md"}
 
 

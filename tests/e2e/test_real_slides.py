@@ -16,7 +16,7 @@ from workers.pipeline import run_pipeline
 
 pytestmark = pytest.mark.e2e
 
-DEMO_CARD = Path(__file__).parents[2] / "weights" / "phantom-resnet18-attention.json"
+DEMO_CARD = Path(__file__).parents[2] / "weights" / "phantom-resnet18-aligned.json"
 
 
 def run(client: Client, path: Path, **options: Any) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def test_when_memory_runs_out_the_same_slices_go_on_in_smaller_batches_for_good(
 
 
 def test_when_one_slice_does_not_fit_the_error_says_what_to_do() -> None:
-    with pytest.raises(DeviceMemoryError, match=r"of cpu .* one slice .* bf16 .* 7 GiB"):
+    with pytest.raises(DeviceMemoryError, match=r"of cpu .* one slice. .* bf16 .* 7 GiB"):
         Batching(4, CPU).run(5, "geometry", Passes(limit=0))
 
 

@@ -14,7 +14,7 @@ from model.card import ModelCard, NetworkConfig
 from model.errors import CardError
 
 CONTRACT = {
-    "name": "phantom-resnet18-attention",
+    "name": "phantom-resnet18-aligned",
     "version": "1",
     "title": "t",
     "description": "d",

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import openslide
 import pytest
+import simplejpeg
 import tifffile
 from numpy.typing import NDArray
 
@@ -238,6 +239,26 @@ def test_a_damaged_tile_is_an_error_and_the_rest_stays_readable(
             with pytest.raises(SlideUnreadableError, match="cannot be decoded"):
                 slide.read_region(Rect(0, 0, 600, 600), downsample)
             assert slide.read_region(Rect(512, 512, 256, 256), 1).shape == (256, 256, 3)
+
+
+@pytest.mark.parametrize("side", [128, 512])
+@pytest.mark.parametrize("downsample", [1, 2])
+def test_a_tile_of_another_size_is_an_error(write_slide, scene, side: int, downsample: int) -> None:
+    path = write_slide(scene, pyramid=False)
+    data = simplejpeg.encode_jpeg(np.ascontiguousarray(scene[:side, :side]), quality=5)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        page = tiff.pages[0]
+        offset, length = page.dataoffsets[1], page.databytecounts[1]
+        assert len(data) <= length
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data + bytes(length - len(data)))
+
+    with open_slide(path) as slide:
+        assert slide.info.reader == "tiff"
+        assert slide.read_region(Rect(0, 0, 256, 256), downsample).any()
+        with pytest.raises(SlideUnreadableError, match="another size"):
+            slide.read_region(Rect(0, 0, 512, 256), downsample)
 
 
 @pytest.fixture
