@@ -75,9 +75,8 @@ def train(
     On the index's planned slices where it has some, else on random places of its slides, read by `threads` threads.
     State is kept in `out`/<name>.state.safetensors until the end: started again with the same arguments, an interrupted
     training goes on from there and ends with the same weights. With TrainingStoppedError `progress` ends it after the step it
-    is told of, saved. `provenance` (such as the command) is added to the card's
-    training section. Under torchrun all GPUs share the work, and only the first rank returns a card. Uses torch's global
-    random state.
+    is told of, saved. `provenance` (such as the command) is added to the card's training section. Under torchrun all GPUs
+    share the work, and only the first rank returns a card. Uses torch's global random state.
 
     Raises CohortError, DivergedError (the loss became NaN or infinite), ResumeError, WeightsError, DeviceError and the
     errors of wsi.
