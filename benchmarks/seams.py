@@ -27,7 +27,8 @@ from model.places import spread
 from model.segmenter import Segmenter
 from workers.bench import load_average
 from workers.measure import machine
-from workers.pipeline import PatchRun, Stopwatch
+from workers.segment import PatchRun
+from workers.stopwatch import Stopwatch
 from wsi.errors import MppUnknownError
 from wsi.geometry import Rect
 from wsi.grid import TILE_PX, Grid, make_grid

@@ -19,7 +19,8 @@ from model.segmenter import Segmenter
 from workers.jobs import JobParameters
 from workers.measure import warm_up
 from workers.messages import RunJob
-from workers.pipeline import Stopwatch, run_pipeline
+from workers.pipeline import run_pipeline
+from workers.stopwatch import Stopwatch
 from wsi.phantom import write_phantom
 
 from .tables import DEMO_CARD

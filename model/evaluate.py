@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
@@ -10,6 +9,8 @@ from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
+
+from wsi.read_ahead import read_ahead
 
 from .card import CardClass, ModelCard
 from .data.annotated_slide import AnnotatedSlide
@@ -102,7 +103,8 @@ def evaluate_places(
     """
     started = time.perf_counter()
     tallies = [Tally(len(segmenter.card.classes)) for _ in slides]
-    for done, (place, pixels, truth) in enumerate(_read_ahead(slides, places), start=1):
+    reading = read_ahead(_reader(slides), places, threads=1, depth=1)
+    for done, (place, (pixels, truth)) in enumerate(reading, start=1):
         slice_px, context_px = network_sides(slides[place.slide], place, segmenter.card.input)
         labels = segmenter.label_patch(
             pixels,
@@ -139,21 +141,12 @@ def check_classes(card: ModelCard, classes: Sequence[CardClass]) -> None:
         )
 
 
-def _read_ahead(
-    slides: Sequence[AnnotatedSlide], places: Sequence[Place]
-) -> Iterator[tuple[Place, Labels, Labels]]:
-    """Each place with its pixels (H, W, 3) and the truth (N, S, S) of its squares; the next is read meanwhile."""
+def _reader(slides: Sequence[AnnotatedSlide]) -> Callable[[Place], tuple[Labels, Labels]]:
+    """What reads a place: its pixels (H, W, 3) and the truth (N, S, S) of its squares."""
 
-    def read(place: Place) -> tuple[Place, Labels, Labels]:
+    def read(place: Place) -> tuple[Labels, Labels]:
         slide = slides[place.slide]
         truth = np.stack([slide.read_truth(square) for square in place.squares])
-        return place, slide.read_pixels(place.region), truth
+        return slide.read_pixels(place.region), truth
 
-    with ThreadPoolExecutor(1, thread_name_prefix="places") as pool:
-        following = pool.submit(read, places[0]) if places else None
-        for place in (*places[1:], None):
-            if following is None:
-                return
-            current = following.result()
-            following = None if place is None else pool.submit(read, place)
-            yield current
+    return read

@@ -89,6 +89,7 @@ class Segmenter:
         self.device = str(self._device)
         self.dtype = choose_precision(precision, self._device)
         self.compiled = compiled
+        self.batch_size_asked = batch_size
         self._network = copy.deepcopy(network).eval()
         fold_batch_norms(self._network)
         with_second_try(lambda: self._network.to(self._device, PRECISIONS[self.dtype]), self._device)

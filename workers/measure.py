@@ -30,7 +30,8 @@ from .jobs import JobFiles, Progress
 from .measure_memory import MemoryWatch
 from .measure_stand_in import StandInNetwork
 from .messages import RunJob
-from .pipeline import run_pipeline, sizes_of
+from .pipeline import run_pipeline
+from .segment import sizes_of
 
 REPLAYED_PATCHES = 12
 """The network alone runs the batches of all patches of the job, but of at most so many, evenly spread."""

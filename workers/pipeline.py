@@ -4,61 +4,32 @@ Runs in the model process. Everything a finished patch leaves behind is on disk 
 killed at any point goes on at its first unfinished patch when the same job is run again.
 """
 
-import contextlib
 import shutil
-import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from model.card import ModelCard
-from model.segmenter import PatchSizes, Segmenter, Stage
-from model.transfer import PendingLabels
+from model.segmenter import Segmenter, Stage
 from wsi.grid import Grid
 from wsi.label_store import LabelStore
 from wsi.palette import LabelClass, Palette
-from wsi.plan import Patch, Plan, make_plan
+from wsi.plan import Plan, make_plan
 from wsi.pyramid import PyramidSummary, write_label_pyramids
 from wsi.slide import Slide, open_slide
 from wsi.tissue import TissueMask
 
-from .errors import JobCancelledError, NotEnoughDiskError
+from .errors import NotEnoughDiskError
 from .job_tissue import job_grid, job_tissue
 from .jobs import JobFiles, Progress
 from .messages import RunJob
-from .prefetch import BoundedWriter, read_ahead
+from .progress import Follower
 from .result import job_result, provenance, write_json
 from .resume import adopt, run_identity
-
-READ_THREADS = 2
-READ_DEPTH = 2
-"""Patches decoded ahead of the network: 22 MB each (2688 x 2688 RGB), up to three times that off the model's scale."""
-
-PLAN_SHARE = 0.03
-PYRAMID_SHARE = 0.07
-"""Parts of the progress bar before and after the patches; they only pace the bar."""
-
-
-@dataclass(slots=True)
-class Stopwatch:
-    """Wall seconds by stage; stages that overlap in threads are each counted in full."""
-
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to `name`."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] += time.perf_counter() - start
+from .segment import PatchRun, segment_patches
+from .stopwatch import Stopwatch
 
 
 def run_pipeline(
@@ -103,41 +74,6 @@ def run_pipeline(
     shutil.rmtree(files.patches, ignore_errors=True)
 
 
-class Follower:
-    """Reports a stage at each new per cent, and stops it when the job is cancelled."""
-
-    def __init__(
-        self,
-        stage: Literal["plan", "pyramid"],
-        patches: int,
-        report: Callable[[Progress], None],
-        cancelled: Callable[[], bool],
-    ) -> None:
-        """`patches` are those of the job, all finished when the pyramids are written."""
-        self._stage = stage
-        self._patches = patches
-        self._report = report
-        self._cancelled = cancelled
-        self._told = -1
-
-    def __call__(self, share: float) -> None:
-        """Hear that `share` (0..1) of the stage is done. Raises JobCancelledError."""
-        if self._cancelled():
-            raise JobCancelledError
-        percent = int(share * 100)
-        if percent == self._told:
-            return
-        self._told = percent
-        self._report(
-            Progress(
-                fraction=PLAN_SHARE * share if self._stage == "plan" else 1 - PYRAMID_SHARE * (1 - share),
-                stage=self._stage,
-                patches_done=self._patches,
-                patches_total=self._patches,
-            )
-        )
-
-
 def plan_job(
     run: RunJob, files: JobFiles, slide: Slide, card: ModelCard, progress: Callable[[float], None]
 ) -> tuple[Plan, TissueMask]:
@@ -160,139 +96,6 @@ def require_disk(directory: Path, grid: Grid) -> None:
     free = shutil.disk_usage(directory).free
     if worst > free:
         raise NotEnoughDiskError(needed=worst, free=free, directory=directory)
-
-
-@dataclass(frozen=True, slots=True)
-class PatchRun:
-    """What labelling the patches of one job needs."""
-
-    slide: Slide
-    plan: Plan
-    tissue: TissueMask
-    store: LabelStore
-    segmenter: Segmenter
-    watch: Stopwatch
-
-    def read(self, patch: Patch) -> NDArray[np.uint8]:
-        """Pixels of the patch region: (region_px, region_px, 3) uint8 RGB at label pixels. Called in threads."""
-        grid = self.plan.grid
-        with self.watch.stage("read"):
-            return self.slide.read_region(grid.patch_region_l0(patch.index), grid.downsample)
-
-    def submit(self, patch: Patch, pixels: NDArray[np.uint8]) -> PendingLabels:
-        """Begin to label the patch; a CPU has done so on return."""
-        windows, sizes = self.plan.windows(patch), sizes_of(self.plan.grid)
-        with self.watch.stage("network"):
-            return self.segmenter.submit(pixels, windows, sizes, stage=self.watch.stage)
-
-    def collect(self, patch: Patch, pending: PendingLabels) -> NDArray[np.uint8]:
-        """Label map of the patch core: (patch_px, patch_px) uint8; 0 on glass and outside the slide."""
-        grid = self.plan.grid
-        with self.watch.stage("network"):
-            tiles = self.segmenter.collect(pending, stage=self.watch.stage)
-        side = grid.window_px - 2 * grid.halo_px
-        labels = np.zeros((grid.patch_px, grid.patch_px), np.uint8)
-        for (column, row), tile in zip(patch.tiles, tiles, strict=True):
-            labels[row * side : (row + 1) * side, column * side : (column + 1) * side] = tile
-        # As bytes the mask is 0 or 255: a twentieth of the time of assigning by booleans.
-        labels &= -self.tissue.crop(grid.patch_core(patch.index), grid).view(np.uint8)
-        return labels
-
-    def label(self, patch: Patch, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """`submit` and `collect` in one."""
-        return self.collect(patch, self.submit(patch, pixels))
-
-    def write(self, patch: Patch, labels: NDArray[np.uint8]) -> None:
-        """Leave the finished patch in the label store. Called in the writing thread."""
-        with self.watch.stage("store"):
-            self.store.write(patch.index, labels)
-
-
-def sizes_of(grid: Grid) -> PatchSizes:
-    """What the segmenter needs to know of a grid."""
-    return PatchSizes(
-        window_px=grid.window_px,
-        halo_px=grid.halo_px,
-        slice_network_px=grid.slice_network_px,
-        context_network_px=grid.context_network_px,
-        context_inset_px=grid.context_inset_px,
-    )
-
-
-@dataclass(slots=True)
-class Pace:
-    """Turns finished patches into progress: fraction, speed in level-0 megapixels a second, time left."""
-
-    plan: Plan
-    done: int
-    tiles_todo: int
-    tiles_done: int = 0
-    started: float = field(default_factory=time.perf_counter)
-
-    def finish(self, patch: Patch) -> Progress:
-        """Count one more finished patch."""
-        self.done += 1
-        self.tiles_done += len(patch.tiles)
-        return self.progress()
-
-    def progress(self) -> Progress:
-        """Progress so far; speed and ETA are of this run alone, not of an earlier attempt."""
-        total = len(self.plan.patches)
-        seconds = time.perf_counter() - self.started
-        share = self.done / total if total else 1.0
-        speed = eta = None
-        if self.tiles_done:
-            speed = self.tiles_done * self.plan.grid.tile_megapixels_l0 / seconds
-            eta = seconds * (self.tiles_todo - self.tiles_done) / self.tiles_done
-        return Progress(
-            fraction=PLAN_SHARE + (1 - PLAN_SHARE - PYRAMID_SHARE) * share,
-            stage="segment",
-            patches_done=self.done,
-            patches_total=total,
-            megapixels_per_second=speed,
-            eta_s=eta,
-        )
-
-
-def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled: Callable[[], bool]) -> int:
-    """Label every patch that the store does not hold yet; the number of tiles labelled.
-
-    Reading and writing overlap the network, and a GPU is given a patch before the one before is collected. Memory:
-    READ_DEPTH + 1 patch regions and two finished patches, on a GPU one more of each, independent of the slide. Raises
-    JobCancelledError.
-    """
-    finished = run.store.finished()
-    todo = [patch for patch in run.plan.patches if patch.index not in finished]
-    pace = Pace(run.plan, len(run.plan.patches) - len(todo), sum(len(patch.tiles) for patch in todo))
-    report(pace.progress())
-    regions = read_ahead(run.read, todo, threads=READ_THREADS, depth=READ_DEPTH)
-    with contextlib.closing(regions), BoundedWriter(depth=2) as writer:
-        for patch, pending in submit_ahead(run, regions, cancelled):
-            labels = run.collect(patch, pending)
-
-            def write(patch: Patch = patch, labels: NDArray[np.uint8] = labels) -> None:
-                run.write(patch, labels)
-                report(pace.finish(patch))
-
-            writer.submit(write)
-    return pace.tiles_done
-
-
-def submit_ahead(
-    run: PatchRun, regions: Iterable[tuple[Patch, NDArray[np.uint8]]], cancelled: Callable[[], bool]
-) -> Iterator[tuple[Patch, PendingLabels]]:
-    """Each patch, submitted: at once if its labels are there, as on a CPU, else once the next one is read and submitted too.
-
-    Raises JobCancelledError.
-    """
-    waiting: deque[tuple[Patch, PendingLabels]] = deque()
-    for patch, pixels in regions:
-        if cancelled():
-            raise JobCancelledError
-        waiting.append((patch, run.submit(patch, pixels)))
-        while waiting and (len(waiting) > 1 or waiting[0][1].done):
-            yield waiting.popleft()
-    yield from waiting
 
 
 def write_pyramids(

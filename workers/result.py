@@ -18,6 +18,7 @@ from wsi.slide_info import SlideInfo
 from .identity import software
 from .jobs import JobFiles
 from .messages import RunJob
+from .segment import sizes_of
 
 
 def provenance(run: RunJob, info: SlideInfo, card: ModelCard, grid: Grid) -> dict[str, Any]:
@@ -43,7 +44,8 @@ def job_result(
 ) -> dict[str, Any]:
     """The JSON of `GET /v1/jobs/{id}/result`: files, class areas, mpp, model, parameters, times.
 
-    Seconds and speed are of the last attempt, which labelled `labelled_tiles`.
+    Seconds, speed and `batch_size` are of the last attempt, which labelled `labelled_tiles`; `batch_size` is null if that
+    model process has seen no patch of these sizes.
     """
     grid = plan.grid
     megapixels = sum(len(patch.tiles) for patch in plan.patches) * grid.tile_megapixels_l0
@@ -59,6 +61,7 @@ def job_result(
         "device": segmenter.device,
         "dtype": segmenter.dtype,
         "compiled": segmenter.compiled,
+        "batch_size": segmenter.batch_size(sizes_of(grid)),
         "patches": len(plan.patches),
         "megapixels": round(megapixels, 3),
         "megapixels_per_second": round(labelled / waited, 3) if labelled else None,

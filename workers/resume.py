@@ -29,6 +29,7 @@ def run_identity(run: RunJob, info: SlideInfo, segmenter: Segmenter) -> dict[str
         "device": segmenter.device.partition(":")[0],
         "dtype": segmenter.dtype,
         "compiled": segmenter.compiled,
+        "batch_size": segmenter.batch_size_asked,
         "software": software(),
     }
     # As it reads back: JSON has no tuples.

@@ -1,11 +1,11 @@
 """How both pyramid writers go over their tiles: depth first, so that memory does not grow with the slide."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from .geometry import Size
+from .read_ahead import read_ahead
 
 T = TypeVar("T")
 Quad = tuple[T | None, T | None, T | None, T | None]
@@ -42,18 +42,15 @@ def build_pyramid(
         return _build(tiles, (bottom, *place), 0, finest, coarser)
 
     _walk(tiles, top, bottom, note, lambda _level, _column, _row, _quad: None)
-    with ThreadPoolExecutor(threads, thread_name_prefix="pyramid") as pool:
-        made = enumerate(_in_order(pool, square, squares, depth=4 * threads), start=1)
+    with contextlib.closing(read_ahead(square, squares, threads=threads, depth=4 * threads)) as results:
+        made = enumerate(results, start=1)
 
         def following(_column: int, _row: int) -> T | None:
-            number, tile = next(made)
+            number, (_, tile) = next(made)
             progress(number / len(squares))
             return tile
 
-        try:
-            _walk(tiles, top, bottom, following, coarser)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        _walk(tiles, top, bottom, following, coarser)
 
 
 def _walk(
@@ -92,20 +89,3 @@ def _build(
     # A level rounded down may lack the tile above its source's last column or row.
     held = column < tiles[level].width and row < tiles[level].height
     return coarser(level, column, row, quad) if held and any(part is not None for part in quad) else None
-
-
-def _in_order(
-    pool: ThreadPoolExecutor,
-    work: Callable[[tuple[int, int]], T | None],
-    places: Iterable[tuple[int, int]],
-    *,
-    depth: int,
-) -> Iterator[T | None]:
-    """Results in order, with at most `depth` of them under way or waiting."""
-    waiting: deque[Future[T | None]] = deque()
-    for place in places:
-        waiting.append(pool.submit(work, place))
-        if len(waiting) >= depth:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

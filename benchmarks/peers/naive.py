@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workers.pipeline import Stopwatch
+from workers.stopwatch import Stopwatch
 
 from .plain_network import PlainNetwork
 from .process import answer, task_of_this_process, timed, versions

@@ -18,7 +18,8 @@ from model.segmenter import Segmenter
 from workers.job_tissue import job_grid
 from workers.jobs import JobParameters
 from workers.messages import RunJob
-from workers.pipeline import PatchRun, Stopwatch
+from workers.segment import PatchRun
+from workers.stopwatch import Stopwatch
 from wsi.plan import make_plan
 from wsi.slide import Slide, open_slide
 from wsi.tissue import TissueMask

@@ -17,6 +17,7 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 
+from model.batching import BatchSize
 from model.card import CardClass, CardInput, CardWeights, ModelCard, NetworkConfig, Normalisation
 from model.segmenter import PatchSizes
 from model.transfer import PendingLabels
@@ -52,9 +53,13 @@ class Threshold:
     device = "cpu"
     dtype = "float32"
     compiled = False
+    batch_size_asked: BatchSize = "auto"
 
     def __init__(self) -> None:
         self.patches = 0
+
+    def batch_size(self, _: PatchSizes) -> int:
+        return 4
 
     def submit(
         self, pixels: NDArray[np.uint8], corners: Sequence[tuple[int, int]], sizes: PatchSizes, **_: Any
@@ -313,12 +318,14 @@ def test_a_gpu_has_the_next_patch_before_the_last_is_waited_for(
     assert files.labels.read_bytes() == undisturbed[0].labels.read_bytes()
 
 
-def test_patches_of_a_network_that_was_not_compiled_are_not_mixed_in(run: RunJob) -> None:
+@pytest.mark.parametrize(("way", "value"), [("compiled", True), ("batch_size_asked", 8)])
+def test_patches_computed_in_another_way_are_not_mixed_in(run: RunJob, way: str, value: object) -> None:
     network = Threshold()
     with pytest.raises(JobCancelledError):
         go(run, network, cancelled=lambda: network.patches >= 2)
     other = Threshold()
-    other.compiled = True
-    files = go(run, other)
+    setattr(other, way, value)
+    result = json.loads(go(run, other).result.read_text())
     assert other.patches == 4
-    assert json.loads(files.result.read_text())["compiled"] is True
+    assert result["compiled"] is (way == "compiled")
+    assert result["batch_size"] == 4
