@@ -52,6 +52,7 @@ format: $(VENV)/dev.stamp  ## Format and mend what can be mended by itself
 bench: install  ## Measure this machine; writes benchmarks/results/
 	$(BIN)/python -m benchmarks.jobs
 	$(BIN)/python -m benchmarks.bound
+	$(BIN)/python -m benchmarks.precision
 	$(BIN)/python -m benchmarks.seams
 
 study: install  ## The paper's comparison on phantom slides (some hours on two cores); may be killed and goes on

@@ -1,0 +1,148 @@
+"""What the fast roads cost in labels: whole jobs in each precision, and compiled, compared with fp32 as PyTorch runs it.
+
+`python -m benchmarks.precision` writes `benchmarks/results/precision.json` and the table of `benchmarks/README.md`.
+"""
+
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from darefine.bench import make_phantom, progress_bar
+from model.card import ModelCard
+from model.device import choose_device, choose_precision
+from model.segmenter import Segmenter
+from workers.bench import load_average
+from workers.jobs import JobFiles, JobParameters
+from workers.measure import machine, warm_up
+from workers.messages import RunJob
+from workers.pipeline import run_pipeline
+from wsi.geometry import Rect
+from wsi.label_tiff import LabelTiff
+
+from .tables import DEMO_CARD, caption_of, write_results
+
+
+@dataclass(frozen=True, slots=True)
+class Road:
+    """A way to compute."""
+
+    precision: str
+    compiled: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.precision}, compiled" if self.compiled else self.precision
+
+
+REFERENCE = Road("fp32")
+
+
+def roads_of(device: torch.device, *, compiled: bool) -> list[Road]:
+    """The reference first. What is compiled is the precision that would be chosen."""
+    roads = [REFERENCE, Road("bf16")]
+    if device.type == "cuda":
+        roads.append(Road("fp16"))
+    return [*roads, Road(choose_precision("auto", device), compiled=True)] if compiled else roads
+
+
+@click.command()
+@click.option(
+    "--model", "card", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=DEMO_CARD
+)
+@click.option("--size", "size_px", type=click.IntRange(min=1024), default=10_240, show_default=True)
+@click.option("--slide", type=click.Path(exists=True, path_type=Path), help="Instead of a phantom.")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--compile", "compiled", is_flag=True, help="Also torch.compile, which may take long at first.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for precision.json; the README stays as it is.",
+)
+def main(card: Path, size_px: int, slide: Path | None, device: str, compiled: bool, out: Path | None) -> None:
+    """Run the same slide by every road, and compare the labels."""
+    load = load_average()
+    chosen = choose_device(device)
+    with tempfile.TemporaryDirectory() as temporary, progress_bar() as show:
+        folder = Path(temporary)
+        slide = slide or make_phantom(folder, size_px, show)
+        roads = roads_of(chosen, compiled=compiled)
+        rows = []
+        for number, road in enumerate(roads):
+            show("roads", number / len(roads))
+            rows.append(run_road(road, card, slide, str(chosen), folder / f"job-{number}"))
+        show("roads", 1.0)
+    roads_json = [row.to_json(rows[0].labels) for row in rows]
+    results: dict[str, Any] = {
+        "model": {"name": ModelCard.load(card).name},
+        "slide": slide.name,
+        "machine": machine(str(chosen)),
+        "device": str(chosen),
+        "dtype": REFERENCE.precision,
+        "threads": torch.get_num_threads(),
+        "load_before": load,
+        "roads": roads_json,
+    }
+    write_results("precision", results, table_of(roads_json), caption=caption_of(results), folder=out)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """What one road gave."""
+
+    road: Road
+    ready_s: float
+    """From loaded weights until the first patches were labelled: compiling, if anything is compiled."""
+    job_s: float
+    labels: NDArray[np.uint8]
+    """Label map (H, W)."""
+
+    def to_json(self, reference: NDArray[np.uint8]) -> dict[str, Any]:
+        """Figures; agreement is over the label px that the reference analysed."""
+        return {
+            **asdict(self.road),
+            "ready_s": round(self.ready_s, 3),
+            "job_s": round(self.job_s, 3),
+            "agreement": agreement(self.labels, reference),
+            "tissue_px": int(np.count_nonzero(reference)),
+        }
+
+
+def run_road(road: Road, card: Path, slide: Path, device: str, directory: Path) -> Row:
+    """One warm job. Raises DeviceError where the road does not work, and the errors of wsi."""
+    segmenter = Segmenter.load(card, device=device, precision=road.precision, compiled=road.compiled)
+    run = RunJob("precision", 1, slide.name, str(slide), str(directory), segmenter.card.name, JobParameters())
+    started = time.perf_counter()
+    warm_up(segmenter, run)
+    ready = time.perf_counter()
+    run_pipeline(run, segmenter, lambda _: None, lambda: False)
+    done = time.perf_counter()
+    with LabelTiff(JobFiles(directory).labels) as tiff:
+        labels = tiff.read(Rect.of(tiff.size))
+    return Row(road, ready - started, done - ready, labels)
+
+
+def agreement(labels: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
+    """Fraction of the reference's analysed pixels with the same label. Raises ValueError when it analysed none."""
+    tissue = reference > 0
+    if not tissue.any():
+        raise ValueError("the slide shows no tissue to compare labels on")
+    return float((labels == reference)[tissue].mean())
+
+
+def table_of(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """Heading and cells."""
+    table = [["road", "same label as fp32, of tissue px", "job s", "first patches s"]]
+    for row in rows:
+        cells = [str(Road(row["precision"], row["compiled"])), f"{100 * row['agreement']:.3f} %"]
+        table.append([*cells, f"{row['job_s']:.1f}", f"{row['ready_s']:.1f}"])
+    return table
+
+
+if __name__ == "__main__":
+    main()
