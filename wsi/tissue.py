@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from .atomic import atomic_file
 from .errors import PlanFormatError
@@ -98,7 +99,7 @@ def find_tissue(slide: Slide, grid: Grid, *, progress: Callable[[float], None] |
     """Look for tissue over the whole slide, within its bounds. The same slide and grid give the same mask.
 
     `progress` is called with fractions up to 1 as strips are read; what it raises ends the search.
-    Memory: about 10 bytes per mask px (100 000 x 100 000 px at 0.25 um/px: 100 MB) and one strip, whatever levels there are.
+    Memory: about 12 bytes per mask px (100 000 x 100 000 px at 0.25 um/px: 120 MB) and one strip, whatever levels there are.
     Raises SlideUnreadableError.
     """
     step = _mask_step(grid)
@@ -134,20 +135,25 @@ def _read_overview(slide: Slide, grid: Grid, step: int, report: Callable[[float]
 
 def _drop_below_glass(overview: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(H, W) uint8: by how much the most absorbed colour lies below the glass."""
-    brightest, darkest = overview.max(axis=2), overview.min(axis=2)
+    # Plane by plane: numpy takes ten times as long over an axis of three.
+    planes = [np.ascontiguousarray(overview[:, :, channel]) for channel in range(3)]
+    brightest, darkest = np.maximum.reduce(planes), np.minimum.reduce(planes)
     # Pure white is what readers put where nothing was scanned; it says nothing about the lamp.
     glass = (darkest >= 200) & (brightest - darkest <= 20) & (darkest <= 253)
     if np.count_nonzero(glass) < 0.005 * glass.size:
-        colour = np.full(3, _DEFAULT_GLASS, np.uint8)
+        colours = [np.uint8(_DEFAULT_GLASS)] * 3
     else:
-        colour = np.percentile(overview[glass], 90, axis=0).astype(np.uint8)
-    drop: NDArray[np.uint8] = (colour - np.minimum(overview, colour)).max(axis=2)
+        colours = [np.percentile(plane[glass], 90).astype(np.uint8) for plane in planes]
+    drop = np.zeros(glass.shape, np.uint8)
+    for plane, colour in zip(planes, colours, strict=True):
+        np.maximum(drop, colour - np.minimum(plane, colour), out=drop)
     return drop
 
 
 def _otsu(values: NDArray[np.uint8]) -> int:
     """The threshold that separates the histogram best (Otsu 1979): values above it are foreground."""
-    histogram = np.bincount(values.reshape(-1), minlength=256).astype(np.float64)
+    # Pillow counts bytes; numpy would make them integers of 8 bytes first.
+    histogram = np.array(Image.fromarray(values).histogram(), np.float64)
     below = np.cumsum(histogram)
     moment = np.cumsum(histogram * np.arange(256))
     above = below[-1] - below
@@ -162,14 +168,14 @@ def _radius(um: float, mask_mpp: float) -> int:
 
 def _dilated(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     """Grown by a square of 2 * radius + 1 px."""
-    grown = mask
-    for axis in (0, 1):
-        source = np.moveaxis(grown, axis, 0)
-        result = source.copy()
-        for shift in range(1, radius + 1):
-            result[shift:] |= source[:-shift]
-            result[:-shift] |= source[shift:]
-        grown = np.moveaxis(result, 0, axis)
+    rows = mask.copy()
+    for shift in range(1, radius + 1):
+        rows[shift:] |= mask[:-shift]
+        rows[:-shift] |= mask[shift:]
+    grown = rows.copy()
+    for shift in range(1, radius + 1):
+        grown[:, shift:] |= rows[:, :-shift]
+        grown[:, :-shift] |= rows[:, shift:]
     return grown
 
 
