@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from darefine.bench import make_phantom, progress_bar
 from model.card import ModelCard
 from model.device import choose_device, choose_precision
+from model.host import keep_freed_memory
 from model.segmenter import Segmenter
 from workers.bench import load_average
 from workers.jobs import JobFiles, JobParameters
@@ -66,6 +67,7 @@ def roads_of(device: torch.device, *, compiled: bool) -> list[Road]:
 )
 def main(card: Path, size_px: int, slide: Path | None, device: str, compiled: bool, out: Path | None) -> None:
     """Run the same slide by every road, and compare the labels."""
+    keep_freed_memory()
     load = load_average()
     chosen = choose_device(device)
     with tempfile.TemporaryDirectory() as temporary, progress_bar() as show:

@@ -23,6 +23,7 @@ import torch
 
 from darefine.bench import progress_bar
 from model.data.cohort import geometry_of
+from model.host import keep_freed_memory
 from model.places import spread
 from model.segmenter import Segmenter
 from workers.bench import load_average
@@ -269,6 +270,7 @@ def main(
     **chosen: str,
 ) -> None:
     """Measure, write seams.json and the table of the README."""
+    keep_freed_memory()
     load_before = load_average()
     segmenter = Segmenter.load(card, device=chosen["device"], precision=chosen["precision"])
     with tempfile.TemporaryDirectory() as folder, progress_bar() as show:

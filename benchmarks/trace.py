@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 from matplotlib.figure import Figure
 
+from model.host import keep_freed_memory
 from model.segmenter import Segmenter
 from workers.jobs import JobParameters
 from workers.measure import warm_up
@@ -77,6 +78,7 @@ class TracingStopwatch(Stopwatch):
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=OUT)
 def main(card: Path, size_px: int, slide: Path | None, device: str, out: Path) -> None:
     """Run one job and draw it."""
+    keep_freed_memory()
     segmenter = Segmenter.load(card, device=device)
     with tempfile.TemporaryDirectory() as folder:
         path = slide or write_phantom(Path(folder) / "phantom.tif", size_px=size_px, seed=11).slide

@@ -19,6 +19,7 @@ from model.card import CardClass, ModelCard
 from model.compare import compare, described_classes, open_truth
 from model.data.index import SlideIndex
 from model.evaluate_index import On, SetName, Task, evaluate_index
+from model.host import keep_freed_memory
 from model.metrics import ConfusionMatrix, Metrics
 from wsi.label_tiff import LabelTiff
 
@@ -124,6 +125,7 @@ def evaluate_networks(
     **options: Any,
 ) -> Outcome:
     """Every card on the index. Raises ModelError, WsiError."""
+    keep_freed_memory()
     task = Task.of(SlideIndex.load(data), set_name, on=on, patches_per_slide=patches)
     with progress_bar() as show:
         evaluations, examples = evaluate_index(weights, task, progress=show, **options)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from model.errors import ModelError
-from model.threads import yield_idle_cores
+from model.host import yield_idle_cores
 from wsi.errors import WsiError
 
 COMMANDS = {

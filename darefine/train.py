@@ -18,6 +18,7 @@ from model.card import ModelCard
 from model.data.index import SlideIndex
 from model.data.phantom_index import PHANTOM_CLASSES, prepare_phantoms
 from model.errors import TrainingStoppedError
+from model.host import keep_freed_memory
 from model.named import NETWORKS
 from model.paper_recipe import BATCH, EPOCHS_PER_STAGE, paper_card, paper_recipe
 from model.phantom_recipe import PHANTOM_INPUT, SMALL, phantom_recipe
@@ -110,6 +111,7 @@ def train(out: Path, data: Path | None, log: Path | None, work: Path, overwrite:
         raise click.UsageError(
             f"{card_path} is there from a finished training. Name another OUT, or give --overwrite."
         )
+    keep_freed_memory()
     with ExitStack() as stack:
         bar = stack.enter_context(_bar())
         index = SlideIndex.load(data) if data else _phantoms(bar, work)

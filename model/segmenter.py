@@ -238,11 +238,27 @@ class Segmenter:
 
 def _likeliest(logits: Tensor, window_px: int, halo_px: int) -> Tensor:
     """Class values (N, window_px - 2 * halo_px, same) uint8 in the middle of windows, from their logits of any size."""
+    logits, window_px, halo_px = _without_halo(logits, window_px, halo_px)
     logits = F.interpolate(logits, size=(window_px, window_px), mode="bilinear", align_corners=False)
     kept = logits[:, :, halo_px : window_px - halo_px, halo_px : window_px - halo_px]
     if kept.device.type != "cpu":
         return (kept.argmax(1) + 1).to(torch.uint8)
     return torch.stack([_largest_plane(planes) for planes in kept]).add_(1)
+
+
+def _without_halo(logits: Tensor, window_px: int, halo_px: int) -> tuple[Tensor, int, int]:
+    """Logits of less of the halo, with window and halo cut as much: what is kept of them, enlarged, is the same.
+
+    One logit of margin is left; what lies outside of it has no part in what is kept. Only where a logit is a whole number of
+    pixels; elsewhere all stays as it is.
+    """
+    side = logits.shape[-1]
+    px = window_px // side
+    spare = max(0, halo_px // px - 1)
+    if side * px != window_px or halo_px % px:
+        return logits, window_px, halo_px
+    kept = slice(spare, side - spare)
+    return logits[:, :, kept, kept], window_px - 2 * spare * px, halo_px - spare * px
 
 
 def _largest_plane(planes: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ load RQ and Redis.
 
 import sys
 
-from model.threads import yield_idle_cores
+from model.host import yield_idle_cores
 
 from .logs import configure_logging
 from .settings import WorkerSettings

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from model.host import keep_freed_memory
+
 from .errors import JobCancelledError
 from .jobs import Progress
 from .lifeline import lifeline
@@ -59,6 +61,7 @@ def main(pipe: Connection, worker_pid: int, settings: WorkerSettings) -> None:
 
 def load_kit(settings: WorkerSettings) -> "Kit[Segmenter]":
     """The real kit: networks from the weights folder, the real pipeline. Imports torch."""
+    keep_freed_memory()
     # Imported here so that the worker, which imports this module for `main`, stays free of torch.
     from .pipeline import run_pipeline  # noqa: PLC0415
     from .shelf import Shelf  # noqa: PLC0415

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.host import keep_freed_memory
 from model.segmenter import Segmenter
 from workers.jobs import JobFiles, JobParameters
 from workers.measure import stand_in_of, warm_up
@@ -21,6 +22,7 @@ from .task import BATCH_SLICES, Outcome, Task
 
 def main() -> None:
     """Entry of the measured process."""
+    keep_freed_memory()
     task = task_of_this_process()
     segmenter, run = segmenter_of(task), run_of(task)
     warm_up(segmenter, run)

@@ -1,6 +1,6 @@
 """`python -m benchmarks.study`."""
 
-from model.threads import yield_idle_cores
+from model.host import yield_idle_cores
 
 if __name__ == "__main__":
     yield_idle_cores()

@@ -36,6 +36,14 @@ def test_attention_weighs_each_slice_channel_by_the_pooled_concatenation() -> No
     torch.testing.assert_close(fusion(slices, previous, context), expected)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (3, 7), (16, 11)])
+def test_pooling_in_inference_is_that_of_training_to_the_bit(size: tuple[int, int]) -> None:
+    pooling, features = ChainedResidualPooling(4), torch.randn(2, 4, *size)
+    trained = pooling(features)
+    with torch.inference_mode():
+        assert torch.equal(pooling(features), trained)
+
+
 def test_concat_is_a_1x1_conv_over_the_spread_out_concatenation() -> None:
     slices, previous, context = torch.randn(2, 8, 6, 6), torch.randn(2, 8, 6, 6), torch.randn(2, 8)
     fusion = ConcatFusion(8, has_context=True)
