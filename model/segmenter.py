@@ -21,6 +21,7 @@ from .compiling import check_compiler, compile_network
 from .device import PRECISIONS, choose_device, choose_precision, computing_on
 from .encoder import fold_batch_norms
 from .errors import InputError
+from .likeliest import likeliest
 from .network import ContextFeatures, SegmentationNetwork
 from .preprocess import Normaliser, context_from_region
 from .transfer import PendingLabels, Transfer
@@ -222,7 +223,7 @@ class Segmenter:
             patch.context,
             patch.places[start:stop],
         )
-        return _likeliest(logits, side, patch.sizes.halo_px)
+        return likeliest(logits, side, patch.sizes.halo_px)
 
     def _logits(
         self, windows: Tensor, side_px: int, context: ContextFeatures | None, places: Tensor
@@ -234,40 +235,6 @@ class Segmenter:
             images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
         logits: Tensor = self._network(self._normalise(images).to(PRECISIONS[self.dtype]), context, places)
         return logits.float().contiguous()
-
-
-def _likeliest(logits: Tensor, window_px: int, halo_px: int) -> Tensor:
-    """Class values (N, window_px - 2 * halo_px, same) uint8 in the middle of windows, from their logits of any size."""
-    logits, window_px, halo_px = _without_halo(logits, window_px, halo_px)
-    logits = F.interpolate(logits, size=(window_px, window_px), mode="bilinear", align_corners=False)
-    kept = logits[:, :, halo_px : window_px - halo_px, halo_px : window_px - halo_px]
-    if kept.device.type != "cpu":
-        return (kept.argmax(1) + 1).to(torch.uint8)
-    return torch.stack([_largest_plane(planes) for planes in kept]).add_(1)
-
-
-def _without_halo(logits: Tensor, window_px: int, halo_px: int) -> tuple[Tensor, int, int]:
-    """Logits of less of the halo, with window and halo cut as much: what is kept of them, enlarged, is the same.
-
-    One logit of margin is left; what lies outside of it has no part in what is kept. Only where a logit is a whole number of
-    pixels; elsewhere all stays as it is.
-    """
-    side = logits.shape[-1]
-    px = window_px // side
-    spare = max(0, halo_px // px - 1)
-    if side * px != window_px or halo_px % px:
-        return logits, window_px, halo_px
-    kept = slice(spare, side - spare)
-    return logits[:, :, kept, kept], window_px - 2 * spare * px, halo_px - spare * px
-
-
-def _largest_plane(planes: Tensor) -> Tensor:
-    """uint8 (H, W): argmax over (K, H, W), the first of equals; for few planes on a CPU half the time of max."""
-    largest, indices = planes[0], torch.zeros(planes.shape[1:], dtype=torch.uint8)
-    for index, plane in enumerate(planes[1:], start=1):
-        indices.masked_fill_(plane > largest, index)
-        largest = torch.maximum(largest, plane)
-    return indices
 
 
 def _places(

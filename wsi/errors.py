@@ -31,7 +31,7 @@ class MppUnknownError(WsiError):
     def __init__(self, slide_name: str = "the slide") -> None:
         super().__init__(
             f"The pixel size of {slide_name} is unknown: neither vendor properties, TIFF resolution nor a "
-            "usual objective power give it. Send mpp=<micrometres per pixel>, e.g. mpp=0.25 for 40x or mpp=0.5 for 20x."
+            "usual objective power give it. Send mpp=<micrometres per pixel> (--mpp on the command line), e.g. 0.25 for 40x or 0.5 for 20x."
         )
 
 

@@ -144,7 +144,7 @@ def make_grid(slide: Size, slide_mpp: float, geometry: InputGeometry, *, halo_px
     if slide_mpp > 2 * geometry.mpp or slide_mpp <= 0:
         raise MppOutOfRangeError(
             f"The slide has {slide_mpp:g} um/px; the model needs {geometry.mpp:g} um/px and detail cannot be made up. "
-            f"Send a slide of at most {2 * geometry.mpp:g} um/px, or mpp=... if the slide's own value is wrong."
+            f"Send a slide of at most {2 * geometry.mpp:g} um/px, or mpp=... (--mpp on the command line) if its own value is wrong."
         )
     context_margin = _checked_halo(geometry.halo_px)
     halo = context_margin if halo_px is None else _checked_halo(halo_px)
