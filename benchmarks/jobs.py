@@ -58,7 +58,7 @@ def main(work: Path | None, card: Path, sizes: tuple[int, ...], repeats: int, ou
     with tempfile.TemporaryDirectory() as temporary:
         cases = [case for case in CASES if not sizes or case.size_px in sizes]
         runs = [run_case(case, work or Path(temporary), card, repeats) for case in cases]
-    write_results("jobs", {"runs": runs}, table_of(runs), caption=caption_of(runs[0]), folder=out)
+    write_results("jobs", {"runs": runs}, table_of(runs), caption=caption_of(*runs), folder=out)
 
 
 def run_case(case: Case, folder: Path, card: Path, repeats: int) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from wsi.phantom import write_phantom
 from .tables import DEMO_CARD, caption_of, write_results
 
 SEED = 2026
-"""Of the phantom: one on which the demo network sees all classes."""
+"""Of the phantom: one with borders between classes; the demo network sees three of the four."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ from .seam_strips import (
 )
 from .tables import DEMO_CARD, caption_of, write_results
 
-HALOS_PX = (0, 16, 32, 48, 64, 96, 128)
+HALOS_PX = (0, 32, 64, 128, 192, 256)
 GOOD_RATIO = 1.05
 """A halo is wide enough when labels at borders disagree at most so many times as often as inside."""
 
@@ -252,7 +252,7 @@ def _percent(share: float | None) -> str:
 @click.command()
 @click.option("--model", "card", type=FILE, default=DEMO_CARD, help="Model card.  [default: the demo's]")
 @click.option("--slide", "path", type=FILE, help="Slide to look at.  [default: a phantom]")
-@click.option("--size", "size_px", default=12_288, show_default=True, help="Side of the phantom, l0 px.")
+@click.option("--size", "size_px", default=20_480, show_default=True, help="Side of the phantom, l0 px.")
 @click.option("--seed", default=2026, show_default=True, help="Of the phantom; training has other seeds.")
 @click.option("--halo", "halos_px", type=int, multiple=True, help="Repeatable.  [default: the table's]")
 @click.option("--corners", type=int, help="At most so many of tiles, and of patches.  [default: all]")

@@ -13,6 +13,7 @@ import torch
 from model.build import build_network
 from model.cost import network_cost
 from model.device import PRECISIONS, choose_device
+from model.host import keep_freed_memory
 from model.initialise import initialise
 from model.lesson import Lesson, make_optimizer
 from model.named import NETWORKS
@@ -37,6 +38,7 @@ CONTEXT_PX = 544
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
 def main(network: str, batch: int, repeats: int, device: str, precision: str) -> None:
     """Time steps, and say what the paper's training would take at that pace."""
+    keep_freed_memory()
     chosen = choose_device(device)
     step = training_step(network, batch, chosen, PRECISIONS[precision])
     step()

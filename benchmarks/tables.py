@@ -37,15 +37,27 @@ def write_results(
     click.echo(text)
 
 
-def caption_of(measured: Mapping[str, Any]) -> str:
-    """What figures hold for, from the `model`, `machine`, `device`, `dtype`, `threads` and `load_before` of results."""
-    machine, load = measured["machine"], measured["load_before"]
+def caption_of(measured: Mapping[str, Any], *others: Mapping[str, Any]) -> str:
+    """What figures hold for, from the `model`, `machine`, `device`, `dtype`, `threads` and `load_before` of results.
+
+    With `others` of the same machine, what they differ in stands in the table, and the loads are those of all.
+    """
+    machine = measured["machine"]
+    every = (measured, *others)
+    named = [f"{run['model']['name']}, {run['dtype']}" for run in every]
+    what = f"{named[0]} on " if len(set(named)) == 1 else ""
     device = machine.get("gpu", f"{measured['threads']} threads, {machine['cpu_capability']}")
-    busy = "" if load is None else f"; load average before: {load:.1f}"
     return (
-        f"{measured['model']['name']}, {measured['dtype']} on {measured['device']} ({device}), {machine['processor']}, "
-        f"{machine['cores']} cores, torch {machine['torch']}{busy}."
+        f"{what}{measured['device']} ({device}), {machine['processor']}, {machine['cores']} cores, torch "
+        f"{machine['torch']}{loads_of([run['load_before'] for run in every])}."
     )
+
+
+def loads_of(loads: Sequence[float | None]) -> str:
+    """The end of a caption: least and largest load average before runs, where they are known."""
+    known = [load for load in loads if load is not None]
+    ends = list(dict.fromkeys(f"{load:.1f}" for load in (min(known), max(known)))) if known else []
+    return f"; load average before: {' to '.join(ends)}" if ends else ""
 
 
 def with_table(page: str, name: str, table: str) -> str:

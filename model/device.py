@@ -26,7 +26,7 @@ def choose_precision(name: str, device: torch.device) -> str:
     """A key of PRECISIONS. "auto": bf16 where the device computes in it natively, else fp16 on CUDA, fp32 on
     a CPU.
 
-    Emulated bf16 is ten times slower than fp32 on a CPU that lacks it. Raises DeviceError.
+    Emulated bf16 is eight times slower than fp32 on a CPU that lacks it. Raises DeviceError.
     """
     if name == "auto":
         if device.type == "cuda":

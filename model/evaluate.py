@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
@@ -10,7 +10,7 @@ from operator import add
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi.read_ahead import read_ahead
+from wsi.work_ahead import work_ahead
 
 from .card import CardClass, ModelCard
 from .data.annotated_slide import AnnotatedSlide
@@ -103,22 +103,14 @@ def evaluate_places(
     """
     started = time.perf_counter()
     tallies = [Tally(len(segmenter.card.classes)) for _ in slides]
-    reading = read_ahead(_reader(slides), places, threads=1, depth=1)
-    for done, (place, (pixels, truth)) in enumerate(reading, start=1):
-        slice_px, context_px = network_sides(slides[place.slide], place, segmenter.card.input)
-        labels = segmenter.label_patch(
-            pixels,
-            place.corners,
-            window_px=place.window_px,
-            halo_px=place.halo_px,
-            slice_network_px=slice_px,
-            context_network_px=context_px,
-        )
-        tallies[place.slide].feed(place, labels, truth)
-        if seen is not None:
-            seen(place, labels)
-        if progress is not None:
-            progress(done / len(places))
+    with closing(work_ahead(_reader(slides), places, threads=1, depth=1)) as reading:
+        for done, (place, (pixels, truth)) in enumerate(reading, start=1):
+            labels = _labels(segmenter, slides[place.slide], place, pixels)
+            tallies[place.slide].feed(place, labels, truth)
+            if seen is not None:
+                seen(place, labels)
+            if progress is not None:
+                progress(done / len(places))
     named = tuple((slide.name, tally) for slide, tally in zip(slides, tallies, strict=True))
     seconds = time.perf_counter() - started
     return Evaluation(segmenter.card, segmenter.device, segmenter.dtype, seconds, named)
@@ -139,6 +131,19 @@ def check_classes(card: ModelCard, classes: Sequence[CardClass]) -> None:
         raise CohortError(
             f"{card.name} has the classes {own}, the truth {true}. Give it slides with truth of its own classes."
         )
+
+
+def _labels(segmenter: Segmenter, slide: AnnotatedSlide, place: Place, pixels: Labels) -> Labels:
+    """(N, S, S) of the squares of a place."""
+    slice_px, context_px = network_sides(slide, place, segmenter.card.input)
+    return segmenter.label_patch(
+        pixels,
+        place.corners,
+        window_px=place.window_px,
+        halo_px=place.halo_px,
+        slice_network_px=slice_px,
+        context_network_px=context_px,
+    )
 
 
 def _reader(slides: Sequence[AnnotatedSlide]) -> Callable[[Place], tuple[Labels, Labels]]:

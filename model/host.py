@@ -11,7 +11,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def yield_idle_cores() -> None:
-    """Let torch's OpenMP threads fall asleep soon while they wait, unless the environment says otherwise.
+    """Let torch's OpenMP threads (GNU's) fall asleep soon while they wait, unless the environment says otherwise.
 
     By default they spin for milliseconds. Beside any other busy thread, such as our own readers, a spinning thread keeps the
     one it waits for off the core: on two cores with one of them taken, a training step took 15 s spinning and 3 s
@@ -32,4 +32,4 @@ def keep_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_M_TRIM_THRESHOLD, -1)

@@ -25,10 +25,10 @@ def _without_halo(logits: Tensor, window_px: int, halo_px: int) -> tuple[Tensor,
     pixels; elsewhere all stays as it is.
     """
     side = logits.shape[-1]
-    px = window_px // side
-    spare = max(0, halo_px // px - 1)
-    if side * px != window_px or halo_px % px:
+    px, rest = divmod(window_px, side)
+    if rest or halo_px % px:
         return logits, window_px, halo_px
+    spare = max(0, halo_px // px - 1)
     kept = slice(spare, side - spare)
     return logits[:, :, kept, kept], window_px - 2 * spare * px, halo_px - spare * px
 

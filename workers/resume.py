@@ -21,15 +21,16 @@ from .result import file_facts
 
 def run_identity(run: RunJob, info: SlideInfo, segmenter: Segmenter) -> dict[str, Any]:
     """Everything the labels of a run depend on, as JSON values."""
-    card = segmenter.card
+    card, device = segmenter.card, segmenter.device.partition(":")[0]
     identity = {
         "slide": slide_identity(Path(run.slide_path), info),
         "model": {"name": card.name, "sha256": card.weights.sha256, "input": asdict(card.input)},
         "parameters": asdict(run.parameters),
-        "device": segmenter.device.partition(":")[0],
+        "device": device,
         "dtype": segmenter.dtype,
         "compiled": segmenter.compiled,
-        "batch_size": segmenter.batch_size_asked,
+        # On a CPU labels do not depend on it. What "auto" finds on a GPU is not pinned: ARCHITECTURE.md says how far that goes.
+        "batch_size": None if device == "cpu" else segmenter.batch_size_asked,
         "software": software(),
     }
     # As it reads back: JSON has no tuples.

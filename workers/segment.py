@@ -13,9 +13,9 @@ from model.transfer import PendingLabels
 from wsi.grid import Grid
 from wsi.label_store import LabelStore
 from wsi.plan import Patch, Plan
-from wsi.read_ahead import read_ahead
 from wsi.slide import Slide
 from wsi.tissue import TissueMask
+from wsi.work_ahead import work_ahead
 
 from .errors import JobCancelledError
 from .jobs import Progress
@@ -96,7 +96,7 @@ def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled
     todo = [patch for patch in run.plan.patches if patch.index not in finished]
     pace = Pace(run.plan, len(run.plan.patches) - len(todo), sum(len(patch.tiles) for patch in todo))
     report(pace.progress())
-    regions = read_ahead(run.read, todo, threads=READ_THREADS, depth=READ_DEPTH)
+    regions = work_ahead(run.read, todo, threads=READ_THREADS, depth=READ_DEPTH)
     with contextlib.closing(regions), BoundedWriter(depth=2) as writer:
         for patch, pending in submit_ahead(run, regions, cancelled):
             labels = run.collect(patch, pending)

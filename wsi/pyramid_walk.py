@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from .geometry import Size
-from .read_ahead import read_ahead
+from .work_ahead import work_ahead
 
 T = TypeVar("T")
 Quad = tuple[T | None, T | None, T | None, T | None]
@@ -42,7 +42,7 @@ def build_pyramid(
         return _build(tiles, (bottom, *place), 0, finest, coarser)
 
     _walk(tiles, top, bottom, note, lambda _level, _column, _row, _quad: None)
-    with contextlib.closing(read_ahead(square, squares, threads=threads, depth=4 * threads)) as results:
+    with contextlib.closing(work_ahead(square, squares, threads=threads, depth=4 * threads)) as results:
         made = enumerate(results, start=1)
 
         def following(_column: int, _row: int) -> T | None:

@@ -24,6 +24,10 @@ MODULES: Mapping[str, str] = MappingProxyType(
 """Who -> module of this package."""
 
 
+OPENMP_SPINS = "300000"
+"""How long libgomp waits awake by default."""
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One run of one of them."""
@@ -38,18 +42,21 @@ def entrants(tiatoolbox_python: Path | None) -> tuple[str, ...]:
     return tuple(who for who in MODULES if who != TIATOOLBOX or tiatoolbox_python is not None)
 
 
+def environment_of(who: str) -> dict[str, str]:
+    """Others wait as GNU's OpenMP does if nobody says anything, which is best on an idle machine; ours leaves cores to readers."""
+    return {} if MODULES[who] == "ours" else {"GOMP_SPINCOUNT": OPENMP_SPINS}
+
+
 def run_entrant(who: str, task: Task, tiatoolbox_python: Path | None) -> Turn:
     """Run one and wait for it. Raises ClickException with the end of what it said if it fails."""
     task = replace(task, like_peers=who == OURS_LIKE_PEERS)
     python = str(tiatoolbox_python) if who == TIATOOLBOX else sys.executable
     module = f"{__package__}.{MODULES[who]}"
-    # Others wait as OpenMP does if nobody says anything, which is best on an idle machine; ours keeps cores free for readers.
-    others = {} if MODULES[who] == "ours" else {"GOMP_SPINCOUNT": "300000"}
     # In the repository's root `-m` finds this package and those it imports, in any virtual environment.
     ended = subprocess.run(
         [python, "-m", module, str(task.save())],
         cwd=ROOT,
-        env={**os.environ, **others},
+        env={**os.environ, **environment_of(who)},
         capture_output=True,
         text=True,
         check=False,

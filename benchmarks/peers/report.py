@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.tables import loads_of
+
 from .entrants import OURS, OURS_LIKE_PEERS, TIATOOLBOX, Turn
 from .task import Outcome
 
@@ -126,7 +128,7 @@ def _row(case: dict[str, Any], who: str) -> list[str]:
 
 def caption_of_cases(cases: Sequence[dict[str, Any]]) -> str:
     """What the table holds for: one sentence for each machine and setting, with the loads before."""
-    loads: dict[str, list[float]] = {}
+    loads: dict[str, list[float | None]] = {}
     for case in cases:
         machine = case["machine"]
         peer = case["entrants"].get(TIATOOLBOX)
@@ -135,10 +137,5 @@ def caption_of_cases(cases: Sequence[dict[str, Any]]) -> str:
             f"Median of {case['repeats']} (fastest to slowest); {case['threads']} torch threads, {machine['processor']}, "
             f"{machine['cores']} cores, {machine['cpu_capability']}, torch {machine['torch']}{with_peer}"
         )
-        loads.setdefault(text, []).extend([] if case["load_before"] is None else [case["load_before"]])
-    return "\n".join(f"{text}{_loads(load)}." for text, load in loads.items())
-
-
-def _loads(loads: Sequence[float]) -> str:
-    ends = list(dict.fromkeys(f"{load:.1f}" for load in (min(loads), max(loads)))) if loads else []
-    return f"; load average before: {' to '.join(ends)}" if ends else ""
+        loads.setdefault(text, []).append(case["load_before"])
+    return "\n".join(f"{text}{loads_of(load)}." for text, load in loads.items())

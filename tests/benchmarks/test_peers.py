@@ -18,7 +18,16 @@ from click.testing import CliRunner
 
 from benchmarks.peers import cases, command, naive, ours, tiatoolbox_run
 from benchmarks.peers.cases import SIZES_PX, Case, Setting, run_case, task_of
-from benchmarks.peers.entrants import NAIVE, OURS, OURS_LIKE_PEERS, TIATOOLBOX, Turn, entrants, run_entrant
+from benchmarks.peers.entrants import (
+    NAIVE,
+    OURS,
+    OURS_LIKE_PEERS,
+    TIATOOLBOX,
+    Turn,
+    entrants,
+    environment_of,
+    run_entrant,
+)
 from benchmarks.peers.plain_network import PlainNetwork
 from benchmarks.peers.report import Seen, caption_of_cases, merged, summary, table_of
 from benchmarks.peers.task import Outcome, Task
@@ -248,3 +257,8 @@ def test_the_command_measures_what_was_asked(tmp_path: Path, monkeypatch: pytest
 
 def test_the_readme_has_a_place_for_the_table() -> None:
     with_table(README.read_text(encoding="utf-8"), "peers", "")
+
+
+def test_only_our_threads_are_told_how_to_wait() -> None:
+    assert environment_of(OURS) == environment_of(OURS_LIKE_PEERS) == {}
+    assert environment_of(NAIVE) == environment_of(TIATOOLBOX) == {"GOMP_SPINCOUNT": "300000"}

@@ -62,3 +62,8 @@ def test_the_caption_says_what_the_figures_hold_for() -> None:
         {**measured, "machine": {**machine, "gpu": "G"}, "device": "cuda", "load_before": None}
     )
     assert on_gpu == "m, fp32 on cuda (G), P, 2 cores, torch 2.13."
+    other = {**measured, "model": {"name": "n"}, "machine": machine, "load_before": 1.5}
+    assert (
+        caption_of({**measured, "machine": machine}, other)
+        == "cpu (2 threads, AVX2), P, 2 cores, torch 2.13; load average before: 0.1 to 1.5."
+    )

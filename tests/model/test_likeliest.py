@@ -39,7 +39,7 @@ def test_labels_are_the_largest_of_enlarged_logits(
     torch.testing.assert_close(chosen, expected.amax(1), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("window_px", [37, 64, 100])
+@pytest.mark.parametrize("window_px", [12, 37, 64, 100])
 def test_windows_of_any_size_are_enlarged(window_px: int) -> None:
     logits = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     expected = by_hand(logits, window_px, 5).argmax(1) + 1

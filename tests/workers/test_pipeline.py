@@ -318,14 +318,23 @@ def test_a_gpu_has_the_next_patch_before_the_last_is_waited_for(
     assert files.labels.read_bytes() == undisturbed[0].labels.read_bytes()
 
 
-@pytest.mark.parametrize(("way", "value"), [("compiled", True), ("batch_size_asked", 8)])
-def test_patches_computed_in_another_way_are_not_mixed_in(run: RunJob, way: str, value: object) -> None:
-    network = Threshold()
+@pytest.mark.parametrize(
+    ("device", "way", "value", "again"),
+    [
+        ("cpu", "compiled", True, True),
+        ("cuda:0", "batch_size_asked", 8, True),
+        ("cpu", "batch_size_asked", 8, False),
+    ],
+)
+def test_patches_are_mixed_only_where_the_way_they_were_computed_does_not_matter(
+    run: RunJob, device: str, way: str, value: object, again: bool
+) -> None:
+    network, other = Threshold(), Threshold()
+    network.device = other.device = device
     with pytest.raises(JobCancelledError):
         go(run, network, cancelled=lambda: network.patches >= 2)
-    other = Threshold()
     setattr(other, way, value)
     result = json.loads(go(run, other).result.read_text())
-    assert other.patches == 4
+    assert (other.patches == 4) is again
     assert result["compiled"] is (way == "compiled")
     assert result["batch_size"] == 4

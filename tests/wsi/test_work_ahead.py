@@ -1,11 +1,11 @@
-"""Reading ahead: order, bounds, failures."""
+"""Working ahead: order, bounds, failures."""
 
 import threading
 from contextlib import closing
 
 import pytest
 
-from wsi.read_ahead import read_ahead
+from wsi.work_ahead import work_ahead
 
 
 def test_results_come_in_order_whatever_finishes_first() -> None:
@@ -18,12 +18,12 @@ def test_results_come_in_order_whatever_finishes_first() -> None:
             second_is_done.set()
         return item * item
 
-    assert list(read_ahead(work, range(5), threads=2, depth=2)) == [(n, n * n) for n in range(5)]
+    assert list(work_ahead(work, range(5), threads=2, depth=2)) == [(n, n * n) for n in range(5)]
 
 
 def test_no_more_than_depth_are_made_while_one_is_used() -> None:
     begun: list[int] = []
-    results = read_ahead(begun.append, range(100), threads=4, depth=3)
+    results = work_ahead(begun.append, range(100), threads=4, depth=3)
     with closing(results):
         for used, (item, _) in enumerate(results, start=1):
             assert item == used - 1
@@ -39,7 +39,7 @@ def test_a_failure_comes_at_its_place() -> None:
             raise ValueError(item)
         return item
 
-    results = read_ahead(work, range(4), threads=2, depth=2)
+    results = work_ahead(work, range(4), threads=2, depth=2)
     assert [next(results)[0], next(results)[0]] == [0, 1]
     with pytest.raises(ValueError, match="2"):
         next(results)

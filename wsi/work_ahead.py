@@ -1,4 +1,4 @@
-"""Reading ahead: work on the next items in threads while the caller uses the current one."""
+"""Working ahead: the next items in threads while the caller uses the current one."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -9,7 +9,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def read_ahead(
+def work_ahead(
     function: Callable[[T], R], items: Iterable[T], *, threads: int, depth: int
 ) -> Generator[tuple[T, R]]:
     """Yield `(item, function(item))` in the order of `items`, computed in `threads` threads.
@@ -20,7 +20,7 @@ def read_ahead(
     """
     pending: deque[tuple[T, Future[R]]] = deque()
     remaining = iter(items)
-    with ThreadPoolExecutor(threads, thread_name_prefix="read-ahead") as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix="ahead") as pool:
         try:
             for item in remaining:
                 pending.append((item, pool.submit(function, item)))
