@@ -49,7 +49,7 @@ format: $(VENV)/dev.stamp  ## Format and mend what can be mended by itself
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: install  ## Measure this machine; writes benchmarks/results/
+bench: install  ## Measure this machine, about 25 minutes on two cores; writes benchmarks/results/
 	$(BIN)/python -m benchmarks.jobs
 	$(BIN)/python -m benchmarks.bound
 	$(BIN)/python -m benchmarks.precision
