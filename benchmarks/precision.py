@@ -28,7 +28,8 @@ from wsi.geometry import Rect
 from wsi.label_tiff import LabelTiff
 from wsi.phantom import write_phantom
 
-from .tables import DEMO_CARD, caption_of, write_results
+from .job_options import job_options
+from .tables import caption_of, write_results
 
 SEED = 2026
 """Of the phantom: one with borders between classes; the demo network sees three of the four."""
@@ -57,12 +58,7 @@ def roads_of(device: torch.device, *, compiled: bool) -> list[Road]:
 
 
 @click.command()
-@click.option(
-    "--model", "card", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=DEMO_CARD
-)
-@click.option("--size", "size_px", type=click.IntRange(min=1024), default=12_288, show_default=True)
-@click.option("--slide", type=click.Path(exists=True, path_type=Path), help="Instead of a phantom.")
-@click.option("--device", default="auto", show_default=True)
+@job_options
 @click.option("--compile", "compiled", is_flag=True, help="Also torch.compile, which may take long at first.")
 @click.option(
     "--out",

@@ -24,7 +24,7 @@ from workers.pipeline import run_pipeline
 from workers.stopwatch import Stopwatch
 from wsi.phantom import write_phantom
 
-from .tables import DEMO_CARD
+from .job_options import job_options
 
 COLOURS = {
     "plan": "#8c6d31",
@@ -69,12 +69,7 @@ class TracingStopwatch(Stopwatch):
 
 
 @click.command()
-@click.option(
-    "--model", "card", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=DEMO_CARD
-)
-@click.option("--size", "size_px", type=click.IntRange(min=1024), default=12_288, show_default=True)
-@click.option("--slide", type=click.Path(exists=True, path_type=Path), help="Instead of a phantom.")
-@click.option("--device", default="auto", show_default=True)
+@job_options
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=OUT)
 def main(card: Path, size_px: int, slide: Path | None, device: str, out: Path) -> None:
     """Run one job and draw it."""

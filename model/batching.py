@@ -39,7 +39,7 @@ class Batching:
     def __init__(self, asked: BatchSize, device: torch.device, *, padded: bool = False) -> None:
         if asked == "auto" and device.type != "cuda":
             asked = CPU_BATCH
-        self._asked = asked
+        self.asked = asked
         self._device = device
         self._padded = padded
         self._sizes: dict[Hashable, int] = {}
@@ -47,7 +47,7 @@ class Batching:
     @property
     def largest(self) -> int:
         """No pass will have more slices."""
-        return LARGEST_BATCH if self._asked == "auto" else self._asked
+        return LARGEST_BATCH if self.asked == "auto" else self.asked
 
     def size(self, geometry: Hashable) -> int | None:
         """Slices in a pass of patches of this geometry; None before the first."""
@@ -76,8 +76,8 @@ class Batching:
             logger.warning("%s: out of memory; batches of %d from now on", self._device, size // 2)
 
     def _first_size(self, run_pass: Callable[[int, int], None]) -> int:
-        if self._asked != "auto":
-            return self._asked
+        if self.asked != "auto":
+            return self.asked
         # Trials are for their memory only; nothing is compiled for sizes that will not come again.
         with torch.compiler.set_stance("force_eager") if self._padded else nullcontext():
             one, two = (peak_bytes(self._device, run_pass, size) for size in (1, 2))

@@ -26,8 +26,8 @@ def yield_idle_cores() -> None:
 def keep_freed_memory() -> None:
     """Let malloc keep what is freed for the next tensor, instead of giving it back to the system. For this process only.
 
-    glibc maps every large tensor anew, and the system clears and maps it page by page as it is first written: a fifth of
-    a network's time on a CPU. What is resident stays at its peak. Does nothing where malloc is not glibc's.
+    glibc maps large tensors anew, or gives the end of its heap back, and the system clears such memory page by page when
+    it is written again: a sixth of a network's time on a CPU. What is resident stays at its peak. Does nothing where malloc is not glibc's.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:

@@ -90,7 +90,6 @@ class Segmenter:
         self.device = str(self._device)
         self.dtype = choose_precision(precision, self._device)
         self.compiled = compiled
-        self.batch_size_asked = batch_size
         self._network = copy.deepcopy(network).eval()
         fold_batch_norms(self._network)
         with_second_try(lambda: self._network.to(self._device, PRECISIONS[self.dtype]), self._device)
@@ -124,6 +123,11 @@ class Segmenter:
     def network(self) -> SegmentationNetwork:
         """The network as it computes: folded, on its device, in its precision, compiled if it is."""
         return self._network
+
+    @property
+    def batch_size_asked(self) -> BatchSize:
+        """The most slices in one pass, as it was asked for; on a CPU never "auto"."""
+        return self._batching.asked
 
     def batch_size(self, sizes: PatchSizes) -> int | None:
         """Slices in one pass of the network for patches of these sizes; None before the first such patch."""

@@ -32,7 +32,7 @@ def second_time(how: str) -> int:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc is not glibc's")
 def test_memory_that_was_freed_is_not_mapped_anew() -> None:
-    assert second_time("keep") < 100 < second_time("as it is")
+    assert second_time("keep") < 10 < second_time("as it is")
 
 
 def test_threads_sleep_soon_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
