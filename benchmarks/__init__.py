@@ -1,6 +1,6 @@
 """What was measured, and the programs that measured it. Results lie in `results/`."""
 
-from model.host import yield_idle_cores
+from model.inference.cpu_tuning import tune_openmp_wait
 
 # Before any of them imports torch.
-yield_idle_cores()
+tune_openmp_wait()

@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
-from darefine.bench import make_phantom, progress_bar, settings_of
-from model.device import choose_device, choose_precision
-from workers.bench import BenchOptions, run_bench
+from darefine.cli.bench import make_phantom, progress_bar, settings_of
+from model.inference.device import choose_device, choose_precision
+from workers.bench.bench import run_bench
+from workers.bench.options import BenchOptions
 
 from .cards import write_card
 from .tables import DEMO_CARD, caption_of, write_results

@@ -3,12 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-from model.build import build_network
 from model.card import UNWRITTEN, CardClass, CardInput, CardWeights, ModelCard
-from model.checkpoint import save_weights
-from model.initialise import initialise
-from model.named import NETWORKS
-from model.pretrained import IMAGENET_COLOURS
+from model.network.build import build_network
+from model.network.imagenet import IMAGENET_COLOURS
+from model.network.init import initialise
+from model.network.zoo import NETWORKS
+from model.weights import save_weights
 
 SEED = 11
 """Of the random weights."""

@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from darefine.bench import progress_bar, settings_of
-from workers.bench import BenchOptions, run_bench
+from darefine.cli.bench import progress_bar, settings_of
+from workers.bench.bench import run_bench
+from workers.bench.options import BenchOptions
 from wsi.phantom import write_phantom
 
 from .tables import DEMO_CARD, caption_of, write_results

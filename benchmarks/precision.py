@@ -14,19 +14,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from darefine.bench import progress_bar
+from darefine.cli.bench import progress_bar
 from model.card import ModelCard
-from model.device import choose_device, choose_precision
-from model.host import keep_freed_memory
-from model.segmenter import Segmenter
-from workers.bench import load_average
+from model.inference.cpu_tuning import tune_malloc
+from model.inference.device import choose_device, choose_precision
+from model.inference.segmenter import Segmenter
+from workers.bench.bench import load_average
+from workers.bench.measure import machine, warm_up
+from workers.engine.pipeline import run_pipeline
 from workers.jobs import JobFiles, JobParameters
-from workers.measure import machine, warm_up
-from workers.messages import RunJob
-from workers.pipeline import run_pipeline
+from workers.protocol import RunJob
 from wsi.geometry import Rect
-from wsi.label_tiff import LabelTiff
 from wsi.phantom import write_phantom
+from wsi.writing.label_tiff import LabelTiff
 
 from .job_options import job_options
 from .tables import caption_of, write_results
@@ -67,7 +67,7 @@ def roads_of(device: torch.device, *, compiled: bool) -> list[Road]:
 )
 def main(card: Path, size_px: int, slide: Path | None, device: str, compiled: bool, out: Path | None) -> None:
     """Run the same slide by every road, and compare the labels."""
-    keep_freed_memory()
+    tune_malloc()
     load = load_average()
     chosen = choose_device(device)
     with tempfile.TemporaryDirectory() as temporary, progress_bar() as show:

@@ -21,23 +21,23 @@ import click
 import numpy as np
 import torch
 
-from darefine.bench import progress_bar
+from darefine.cli.bench import progress_bar
 from model.data.cohort import geometry_of
-from model.host import keep_freed_memory
-from model.places import spread
-from model.segmenter import Segmenter
-from workers.bench import load_average
-from workers.measure import machine
-from workers.segment import PatchRun
-from workers.stopwatch import Stopwatch
+from model.evaluation.regions import spread
+from model.inference.cpu_tuning import tune_malloc
+from model.inference.segmenter import Segmenter
+from workers.bench.bench import load_average
+from workers.bench.measure import machine
+from workers.engine.segment import PatchRun
+from workers.engine.stopwatch import Stopwatch
 from wsi.errors import MppUnknownError
 from wsi.geometry import Rect
 from wsi.grid import TILE_PX, Grid, make_grid
-from wsi.label_store import LabelStore
 from wsi.phantom import write_phantom
 from wsi.plan import make_plan
-from wsi.slide import Slide, open_slide
+from wsi.reading.slide import Slide, open_slide
 from wsi.tissue import TissueMask, find_tissue
+from wsi.writing.label_store import LabelStore
 
 from .seam_strips import (
     BLOCK_PX,
@@ -270,7 +270,7 @@ def main(
     **chosen: str,
 ) -> None:
     """Measure, write seams.json and the table of the README."""
-    keep_freed_memory()
+    tune_malloc()
     load_before = load_average()
     segmenter = Segmenter.load(card, device=chosen["device"], precision=chosen["precision"])
     with tempfile.TemporaryDirectory() as folder, progress_bar() as show:

@@ -10,15 +10,15 @@ from collections.abc import Callable
 import click
 import torch
 
-from model.build import build_network
-from model.cost import network_cost
-from model.device import PRECISIONS, choose_device
-from model.host import keep_freed_memory
-from model.initialise import initialise
-from model.lesson import Lesson, make_optimizer
-from model.named import NETWORKS
-from model.paper_recipe import paper_recipe
-from workers.measure import machine
+from model.inference.cpu_tuning import tune_malloc
+from model.inference.device import PRECISIONS, choose_device
+from model.network.build import build_network
+from model.network.flops import network_cost
+from model.network.init import initialise
+from model.network.zoo import NETWORKS
+from model.training.loss import TrainingModule, make_optimizer
+from model.training.paper_recipe import paper_recipe
+from workers.bench.measure import machine
 
 from .cards import card_of
 
@@ -38,7 +38,7 @@ CONTEXT_PX = 544
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
 def main(network: str, batch: int, repeats: int, device: str, precision: str) -> None:
     """Time steps, and say what the paper's training would take at that pace."""
-    keep_freed_memory()
+    tune_malloc()
     chosen = choose_device(device)
     step = training_step(network, batch, chosen, PRECISIONS[precision])
     step()
@@ -57,7 +57,7 @@ def training_step(network: str, batch: int, device: torch.device, dtype: torch.d
     config = paper_recipe(card_of(network), slices=PAPER_SLICES, imagenet=True)
     built = build_network(config.card.network, len(config.card.classes), dropout=config.dropout)
     initialise(built, config.seed)
-    lesson = Lesson(built, config).to(device)
+    lesson = TrainingModule(built, config).to(device)
     lesson.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
     optimizer = make_optimizer(lesson.train(), config)
     slices, context = (

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from model.atomic import write_atomically
-from model.report import markdown
+from model.evaluation.report import markdown
+from wsi.atomic import write_atomically
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"

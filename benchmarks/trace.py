@@ -15,13 +15,13 @@ from pathlib import Path
 import click
 from matplotlib.figure import Figure
 
-from model.host import keep_freed_memory
-from model.segmenter import Segmenter
+from model.inference.cpu_tuning import tune_malloc
+from model.inference.segmenter import Segmenter
+from workers.bench.measure import warm_up
+from workers.engine.pipeline import run_pipeline
+from workers.engine.stopwatch import Stopwatch
 from workers.jobs import JobParameters
-from workers.measure import warm_up
-from workers.messages import RunJob
-from workers.pipeline import run_pipeline
-from workers.stopwatch import Stopwatch
+from workers.protocol import RunJob
 from wsi.phantom import write_phantom
 
 from .job_options import job_options
@@ -73,7 +73,7 @@ class TracingStopwatch(Stopwatch):
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=OUT)
 def main(card: Path, size_px: int, slide: Path | None, device: str, out: Path) -> None:
     """Run one job and draw it."""
-    keep_freed_memory()
+    tune_malloc()
     segmenter = Segmenter.load(card, device=device)
     with tempfile.TemporaryDirectory() as folder:
         path = slide or write_phantom(Path(folder) / "phantom.tif", size_px=size_px, seed=11).slide

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from .atomic import write_atomically
+from wsi.atomic import write_atomically
+
 from .card_json import read_card
 from .errors import CardError
 
@@ -46,7 +47,7 @@ class Normalisation:
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """Which network the weights fit; `model.build.build_network` makes it. Widths are channel counts.
+    """Which network the weights fit; `model.network.build.build_network` makes it. Widths are channel counts.
 
     A "unet" has one input and one number, `encoder_width`, the channels of its first scale; the rest stays at its
     defaults. `second_input` "aligned" is "dual" with the place of the slice in its patch made known (not in the paper).

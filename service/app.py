@@ -8,15 +8,15 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from workers.queue import JobQueue
-from wsi.inspect import inspect_slide
+from workers.queue.job_queue import JobQueue
+from wsi.reading.inspect import inspect_slide
 
 from .errors import add_error_handlers
 from .openapi import DocumentedApp
 from .routes import health, jobs, models, results, slides
 from .schemas import PREFIX, ProblemOut
 from .settings import ServiceSettings
-from .slides import SlideStore
+from .slides.store import SlideStore
 
 DESCRIPTION = """\
 Whole-slide segmentation with DA-RefineNet. POST a slide to `/v1/jobs`, poll the job, download `overlay.tif`.

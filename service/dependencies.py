@@ -5,10 +5,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from workers.queue import JobQueue
+from workers.queue.job_queue import JobQueue
 
 from .settings import ServiceSettings
-from .slides import SlideStore
+from .slides.store import SlideStore
 
 
 def get_queue(request: Request) -> JobQueue:

@@ -6,9 +6,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from workers.jobs import Job, JobState
-from wsi.slide_info import SlideInfo
+from wsi.reading.slide_info import SlideInfo
 
-from .slides import StoredSlide
+from .slides.store import StoredSlide
 
 PREFIX = "/v1"
 

@@ -3,14 +3,14 @@
 from typing import Any
 
 from workers.jobs import Job, JobParameters, JobRequest
-from workers.queue import JobQueue
+from workers.queue.job_queue import JobQueue
 from wsi.errors import MppUnknownError
 from wsi.grid import InputGeometry, make_grid
 
 from .errors import ModelNotReadyError, ModelUnknownError
 from .schemas import JobOptions
 from .settings import ServiceSettings
-from .slides import StoredSlide
+from .slides.store import StoredSlide
 
 
 def submit_job(

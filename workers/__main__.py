@@ -6,16 +6,15 @@ load RQ and Redis.
 
 import sys
 
-from model.host import yield_idle_cores
+from model.inference.cpu_tuning import tune_openmp_wait
 
-from .logs import configure_logging
-from .settings import WorkerSettings
-from .worker import run_worker
+from .rq_worker.worker import run_worker
+from .settings import WorkerSettings, configure_logging
 
 
 def main() -> int:
     """Run a worker; its exit code."""
-    yield_idle_cores()
+    tune_openmp_wait()
     settings = WorkerSettings()
     configure_logging(settings.log_level)
     return run_worker(settings)

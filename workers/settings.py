@@ -1,9 +1,9 @@
 """Settings of workers and supervisor, read once at the edge from `DAREFINE_*` environment variables."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote
 
 from pydantic import AliasChoices, Field, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -104,6 +104,11 @@ class WorkerSettings(BaseSettings):
         """Paths mean the same in every process, whatever its working directory."""
         return path.expanduser().resolve()
 
+    @property
+    def queue_dir(self) -> Path:
+        """Folder of the embedded queue."""
+        return self.data_dir / "queue"
+
     def device_of(self, worker: int) -> str:
         """The device of worker number `worker`, counted from 0."""
         devices = [name.strip() for name in self.device.split(",")]
@@ -115,6 +120,12 @@ class WorkerSettings(BaseSettings):
         return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}
 
 
-def unix_url(socket: Path) -> str:
-    """The redis-py URL of a unix socket."""
-    return f"unix://{quote(str(socket))}"
+LOG_FORMAT = "%(asctime)s %(levelname)-7s %(process)d %(name)s: %(message)s"
+
+
+def configure_logging(level: str | int) -> None:
+    """Log this process to standard error; call it once, at the process's edge."""
+    logging.basicConfig(level=level, format=LOG_FORMAT)
+    # RQ tells of every step of its own; what matters of a job is in our own records and log.
+    for chatty in ("rq", "rq.worker", "httpx", "pyvips"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -21,3 +21,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path`: whole, or not at all."""
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(data)

@@ -18,7 +18,7 @@ from .atomic import atomic_file
 from .errors import PlanFormatError
 from .geometry import Rect, ceil_div
 from .grid import TILE_PX, Grid
-from .slide import Slide
+from .reading.slide import Slide
 
 MASK_MPP = 8.0
 """The mask is made at the first power of two at or above this, um/px; finer shows texture instead of tissue."""

@@ -12,10 +12,10 @@ from benchmarks.cards import write_card
 from benchmarks.tables import DEMO_CARD
 from model.card import ModelCard
 from model.data.cohort import geometry_of
-from workers.measure import machine
+from workers.bench.measure import machine
 from wsi.grid import TILE_PX, make_grid
 from wsi.phantom import write_phantom
-from wsi.slide import open_slide
+from wsi.reading.slide import open_slide
 
 from .entrants import entrants, run_entrant
 from .report import Seen, summary

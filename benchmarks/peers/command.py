@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from benchmarks.tables import HERE, write_results
-from darefine.bench import progress_bar
-from workers.bench import load_average
+from darefine.cli.bench import progress_bar
+from workers.bench.bench import load_average
 
 from .cases import SIZES_PX, Case, Setting, default_threads, run_case
 from .report import caption_of_cases, merged, table_of

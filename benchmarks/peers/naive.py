@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workers.stopwatch import Stopwatch
+from workers.engine.stopwatch import Stopwatch
 
 from .plain_network import PlainNetwork
 from .process import answer, task_of_this_process, timed, versions
@@ -66,8 +66,8 @@ def label_patch(plain: PlainNetwork, patch: Tensor, labels: Labels) -> None:
         part = labels[y : y + plain.slice_px, x : x + plain.slice_px]
         if part.size:
             window = image[:, :, y : y + plain.slice_px, x : x + plain.slice_px]
-            likeliest = plain.logits(window, context, plain.places([(x, y)])).argmax(1)[0] + 1
-            part[...] = likeliest[: part.shape[0], : part.shape[1]].to(torch.uint8).numpy()
+            argmax_labels = plain.logits(window, context, plain.places([(x, y)])).argmax(1)[0] + 1
+            part[...] = argmax_labels[: part.shape[0], : part.shape[1]].to(torch.uint8).numpy()
 
 
 def write_pyramid(path: Path, labels: Labels) -> None:

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.host import keep_freed_memory
-from model.segmenter import Segmenter
+from model.inference.cpu_tuning import tune_malloc
+from model.inference.segmenter import Segmenter
+from workers.bench.measure import stand_in_of, warm_up
+from workers.engine.pipeline import run_pipeline
 from workers.jobs import JobFiles, JobParameters
-from workers.measure import stand_in_of, warm_up
-from workers.messages import RunJob
-from workers.pipeline import run_pipeline
+from workers.protocol import RunJob
 from wsi.geometry import Rect
-from wsi.label_tiff import LabelTiff
+from wsi.writing.label_tiff import LabelTiff
 
 from .process import answer, task_of_this_process, timed, versions
 from .task import BATCH_SLICES, Outcome, Task
@@ -22,7 +22,7 @@ from .task import BATCH_SLICES, Outcome, Task
 
 def main() -> None:
     """Entry of the measured process."""
-    keep_freed_memory()
+    tune_malloc()
     task = task_of_this_process()
     segmenter, run = segmenter_of(task), run_of(task)
     warm_up(segmenter, run)

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.build import build_network
 from model.card import ModelCard
-from model.checkpoint import load_weights
-from model.network import ContextFeatures, SegmentationNetwork
-from model.preprocess import Normaliser
-from workers.measure_stand_in import StandInNetwork
+from model.inference.preprocess import Normaliser
+from model.network.base import ContextFeatures, SegmentationNetwork
+from model.network.build import build_network
+from model.weights import load_weights
+from workers.bench.stand_in import StandInNetwork
 
 from .task import BATCH_SLICES, Task
 

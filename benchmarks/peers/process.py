@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from workers.measure_memory import MemoryWatch
+from workers.bench.memory import MemoryWatch
 
 from .task import LABELS, Outcome, Task
 

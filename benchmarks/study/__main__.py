@@ -1,10 +1,10 @@
 """`python -m benchmarks.study`."""
 
-from model.host import keep_freed_memory, yield_idle_cores
+from model.inference.cpu_tuning import tune_malloc, tune_openmp_wait
 
 if __name__ == "__main__":
-    yield_idle_cores()
-    keep_freed_memory()
+    tune_openmp_wait()
+    tune_malloc()
     from .command import main  # what it imports loads torch, which must be told first
 
     main()

@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from model.atomic import write_atomically
 from model.errors import ModelError, ResumeError
-from model.report_figure import require_matplotlib
+from model.evaluation.figures import require_matplotlib
+from wsi.atomic import write_atomically
 from wsi.errors import WsiError
 
 from .figure import draw, networks_at_hand
@@ -19,7 +19,7 @@ from .plan import Plan, prepare, same_cohort
 from .report import picture_from, report
 from .results import add_run, earlier_runs, load_results
 from .rows import SIZES, rows_of
-from .runs import Place, config_of, fingerprint, perform
+from .runs import EvalPatch, config_of, fingerprint, perform
 from .runs import Progress as Show
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and do it."""
     options = _parser().parse_args(arguments)
     plan = Plan(network=options.network, steps=options.steps)
-    place = None if options.work is None else Place(options.work, options.device, options.threads)
+    place = None if options.work is None else EvalPatch(options.work, options.device, options.threads)
     try:
         with _bars() as show:
             if not options.report:
@@ -48,7 +48,7 @@ def study(
     plan: Plan,
     names: Sequence[str],
     seeds: Sequence[int],
-    place: Place,
+    place: EvalPatch,
     results: Path,
     show: Show,
 ) -> None:
@@ -70,7 +70,7 @@ def study(
                 runs = add_run(results, plan, cohort, perform(row, seed, plan, index, place, show))
 
 
-def write_report(results: Path, figure: Path, place: Place | None, show: Show) -> None:
+def write_report(results: Path, figure: Path, place: EvalPatch | None, show: Show) -> None:
     """study.md beside the results, and the figure where the weights for it are at hand.
 
     Raises ResumeError for results that are none or of other slides, and ReportError when pictures cannot be drawn; the

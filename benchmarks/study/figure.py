@@ -6,12 +6,12 @@ from pathlib import Path
 
 from model.card import ModelCard
 from model.data.index import SlideIndex
-from model.evaluate_index import Task, evaluate_index
-from model.report_figure import example_rows, save_figure
+from model.evaluation.benchmark import Task, evaluate_index
+from model.evaluation.figures import example_rows, save_figure
 
 from .results import Run
 from .rows import Row
-from .runs import PRECISION, Place, run_name
+from .runs import PRECISION, EvalPatch, run_name
 
 EXAMPLES = 4
 """Test slides shown, one patch of each."""
@@ -34,7 +34,7 @@ def networks_at_hand(runs: Sequence[Run], rows: Sequence[Row], weights: Path) ->
 def draw(
     networks: Mapping[Path, str],
     index: SlideIndex,
-    place: Place,
+    place: EvalPatch,
     out: Path,
     progress: Callable[[str, float], None],
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from model.metrics import ConfusionMatrix, Metrics
+from model.evaluation.metrics import ConfusionMatrix, Metrics
 
 from .results import Run
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from model.data.index import SlideIndex
-from model.data.phantom_index import PHANTOM_CLASSES, prepare_phantoms
-from model.data.plan import Quota
-from model.phantom_recipe import PHANTOM_INPUT
+from model.data.phantom import PHANTOM_CLASSES, prepare_phantoms
+from model.data.slices import Quota
+from model.training.phantom_recipe import PHANTOM_INPUT
 
 VALIDATION_SLICES = 4
 """Training ends with a look at the validation set, for the card. The study scores the test set itself, so this is kept

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from model.cost import COUNTED_SIDE_PX
-from model.phantom_recipe import CONTEXT_STEP_COST
-from model.places import MIXED_SHARE
-from model.report import markdown, percent
+from model.evaluation.regions import MIXED_SHARE
+from model.evaluation.report import markdown, percent
+from model.network.flops import COUNTED_SIDE_PX
+from model.training.phantom_recipe import CONTEXT_STEP_COST
 
 from .orders import Part, metrics_of, spread
 from .plan import Plan

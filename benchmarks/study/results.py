@@ -7,8 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from model.atomic import write_atomically
 from model.errors import ResumeError
+from wsi.atomic import write_atomically
 
 from .plan import Plan, same_cohort
 

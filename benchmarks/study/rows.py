@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from model.card import NetworkConfig
-from model.phantom_recipe import SMALL
+from model.training.phantom_recipe import SMALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Size:
 
     base: NetworkConfig
     unet_width: int
-    """The multiple of 8 with which a U-Net's arithmetic for one slice (model.cost) comes nearest to that of `base`."""
+    """The multiple of 8 with which a U-Net's arithmetic for one slice (model.network.flops) comes nearest to that of `base`."""
 
 
 SIZES: Mapping[str, Size] = {"small": Size(SMALL, 8), "resnet50": Size(NetworkConfig(), 56)}

@@ -10,16 +10,16 @@ from typing import Any
 import torch
 
 from model.card import ModelCard
-from model.cost import network_cost
 from model.data.index import SlideIndex
-from model.device import choose_device
-from model.evaluate import Evaluation
-from model.evaluate_index import Task, evaluate_index
-from model.phantom_recipe import PHANTOM_INPUT, phantom_recipe
-from model.recipe import TrainConfig
-from model.report import confusion_json
-from model.train import TrainProgress, train
-from workers.measure import machine
+from model.evaluation.benchmark import Task, evaluate_index
+from model.evaluation.evaluate import Evaluation
+from model.evaluation.report import confusion_json
+from model.inference.device import choose_device
+from model.network.flops import network_cost
+from model.training.config import TrainConfig
+from model.training.phantom_recipe import PHANTOM_INPUT, phantom_recipe
+from model.training.trainer import TrainProgress, train
+from workers.bench.measure import machine
 
 from .plan import Plan
 from .rows import Row
@@ -35,7 +35,7 @@ Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class EvalPatch:
     """Where runs are made."""
 
     work: Path
@@ -74,11 +74,11 @@ def fingerprint(config: TrainConfig, plan: Plan) -> str:
 
 
 def perform(
-    row: Row, seed: int, plan: Plan, index: SlideIndex, place: Place, progress: Progress
+    row: Row, seed: int, plan: Plan, index: SlideIndex, place: EvalPatch, progress: Progress
 ) -> dict[str, Any]:
     """Train, or go on where an earlier attempt was killed, then score; returns what goes into the results.
 
-    Raises the errors of model.train.train and model.evaluate_index.
+    Raises the errors of model.training.trainer.train and model.evaluation.benchmark.
     """
     config = config_of(row, seed, plan)
     mark = fingerprint(config, plan)
@@ -95,7 +95,7 @@ def perform(
     return {"row": row.name, "seed": seed, "fingerprint": mark, **_facts(config, evaluation)}
 
 
-def _finished(config: TrainConfig, mark: str, place: Place) -> ModelCard | None:
+def _finished(config: TrainConfig, mark: str, place: EvalPatch) -> ModelCard | None:
     """The card, if an attempt was killed after the training."""
     path = place.weights / f"{config.card.name}.json"
     if not path.exists():
@@ -105,7 +105,7 @@ def _finished(config: TrainConfig, mark: str, place: Place) -> ModelCard | None:
 
 
 def _trained(
-    config: TrainConfig, mark: str, index: SlideIndex, place: Place, progress: Progress
+    config: TrainConfig, mark: str, index: SlideIndex, place: EvalPatch, progress: Progress
 ) -> ModelCard:
     def show(now: TrainProgress) -> None:
         progress(f"{config.card.name} training", now.step / now.steps)

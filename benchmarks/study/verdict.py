@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from model.report import markdown
+from model.evaluation.report import markdown
 
 from .orders import CLEAR, OUR_ORDER, PAPER_ORDERS, Difference, Order, Part, difference
 from .results import Run

@@ -7,12 +7,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.errors import CohortError
 from wsi.geometry import Rect, ceil_div
 from wsi.grid import Grid, InputGeometry, make_grid
-from wsi.label_tiff import LabelTiff
-from wsi.slide import Slide, open_slide
+from wsi.reading.slide import Slide, open_slide
+from wsi.writing.label_tiff import LabelTiff
 
+from ..errors import CohortError
 from .cohort import SlideWithTruth
 
 

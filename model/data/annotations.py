@@ -13,10 +13,10 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from model.errors import CohortError
 from wsi.geometry import Rect, Size
 
-from .rasterise import Points, polygon_mask
+from ..errors import CohortError
+from .polygons import Points, polygon_mask
 
 NORMAL = 1
 """Value of the class "normal", which everything is that no region covers."""

@@ -7,16 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from model.card import CardClass, CardInput
-from model.errors import CohortError
 from wsi.geometry import Rect
 from wsi.grid import TILE_PX, Grid, make_grid
 from wsi.palette import LabelClass, Palette
-from wsi.pyramid import write_label_pyramids
-from wsi.slide import Slide, open_slide
-from wsi.tile_codec import encode_tile
+from wsi.reading.slide import Slide, open_slide
 from wsi.tissue import TissueMask, find_tissue
+from wsi.writing.pyramid import write_label_pyramids
+from wsi.writing.tile_codec import encode_tile
 
+from ..card import CardClass, CardInput
+from ..errors import CohortError
 from .annotations import NORMAL, Annotations, AnnotationTruth, Region, read_annotations
 from .cohort import SlideWithTruth, geometry_of
 from .prepared import PreparedSlide, PreparedSlides
@@ -173,7 +173,7 @@ class _Work:
 
 
 class _TruthTiles:
-    """The truth as tiles of a label map (`wsi.pyramid.TileSource`); with a tissue mask, unannotated glass is 0."""
+    """The truth as tiles of a label map (`wsi.writing.pyramid.TileSource`); with a tissue mask, unannotated glass is 0."""
 
     def __init__(self, annotations: Annotations, grid: Grid, tissue: TissueMask | None) -> None:
         self._grid, self._tissue = grid, tissue

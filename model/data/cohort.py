@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from model.card import CardInput
-from model.errors import CohortError
 from wsi.grid import InputGeometry
+
+from ..card import CardInput
+from ..errors import CohortError
 
 
 @dataclass(frozen=True, slots=True)

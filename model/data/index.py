@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.atomic import write_atomically
-from model.card import CardClass, CardInput
-from model.card_json import read_card
-from model.errors import CardError, CohortError
+from wsi.atomic import write_atomically
 from wsi.geometry import Rect
 
+from ..card import CardClass, CardInput
+from ..card_json import read_card
+from ..errors import CardError, CohortError
 from .cohort import Cohort, SlideWithTruth
 
 FORMAT = 1

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.card import CardClass, CardInput
 from wsi.grid import Grid
 from wsi.tissue import TissueMask
 
+from ..card import CardClass, CardInput
 from .cohort import Cohort, SlideWithTruth
 from .index import SlideIndex
-from .plan import Candidates, Quota, count_blocks, find_candidates, screen
+from .slices import Candidates, Quota, count_blocks, find_candidates, screen
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,133 +1,158 @@
-"""Training batches: patches with their context and slices, read from the slides on the fly.
+"""Where training looks: random places with the classes in balance, or the slices that an index plans."""
 
-A batch is a pure function of (slides, seed, step, stage), whatever the number of threads or processes: a resumed
-training sees what an undisturbed one would, and several GPUs together see what one would.
-"""
-
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
 
-from model.recipe import Stage
+from wsi.geometry import Rect
 
-from .augment import Augmentation
-from .draws import CELL_PX, Draw, Draws
+from ..errors import CohortError
+from .annotated_slide import AnnotatedSlide
+from .batch import BatchSpec
+from .index import PlannedSlice
 
-FILES_READ_AT_ONCE = 4
-"""Decoding runs outside the interpreter's lock; more threads would take cores from the network."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """P patches with S slices each, in patch-major order. Pixel values are 0..255."""
-
-    slices: Tensor
-    """(P * S, 3, h, w) uint8."""
-    labels: Tensor
-    """(P * S, h, w) uint8, 0 = not to be learned."""
-    context: Tensor
-    """(P, 3, c, c) float32."""
-    context_labels: Tensor
-    """(P, c, c) uint8: the truth under each pixel of the context, looked up on a grid of CELL_PX label px. At the 1 / 32 of
-    the coarse map that learns from it, it taught a third as fast."""
-    places: Tensor
-    """(P * S, 4) float32: left, top, right, bottom of each slice as fractions of its context."""
+CELL_PX = 16
+"""Classes are looked up on every 16th label px of both axes."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Patch:
-    """One patch's part of a batch, as arrays of the same meaning."""
+class IndexedSlide:
+    """A slide and where its classes are."""
 
-    slices: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
-    context: NDArray[np.uint8]
-    context_labels: NDArray[np.uint8]
-    places: NDArray[np.float32]
+    slide: AnnotatedSlide
+    cells: NDArray[np.uint8]
+    """The truth at every CELL_PX-th label px."""
 
 
-class PatchSampler:
-    """Makes the batches of a training from places that `draws` chooses."""
+@dataclass(frozen=True, slots=True)
+class PatchSample:
+    """One patch to read: its region (the context) and square slices in it, label px."""
 
-    def __init__(self, draws: Draws, *, seed: int, stain_jitter: float, threads: int = 1) -> None:
-        self._draws = draws
+    annotated: IndexedSlide
+    region: Rect
+    squares: tuple[Rect, ...]
+
+
+class PatchSampler(Protocol):
+    """Chooses places."""
+
+    def draw(self, rng: np.random.Generator, number: int, spec: BatchSpec, /) -> PatchSample:
+        """The place of patch `number` of the spec (0, 1, ...); all chance comes from `rng`."""
+
+
+def index_slides(slides: Sequence[AnnotatedSlide], classes: int) -> list[IndexedSlide]:
+    """Look up the classes of slides; memory: 1 / 256 byte a label px.
+
+    Raises CohortError when a class is in none of them, a value is no class, or a slide is not at the model's scale.
+    """
+    indexed = [IndexedSlide(slide, slide.truth_cells(CELL_PX)) for slide in slides]
+    for one in indexed:
+        _check(one, classes)
+    present = set().union(*(np.unique(one.cells).tolist() for one in indexed))
+    if absent := set(range(1, classes + 1)) - present:
+        raise CohortError(
+            f"no training slide has truth of class {sorted(absent)} (values); make the index with slides that have it"
+        )
+    return indexed
+
+
+def _check(indexed: IndexedSlide, classes: int) -> None:
+    slide = indexed.slide
+    if not slide.grid.exact:
+        raise CohortError(
+            f"{slide.name} has {slide.grid.label_mpp:g} um a label px, over 10 % off the model's scale; training reads "
+            "slides as they are. Leave it out, or set input.mpp to fit the slides."
+        )
+    if (most := int(indexed.cells.max(initial=0))) > classes:
+        raise CohortError(f"the truth of {slide.name} has value {most}; the card has classes 1..{classes}")
+
+
+class RandomPatchSampler:
+    """Places at random, every class asked for equally often, whatever its area.
+
+    Patches lie anywhere an inference patch could reach, so their edges, glass and the slide's outside are seen in
+    training as they are later.
+    """
+
+    def __init__(self, slides: Sequence[IndexedSlide], classes: int) -> None:
+        self._places = [
+            [(slide, found) for slide in slides if (found := np.flatnonzero(slide.cells == k + 1)).size]
+            for k in range(classes)
+        ]
+
+    def draw(self, rng: np.random.Generator, _number: int, spec: BatchSpec, /) -> PatchSample:
+        """See PatchSampler."""
+        holders = self._places[rng.integers(len(self._places))]
+        indexed, found = holders[rng.integers(len(holders))]
+        scale = rng.uniform(*spec.scales)
+        slice_px, region_px = round(spec.slice_px / scale), round(indexed.slide.grid.region_px / scale)
+        if slice_px > region_px:
+            raise CohortError(f"slice_px={spec.slice_px} is larger than the patch region of {region_px} px")
+        row, column = divmod(int(found[rng.integers(found.size)]), indexed.cells.shape[1])
+        region, first = _place(rng, indexed, (column * CELL_PX, row * CELL_PX), slice_px, region_px)
+        others = (_square_in(rng, indexed, region, slice_px) for _ in range(spec.slices - 1))
+        return PatchSample(indexed, region, tuple([first, *others][: spec.slices]))
+
+
+class PlannedPatchSampler:
+    """The slices of an index, each with its patch, all of them once an epoch in random order."""
+
+    def __init__(self, slides: Sequence[IndexedSlide], planned: Sequence[PlannedSlice], seed: int) -> None:
+        self._slides = slides
+        self._planned = planned
         self._seed = seed
-        self._stain_jitter = stain_jitter
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="patches") if threads > 1 else None
 
-    def batch(self, step: int, stage: Stage, *, rank: int = 0, ranks: int = 1) -> Batch:
-        """The batch of a training step; of several processes each gets the patches rank, rank + ranks, ..."""
-
-        def patch(index: int) -> _Patch:
-            return self._patch(step, index, stage)
-
-        indices = range(rank, stage.patches, ranks)
-        patches = list(self._pool.map(patch, indices) if self._pool else map(patch, indices))
-        return Batch(
-            slices=torch.from_numpy(np.concatenate([one.slices for one in patches])).permute(0, 3, 1, 2),
-            labels=torch.from_numpy(np.concatenate([one.labels for one in patches])),
-            context=torch.from_numpy(np.stack([one.context for one in patches])).permute(0, 3, 1, 2).float(),
-            context_labels=torch.from_numpy(np.stack([one.context_labels for one in patches])),
-            places=torch.from_numpy(np.concatenate([one.places for one in patches])),
+    def draw(self, rng: np.random.Generator, number: int, spec: BatchSpec, /) -> PatchSample:
+        """See PatchSampler. One slice a patch, whatever the spec says; scaled about the planned one, or cropped from it."""
+        epoch, position = divmod(number, len(self._planned))
+        order = np.random.default_rng((self._seed, epoch)).permutation(len(self._planned))
+        planned = self._planned[order[position]]
+        indexed = self._slides[planned.slide]
+        scale = rng.uniform(*spec.scales)
+        side, spare = round(spec.slice_px / scale), round(spec.slice_px / scale) - planned.square.width
+        x, y = (
+            start - int(rng.integers(min(0, spare), max(0, spare) + 1))
+            for start in (planned.square.x, planned.square.y)
         )
-
-    def _patch(self, step: int, index: int, stage: Stage) -> _Patch:
-        rng = np.random.default_rng((self._seed, step, index))
-        draw = self._draws.draw(rng, step * stage.patches + index, stage)
-        augmentation = Augmentation.draw(rng, self._stain_jitter)
-        slide, side_px = draw.annotated.slide, stage.slice_px
-        slices = np.empty((len(draw.squares), side_px, side_px, 3), np.uint8)
-        labels = np.empty((len(draw.squares), side_px, side_px), np.uint8)
-        for k, square in enumerate(draw.squares):
-            pixels = _resized(slide.read_pixels(square), side_px)
-            slices[k] = augmentation.turn(augmentation.stain(pixels))
-            labels[k] = augmentation.turn(_picked(slide.read_truth(square), side_px))
-        context = slide.read_context(draw.region, slide.grid.context_network_px)
-        return _Patch(
-            slices=slices,
-            labels=labels,
-            context=augmentation.turn(augmentation.stain(context)),
-            context_labels=augmentation.turn(_context_truth(draw, slide.grid.context_network_px)),
-            places=_places(draw, augmentation),
+        region_px = round(indexed.slide.grid.region_px / scale)
+        region = planned.patch.grown(indexed.slide.grid.halo_px)
+        return PatchSample(
+            indexed,
+            region.grown((region_px - region.width) // 2),
+            (Rect(x, y, side, side),) if spec.slices else (),
         )
 
 
-def _resized(pixels: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    if len(pixels) == side_px:
-        return pixels
-    # Pillow widens the filter when it reduces, so nothing aliases.
-    return np.asarray(Image.fromarray(pixels).resize((side_px, side_px), Image.Resampling.BILINEAR))
+def _place(
+    rng: np.random.Generator, indexed: IndexedSlide, wanted: tuple[int, int], slice_px: int, region_px: int
+) -> tuple[Rect, Rect]:
+    """A random patch region and a slice in it that holds the label px `wanted` (x, y)."""
+    edge = -indexed.slide.grid.halo_px  # inference patches start here
+    corners = []
+    for at in wanted:
+        start = int(rng.integers(max(edge, at - slice_px + 1), at + 1))
+        corners.append((int(rng.integers(max(edge, start + slice_px - region_px), start + 1)), start))
+    (region_x, x), (region_y, y) = corners
+    return Rect(region_x, region_y, region_px, region_px), Rect(x, y, slice_px, slice_px)
 
 
-def _picked(labels: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """(side_px, side_px) of a label map: the value under each middle; classes cannot be averaged."""
-    if len(labels) == side_px:
-        return labels
-    middles = ((np.arange(side_px) + 0.5) * len(labels) / side_px).astype(np.intp)
-    picked: NDArray[np.uint8] = labels[np.ix_(middles, middles)]
-    return picked
-
-
-def _context_truth(draw: Draw, side_px: int) -> NDArray[np.uint8]:
-    """The truth about the middle of each pixel of the context: (side_px, side_px)."""
-    cells = draw.annotated.cells
-    middles = (np.arange(side_px) + 0.5) * draw.region.width / side_px
-    rows, columns = (
-        np.floor((start + middles) / CELL_PX).astype(np.intp) for start in (draw.region.y, draw.region.x)
+def _square_in(rng: np.random.Generator, indexed: IndexedSlide, region: Rect, slice_px: int) -> Rect:
+    """A random slice inside the region that holds a pixel of a random class of those in the region."""
+    top, left = max(0, -(-region.y // CELL_PX)), max(0, -(-region.x // CELL_PX))
+    cells = indexed.cells[top : (region.bottom - 1) // CELL_PX + 1, left : (region.right - 1) // CELL_PX + 1]
+    present = np.unique(cells[cells > 0])
+    if not present.size:  # a region whose only truth fell between the cells
+        return Rect(region.x, region.y, slice_px, slice_px)
+    places = np.flatnonzero(cells == present[rng.integers(present.size)])
+    row, column = divmod(int(places[rng.integers(places.size)]), cells.shape[1])
+    x, y = (
+        int(rng.integers(max(low, at - slice_px + 1), min(at, high - slice_px) + 1))
+        for low, at, high in (
+            (region.x, (left + column) * CELL_PX, region.right),
+            (region.y, (top + row) * CELL_PX, region.bottom),
+        )
     )
-    on_rows, on_columns = (rows >= 0) & (rows < cells.shape[0]), (columns >= 0) & (columns < cells.shape[1])
-    truth = np.zeros((side_px, side_px), np.uint8)
-    truth[np.ix_(on_rows, on_columns)] = cells[np.ix_(rows[on_rows], columns[on_columns])]
-    return truth
-
-
-def _places(draw: Draw, augmentation: Augmentation) -> NDArray[np.float32]:
-    """(S, 4): where the slices lie in the turned context."""
-    edges = [(s.x, s.y, s.right, s.bottom) for s in draw.squares]
-    origin = (draw.region.x, draw.region.y) * 2
-    fractions = (np.array(edges, np.float32).reshape(-1, 4) - origin) / draw.region.width
-    return augmentation.turn_places(fractions.astype(np.float32))
+    return Rect(x, y, slice_px, slice_px)

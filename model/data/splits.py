@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.errors import CohortError
+from ..errors import CohortError
 
 
 @dataclass(frozen=True, slots=True)

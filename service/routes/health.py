@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from redis.exceptions import RedisError
 
-from workers.queue import JobQueue
+from workers.queue.job_queue import JobQueue
 
 from ..dependencies import Queue, Settings
 from ..schemas import Health, Readiness

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
 from workers.jobs import Job, JobState
-from workers.queue import JobQueue
+from workers.queue.job_queue import JobQueue
 
 from ..dependencies import Inspections, Queue, Settings, Slides
 from ..errors import RequestInvalidError

@@ -10,7 +10,7 @@ from starlette.responses import MalformedRangeHeader, RangeNotSatisfiable
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
 from workers.jobs import JobFiles, JobState
-from workers.queue import JobQueue
+from workers.queue.job_queue import JobQueue
 
 from ..dependencies import Queue
 from ..errors import RangeNotSatisfiableError, ResultNotReadyError

@@ -9,7 +9,7 @@ from ..dependencies import Inspections, Queue, Slides
 from ..errors import SlideInUseError
 from ..receive import stream_body
 from ..schemas import PREFIX, ProblemOut, SlideList, SlideOut, SlideRegister
-from ..slides import StoredSlide
+from ..slides.store import StoredSlide
 from .jobs import CREATE_PROBLEMS, declared_length
 
 router = APIRouter(prefix="/slides", tags=["slides"])

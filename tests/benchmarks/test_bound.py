@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from benchmarks import bound
 from benchmarks.cards import write_card
 from model.card import ModelCard
-from model.segmenter import Segmenter
+from model.inference.segmenter import Segmenter
 
 
 def run(name: str, dtype: str) -> dict[str, Any]:

@@ -33,8 +33,8 @@ from benchmarks.peers.report import Seen, caption_of_cases, merged, summary, tab
 from benchmarks.peers.task import Outcome, Task
 from benchmarks.tables import DEMO_CARD, README, with_table
 from model.card import ModelCard
-from workers.pipeline import run_pipeline
-from workers.stopwatch import Stopwatch
+from workers.engine.pipeline import run_pipeline
+from workers.engine.stopwatch import Stopwatch
 from wsi.phantom import write_phantom
 
 SIZE_PX = 2560

@@ -22,10 +22,10 @@ from benchmarks.seam_strips import (
 )
 from benchmarks.seams import Seams, cheapest, measure_seams, table_of
 from model.card import CardInput, NetworkConfig
-from model.segmenter import PatchSizes
-from model.transfer import PendingLabels
+from model.inference.segmenter import PatchSizes
+from model.inference.transfer import PendingLabels
 from wsi.grid import TILE_PX
-from wsi.slide import open_slide
+from wsi.reading.slide import open_slide
 
 MIDDLE = BLOCK_PX // 2
 ONES = np.ones((BLOCK_PX, BLOCK_PX), np.uint8)

@@ -18,14 +18,14 @@ from benchmarks.study.results import Run
 from benchmarks.study.rows import SIZES, rows_of
 from benchmarks.study.runs import config_of
 from model.card import CardWeights, ModelCard, NetworkConfig
-from model.cost import NetworkCost, network_cost
 from model.data.cohort import Cohort, SlideWithTruth
 from model.data.index import SlideIndex
-from model.data.phantom_index import PHANTOM_CLASSES
-from model.evaluate import Evaluation, Tally
-from model.evaluate_index import Task
-from model.phantom_recipe import PHANTOM_INPUT
-from model.recipe import TrainConfig
+from model.data.phantom import PHANTOM_CLASSES
+from model.evaluation.benchmark import Task
+from model.evaluation.evaluate import Evaluation, Tally
+from model.network.flops import NetworkCost, network_cost
+from model.training.config import TrainConfig
+from model.training.phantom_recipe import PHANTOM_INPUT
 
 COHORT = {
     "pixels": {"train": {"a.tif": [0, 100_000, 0, 0, 0]}, "test": {"c.tif": [0, 0, 50_000, 0, 50_000]}},

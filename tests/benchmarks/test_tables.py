@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.jobs import STAGES, table_of
 from benchmarks.tables import README, caption_of, with_table, write_results
-from model.report import markdown
+from model.evaluation.report import markdown
 
 TABLE = [["a", "b"], ["1", "2"]]
 

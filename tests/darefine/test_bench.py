@@ -11,13 +11,14 @@ import tifffile
 import torch
 from click.testing import CliRunner
 
-from darefine.bench import slides_per_hour, tables_of
-from darefine.main import main
-from model.build import build_network
+from darefine.cli.bench import slides_per_hour, tables_of
+from darefine.cli.main import main
 from model.card import CardInput, CardWeights, ModelCard, NetworkConfig
-from model.checkpoint import save_weights
+from model.network.build import build_network
+from model.weights import save_weights
+from tests import ROOT, WEIGHTS
 
-DEMO = Path(__file__).parents[2] / "weights" / "phantom-resnet18-aligned.json"
+DEMO = WEIGHTS / "phantom-resnet18-aligned.json"
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def test_slides_an_hour_follow_from_the_job(measured: dict[str, Any]) -> None:
 
 
 def test_every_key_is_documented(measured: dict[str, Any]) -> None:
-    page = (Path(__file__).parents[2] / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     keys = {*measured, *measured["job"], *measured["job"]["stage_seconds"], *measured["memory_mb"]}
     assert {key for key in keys if f"`{key}`" not in page} == set()
 

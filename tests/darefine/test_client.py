@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from darefine.client import as_one_file
+from darefine.cli.client import as_one_file
 
 
 def names_in(archive: Path) -> list[str]:

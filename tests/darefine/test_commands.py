@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from darefine.main import COMMANDS, main
-from darefine.picture import overlay_panel, side_by_side, slide_panel
-from darefine.serve import is_loopback
+from darefine.cli.main import COMMANDS, main
+from darefine.cli.picture import overlay_panel, side_by_side, slide_panel
+from darefine.cli.serve import is_loopback
 from wsi.phantom import PHANTOM_PALETTE
 
 
@@ -27,7 +27,9 @@ def test_unknown_command_is_refused() -> None:
     assert CliRunner().invoke(main, ["segment"]).exit_code == 2
 
 
-@pytest.mark.parametrize("module", ["darefine.main", "darefine.submit", "darefine.serve", "darefine.worker"])
+@pytest.mark.parametrize(
+    "module", ["darefine.cli.main", "darefine.cli.submit", "darefine.cli.serve", "darefine.cli.worker"]
+)
 def test_light_commands_load_no_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

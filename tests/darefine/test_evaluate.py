@@ -12,18 +12,19 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image
 
-from darefine.main import main
-from model import report_figure
-from model.build import build_network
+from darefine.cli.main import main
 from model.card import CardInput, CardWeights, ModelCard, NetworkConfig
-from model.checkpoint import save_weights
 from model.data.cohort import Cohort, SlideWithTruth
 from model.data.index import PlannedSlice, SlideIndex
-from model.initialise import initialise
-from model.phantom_recipe import PHANTOM_INPUT
+from model.evaluation import figures
+from model.network.build import build_network
+from model.network.init import initialise
+from model.training.phantom_recipe import PHANTOM_INPUT
+from model.weights import save_weights
+from tests import WEIGHTS
 from wsi.geometry import Rect
 
-DEMO = Path(__file__).parents[2] / "weights" / "phantom-resnet18-aligned.json"
+DEMO = WEIGHTS / "phantom-resnet18-aligned.json"
 PICTURES = {"figure.png", "results.json", "results.md"}
 
 
@@ -108,7 +109,7 @@ def test_networks_on_planned_slices_leave_tables_and_pictures(
     assert np.sum(results["models"][0]["total"]["all"]["confusion"]) == 128 * 128
     assert str(tmp_path) not in (out / "results.json").read_text()
     with Image.open(out / "figure.png") as figure:
-        assert figure.width > 4 * report_figure.PANEL_PX  # slide, truth, two networks
+        assert figure.width > 4 * figures.PANEL_PX  # slide, truth, two networks
 
 
 def test_whole_slides_as_json(index: Path, card: Path) -> None:
@@ -183,7 +184,7 @@ def test_errors_are_told_without_a_traceback(card: Path, tmp_path: Path) -> None
 def test_pictures_without_matplotlib_are_refused_before_the_work(
     index: Path, card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report_figure.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(figures.importlib.util, "find_spec", lambda _: None)
     answer = run("--data", index, "--weights", card, "--out", tmp_path / "out")
     assert answer.exit_code == 1
     assert "darefine[train]" in answer.output

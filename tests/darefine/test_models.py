@@ -5,9 +5,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from darefine.main import main
+from darefine.cli.main import main
 from model.card import NetworkConfig
-from model.named import NamedNetwork, PaperScores
+from model.network.zoo import NamedNetwork, PaperScores
 
 SMALL = {"encoder_depth": 18, "context_depth": 18, "encoder_width": 8, "decoder_width": 8}
 FEW = {
@@ -21,7 +21,7 @@ FEW = {
 
 @pytest.fixture(autouse=True)
 def few_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("darefine.models.NETWORKS", FEW)
+    monkeypatch.setattr("darefine.cli.models.NETWORKS", FEW)
 
 
 def test_json_holds_every_figure() -> None:

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from click.testing import CliRunner, Result
 
-from darefine.main import main
+from darefine.cli.main import main
 from model.data.index import SlideIndex
 from model.data.splits import BACH_SPLITS
 from tests.model.data.image_scope import Outline, write_xml
@@ -111,7 +111,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
             tifffile.imwrite(out.with_name(name), truth, photometric="minisblack", tile=(512, 512))
         progress(1.0)
 
-    monkeypatch.setattr("model.data.phantom_index.write_phantom", write_flat)
+    monkeypatch.setattr("model.data.phantom.write_phantom", write_flat)
     return calls
 
 
@@ -139,5 +139,5 @@ def test_phantoms(tmp_path: Path, made: list[tuple[str, int, int]]) -> None:
 
 
 def test_preparing_loads_no_torch() -> None:
-    code = "import sys, darefine.prepare; sys.exit('torch' in sys.modules)"
+    code = "import sys, darefine.cli.prepare; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from darefine.main import main
+from darefine.cli.main import main
 from model.card import ModelCard
-from model.train import TrainProgress
+from model.training.trainer import TrainProgress
 from tests.darefine.test_prepare import BENIGN, INVASIVE, prepare, write_slide
 from tests.model.data.image_scope import Outline, write_xml
 
@@ -62,7 +62,7 @@ def test_ctrl_c_saves_the_step_and_the_same_command_goes_on(
         if steps == [1]:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("darefine.train._training_bar", lambda _bar: press)
+    monkeypatch.setattr("darefine.cli.train._training_bar", lambda _bar: press)
     stopped = run(*command)
     assert stopped.exit_code == 1
     assert "stopped after step 1 of 3, which is saved" in stopped.output

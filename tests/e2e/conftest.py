@@ -12,11 +12,11 @@ import psutil
 import pytest
 import torch
 
-from darefine.client import Client
-from darefine.demo import free_port, own_environment
-from model.build import build_network
+from darefine.cli.client import Client
+from darefine.cli.demo import free_port, own_environment
 from model.card import CardClass, CardInput, CardWeights, ModelCard, NetworkConfig, Normalisation
-from model.checkpoint import save_weights
+from model.network.build import build_network
+from model.weights import save_weights
 from wsi.phantom import PhantomFiles, write_phantom
 
 READY_S = 90

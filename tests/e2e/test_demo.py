@@ -6,7 +6,7 @@ from pathlib import Path
 from click.testing import CliRunner
 from PIL import Image
 
-from darefine.main import main
+from darefine.cli.main import main
 
 
 def test_the_demo_shows_that_the_patch_tells_what_the_slice_cannot(tmp_path: Path) -> None:

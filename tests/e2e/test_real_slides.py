@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 import tifffile
 
-from darefine.client import Client, ServiceRefusedError
-from model.segmenter import Segmenter
+from darefine.cli.client import Client, ServiceRefusedError
+from model.inference.segmenter import Segmenter
+from tests import WEIGHTS
 from tests.conftest import BROKEN_SLIDES
+from workers.engine.pipeline import run_pipeline
 from workers.jobs import JobParameters
-from workers.messages import RunJob
-from workers.pipeline import run_pipeline
+from workers.protocol import RunJob
 
 pytestmark = pytest.mark.e2e
 
-DEMO_CARD = Path(__file__).parents[2] / "weights" / "phantom-resnet18-aligned.json"
+DEMO_CARD = WEIGHTS / "phantom-resnet18-aligned.json"
 
 
 def run(client: Client, path: Path, **options: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import openslide
 import pytest
 import tifffile
 
-from darefine.client import Client
+from darefine.cli.client import Client
 from wsi.phantom import PhantomFiles
 
 from .conftest import RunningService

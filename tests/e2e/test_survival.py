@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from darefine.client import Client
+from darefine.cli.client import Client
 from wsi.phantom import PhantomFiles
 
 from .conftest import RunningService

@@ -12,6 +12,7 @@ import pytest
 
 from model.card import ModelCard, NetworkConfig
 from model.errors import CardError
+from tests import WEIGHTS
 
 CONTRACT = {
     "name": "phantom-resnet18-aligned",
@@ -65,7 +66,7 @@ def test_every_kind_of_network_survives_a_round_trip(config: NetworkConfig, sees
 
 
 def test_the_cards_in_the_repository_are_read() -> None:
-    paths = sorted((Path(__file__).parents[2] / "weights").glob("*.json"))
+    paths = sorted(WEIGHTS.glob("*.json"))
     assert paths
     assert [ModelCard.load(path).name for path in paths] == [path.stem for path in paths]
 

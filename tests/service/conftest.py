@@ -17,8 +17,8 @@ import uvicorn
 
 from service.app import create_app
 from service.settings import ServiceSettings
-from workers.queue import JobQueue
-from workers.valkey import EmbeddedValkey
+from workers.queue.job_queue import JobQueue
+from workers.supervisor.valkey import EmbeddedValkey
 
 CARD = {
     "name": "stand-in",

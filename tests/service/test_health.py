@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-from workers.presence import WorkerInfo
+from workers.queue.registry import WorkerInfo
 
 from .conftest import CARD, Api
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import ServiceSettings
-from service.slides import STALE_S, sweep
+from service.slides.store import STALE_S, sweep
 
 from .conftest import Api, running_api, write_slide
 from .test_jobs import assert_problem

@@ -10,7 +10,7 @@ import pytest
 import service.app
 from service.settings import ServiceSettings
 from wsi.geometry import Rect, Size
-from wsi.slide_info import SlideInfo
+from wsi.reading.slide_info import SlideInfo
 
 from .conftest import running_api
 

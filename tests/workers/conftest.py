@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from workers.connection import connect
+from tests import ROOT
 from workers.jobs import Job, JobRequest, JobState, Priority
-from workers.queue import JobQueue
+from workers.queue.connection import connect
+from workers.queue.job_queue import JobQueue
 from workers.settings import WorkerSettings
-from workers.valkey import EmbeddedValkey
+from workers.supervisor.valkey import EmbeddedValkey
 
 STAND_IN = Path(__file__).parent / "stand_in"
-ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 20.0
 FINAL = tuple(state for state in JobState if state.is_final)
 

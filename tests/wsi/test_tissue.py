@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from wsi.errors import PlanFormatError
 from wsi.geometry import Rect, Size
 from wsi.grid import Grid, InputGeometry, make_grid
-from wsi.levels import PyramidSlide
-from wsi.slide_info import SlideInfo
+from wsi.reading.levels import PyramidSlide
+from wsi.reading.slide_info import SlideInfo
 from wsi.tissue import TissueMask, find_tissue
 
 CARD = InputGeometry(mpp=0.934, context_ratio=5, tiles_per_side=5, halo_px=64)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi.geometry import Size
-
+from ..geometry import Size
 from .fields import NODE_PX, Floats, Lattice, Noise
 
 _SECTION_MM2 = 180.0

@@ -5,8 +5,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi.geometry import Rect, Size
-
+from ..geometry import Rect, Size
 from .fields import Floats, Noise, Points, scatter
 from .library import Library
 from .sections import Sections

@@ -19,9 +19,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi.geometry import Size
-from wsi.palette import LabelClass, Palette
-
+from ..geometry import Size
+from ..palette import LabelClass, Palette
 from .fields import Floats, Lattice, Noise
 from .sections import Sections
 

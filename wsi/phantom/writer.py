@@ -12,14 +12,13 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from wsi.atomic import atomic_file
-from wsi.geometry import Rect, Size
-from wsi.grid import TILE_PX, Grid, InputGeometry, make_grid
-from wsi.pyramid import level_sizes, write_label_pyramids
-from wsi.pyramid_walk import Quad, build_pyramid
-from wsi.tile_codec import encode_tile
-from wsi.tile_spool import TileSpool
-
+from ..atomic import atomic_file
+from ..geometry import Rect, Size
+from ..grid import TILE_PX, Grid, InputGeometry, make_grid
+from ..writing.pyramid import level_sizes, write_label_pyramids
+from ..writing.pyramid_walk import Quad, build_pyramid
+from ..writing.tile_codec import encode_tile
+from ..writing.tile_spool import TileSpool
 from .slide import MPP, PhantomSlide
 from .territories import PHANTOM_PALETTE
 
@@ -98,7 +97,7 @@ def _write_truth(
 
 
 class _Truth:
-    """The truth as tiles of a label map (`wsi.pyramid.TileSource`)."""
+    """The truth as tiles of a label map (`wsi.writing.pyramid.TileSource`)."""
 
     def __init__(self, phantom: PhantomSlide, grid: Grid) -> None:
         self._phantom = phantom

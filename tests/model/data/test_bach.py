@@ -13,7 +13,7 @@ from model.data.annotated_slide import AnnotatedSlide
 from model.data.bach import BACH_CLASSES, annotated_slides, prepare_annotated
 from model.data.cohort import SlideWithTruth, geometry_of
 from model.data.index import SlideIndex
-from model.data.plan import PAPER_INPUT, Quota
+from model.data.slices import PAPER_INPUT, Quota
 from model.data.splits import Split
 from model.errors import CohortError
 from wsi.errors import SlideUnreadableError

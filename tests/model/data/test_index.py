@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from model.data.bach import BACH_CLASSES
 from model.data.cohort import Cohort, SlideWithTruth
 from model.data.index import PlannedSlice, SlideIndex
-from model.data.plan import PAPER_INPUT
+from model.data.slices import PAPER_INPUT
 from model.errors import CohortError
 from wsi.geometry import Rect
 

@@ -7,12 +7,11 @@ import sys
 
 from stand_in_model import main
 
-from workers.logs import configure_logging
-from workers.model_process import ModelProcess
-from workers.settings import WorkerSettings
-from workers.worker import run_worker
+from workers.rq_worker.engine_process import EngineProcess
+from workers.rq_worker.worker import run_worker
+from workers.settings import WorkerSettings, configure_logging
 
 if __name__ == "__main__":
     settings = WorkerSettings()
     configure_logging(settings.log_level)
-    sys.exit(run_worker(settings, ModelProcess(main, settings)))
+    sys.exit(run_worker(settings, EngineProcess(main, settings)))

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 
-if "workers.job_tissue" in sys.orig_argv:
+if "workers.engine.tissue" in sys.orig_argv:
     run = json.loads(sys.orig_argv[-2])
     match json.loads(run["slide_name"]).get("prepare"):
         case "die":

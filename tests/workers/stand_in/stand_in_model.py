@@ -9,10 +9,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from model.errors import WeightsError
+from workers.engine.server import Engine, serve
 from workers.errors import JobCancelledError
 from workers.jobs import Progress
-from workers.messages import Ready, RunJob
-from workers.model_child import Kit, serve
+from workers.protocol import Ready, RunJob
 from workers.settings import WorkerSettings
 from wsi.errors import SlideUnreadableError
 
@@ -81,13 +81,13 @@ def die(mark: Path, plan: Plan) -> None:
     os._exit(11)
 
 
-def load(settings: WorkerSettings) -> Kit[str]:
+def load(settings: WorkerSettings) -> Engine[str]:
     """The kit; the weights folder can hold a file that makes loading fail."""
     broken = settings.data_dir / "broken-weights"
     if broken.exists():
         raise WeightsError("weights.safetensors is not the file its card describes")
     card = json.dumps({"name": "stand-in", "input": INPUT})
-    return Kit(Ready("cpu", "float32", "stand-in", (card,)), lambda _: "network", run_pipeline)
+    return Engine(Ready("cpu", "float32", "stand-in", (card,)), lambda _: "network", run_pipeline)
 
 
 def main(pipe: Connection, worker_pid: int, settings: WorkerSettings) -> None:

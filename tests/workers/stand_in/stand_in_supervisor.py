@@ -3,9 +3,8 @@
 import sys
 from pathlib import Path
 
-from workers.logs import configure_logging
-from workers.settings import WorkerSettings
-from workers.supervisor import Supervisor
+from workers.settings import WorkerSettings, configure_logging
+from workers.supervisor.supervisor import Supervisor
 
 API = "import os, pathlib, time; pathlib.Path(os.environ['DAREFINE_DATA_DIR'], 'api').write_text(str(os.getpid())); time.sleep(3600)"
 

@@ -1,0 +1,1 @@
+"""The `darefine` command: one module a subcommand."""

@@ -1,0 +1,161 @@
+"""`darefine demo`: everything at once, on a phantom slide, over HTTP, and a picture to judge it by."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from model.evaluation.label_maps import compare_label_maps
+from model.evaluation.metrics import Metrics
+from wsi.palette import LabelClass, Palette
+from wsi.phantom import PhantomFiles, write_phantom
+
+from .client import Client
+from .picture import overlay_panel, side_by_side, slide_panel
+from .submit import class_table, fetch, run_job, upload
+
+START_SECONDS = 120
+
+MODELS = {
+    "phantom-resnet18-aligned": "slice and patch",
+    "phantom-resnet18-single": "slice alone",
+}
+"""The demo weights, and what each network sees; the first is the default model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What one model made of the slide."""
+
+    title: str
+    overlay: Path
+    result: dict[str, Any]
+    scores: Metrics
+    """Against the phantom's truth."""
+
+
+@click.command()
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("demo-out"), show_default=True
+)
+@click.option(
+    "--size",
+    "size_px",
+    type=click.IntRange(min=2048),
+    default=20_480,
+    show_default=True,
+    help="Side of the slide, level-0 pixels.",
+)
+@click.option(
+    "--seed", type=int, default=2026, show_default=True, help="Seed of the slide; the training seeds differ."
+)
+def demo(out: Path, size_px: int, seed: int) -> None:
+    """Start the service, send it a phantom slide, fetch overlays, compare with the truth, stop.
+
+    One overlay is of a network that sees slice and patch, one of a network that sees the slice alone. Leaves slide.tif,
+    slide-truth.tif, demo.png and a folder for each network in the --out folder.
+    """
+    console = Console()
+    out.mkdir(parents=True, exist_ok=True)
+    with running_service(out / "data", out / "service.log") as client:
+        console.print(f"Making a phantom slide of {size_px} x {size_px} px (synthetic, not tissue) ...")
+        files = write_phantom(out / "slide.tif", size_px=size_px, seed=seed)
+        slide_id = upload(client, files.slide, console)
+        labelled = [label(client, slide_id, model, files, out, console) for model in MODELS]
+    draw(files, labelled, out / "demo.png")
+    console.print(class_table(labelled[0].result))
+    for one in labelled:
+        console.print(score_line(one))
+    console.print(f"Look at {out / 'demo.png'}")
+
+
+def label(
+    client: Client, slide_id: str, model: str, files: PhantomFiles, out: Path, console: Console
+) -> Labelled:
+    """Run a job with `model`, fetch its files into `out`/`model`, compare them with the truth."""
+    console.print(f"Labelling it with {model} ({MODELS[model]}) ...")
+    folder = out / model
+    job = run_job(client, slide_id, {"model": model}, console)
+    result = fetch(client, job["id"], folder)
+    confusion = compare_label_maps(folder / "labels.tif", files.truth, classes=len(result["classes"]))
+    return Labelled(MODELS[model], folder / "overlay.tif", result, confusion.metrics())
+
+
+@contextlib.contextmanager
+def running_service(data_dir: Path, log: Path) -> Iterator[Client]:
+    """A `darefine serve` of its own on a free loopback port; stopped in the end, whatever happens."""
+    port = free_port()
+    client = Client(f"http://127.0.0.1:{port}")
+    environment = {**own_environment(), "DAREFINE_DATA_DIR": str(data_dir.resolve())}
+    with log.open("wb") as output:
+        command = [sys.executable, "-m", "darefine", "serve", "--port", str(port)]
+        service = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            wait_ready(client, service, log)
+            yield client
+        finally:
+            client.close()
+            service.send_signal(signal.SIGTERM)
+            service.wait(timeout=30)
+
+
+def own_environment() -> dict[str, str]:
+    """This process's environment without settings of another service, whose queue must not get our jobs."""
+    return {
+        name: value for name, value in os.environ.items() if name != "REDIS_URL" and name[:9] != "DAREFINE_"
+    }
+
+
+def wait_ready(client: Client, service: subprocess.Popen[bytes], log: Path) -> None:
+    """Return once a job would run."""
+    deadline = time.monotonic() + START_SECONDS
+    while not client.ready():
+        if service.poll() is not None:
+            raise click.ClickException(f"The service ended with code {service.returncode}; see {log}.")
+        if time.monotonic() > deadline:
+            raise click.ClickException(f"The service is not ready after {START_SECONDS} s; see {log}.")
+        time.sleep(0.2)
+
+
+def free_port() -> int:
+    """A loopback TCP port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def draw(files: PhantomFiles, labelled: Sequence[Labelled], picture: Path) -> None:
+    """Write the side-by-side picture."""
+    classes = labelled[0].result["classes"]
+    palette = Palette(tuple(LabelClass(c["value"], c["name"], tuple(c["colour"])) for c in classes))
+    overlays = [(f"{one.title}: MIoU {one.scores.miou:.3f}", overlay_panel(one.overlay)) for one in labelled]
+    panels = (
+        ("slide (synthetic, not tissue)", slide_panel(files.slide)),
+        ("truth", overlay_panel(files.truth_overlay)),
+        *overlays,
+    )
+    side_by_side(panels, palette, " / ".join(MODELS), picture)
+
+
+def score_line(labelled: Labelled) -> str:
+    """MIoU and IoU per class against the truth, and the speed."""
+    result, scores = labelled.result, labelled.scores
+    iou = ", ".join(
+        f"{c['name']} {value:.3f}" for c, value in zip(result["classes"], scores.iou, strict=True)
+    )
+    return (
+        f"{labelled.title}: MIoU against the truth {scores.miou:.3f} (IoU: {iou}); accuracy {scores.accuracy:.3f}; "
+        f"{scores.coverage:.1%} of the truth labelled; "
+        f"{result['megapixels']:.0f} MP at {result['megapixels_per_second']:.1f} MP/s"
+    )

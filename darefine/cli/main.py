@@ -1,0 +1,63 @@
+"""The command group. Each command's module is imported only when it is called: `submit` never loads torch."""
+
+import importlib
+import logging
+from typing import Any
+
+import click
+
+from model.errors import ModelError
+from model.inference.cpu_tuning import tune_openmp_wait
+from workers.settings import configure_logging
+from wsi.errors import WsiError
+
+COMMANDS = {
+    "demo": ("demo", "Start everything, run a phantom slide through it, show the result, stop."),
+    "serve": ("serve", "Run API, worker and embedded queue until stopped."),
+    "worker": ("worker", "Run workers against a queue that others share."),
+    "submit": ("submit", "Send a slide to a service and download the result."),
+    "phantom": ("phantom", "Make a synthetic slide with its truth."),
+    "models": ("models", "List the networks of the paper's tables: size and arithmetic."),
+    "prepare": ("prepare", "Make the index of slides and truths that train and evaluate read."),
+    "train": ("train", "Train a network; write weights and card."),
+    "evaluate": ("evaluate", "Score networks on slides with truth, or a label map against its truth."),
+    "bench": ("bench", "Measure what this machine reaches with a model."),
+    "doctor": ("doctor", "Say what this machine has and what is wrong with it."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by module name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module and take the command of the same name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f".{COMMANDS[cmd_name][0]}", __package__)
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what is wrong with its files is told without a traceback."""
+        try:
+            return super().invoke(ctx)
+        except (ModelError, WsiError) as error:
+            raise click.ClickException(str(error)) from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="darefine")
+@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+def main(verbose: bool) -> None:
+    """Whole-slide segmentation with DA-RefineNet. For research; not a medical device."""
+    tune_openmp_wait()
+    configure_logging(logging.DEBUG if verbose else logging.INFO)

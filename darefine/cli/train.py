@@ -1,0 +1,237 @@
+"""`darefine train`: a network, from slides with truth to weights and card."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from model.card import ModelCard
+from model.data.index import SlideIndex
+from model.data.phantom import PHANTOM_CLASSES, prepare_phantoms
+from model.errors import TrainingStoppedError
+from model.inference.cpu_tuning import tune_malloc
+from model.network.imagenet import load_imagenet
+from model.network.zoo import NETWORKS
+from model.training.config import TrainConfig
+from model.training.paper_recipe import BATCH, EPOCHS_PER_STAGE, paper_card, paper_recipe
+from model.training.phantom_recipe import PHANTOM_INPUT, SMALL, phantom_recipe
+from model.training.tensorboard import TrainBoard
+from model.training.trainer import Start, TrainProgress
+from model.training.trainer import train as train_network
+
+PHANTOMS = {"train": 24, "validation": 2, "test": 0, "size_px": 12_288, "seed": 1}
+"""The slides made where no index is given."""
+
+SEES = {
+    "single": "It sees the slice alone, for comparison: what only the surroundings tell, it cannot know.",
+    "multi-size": "It sees the slice at two sizes.",
+    "dual": "It sees the patch around the slice as well, as in the paper.",
+    "aligned": "It sees the patch around the slice and where in it the slice lies: input mode aligned, not the paper's.",
+}
+"""What the card of a phantom model says of its network."""
+
+
+@click.command()
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--data",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Index made by `darefine prepare`.  [default: phantom slides, made in --work]",
+)
+@click.option(
+    "--recipe",
+    type=click.Choice(["paper", "phantom"]),
+    help="paper: three stages of SGD. phantom: AdamW from nothing.  [default: what the index was made from]",
+)
+@click.option(
+    "--network",
+    type=click.Choice(["small", *NETWORKS]),
+    default="small",
+    show_default=True,
+    metavar="NAME",
+    help="One of `darefine models`; small: ResNet-18, slim, for phantoms.",
+)
+@click.option("--fusion", type=click.Choice(["attention", "concat", "add"]), help="Overrules the network's.")
+@click.option(
+    "--second-input",
+    type=click.Choice(["dual", "aligned", "multi-size", "single"]),
+    help="Overrules the network's.",
+)
+@click.option(
+    "--imagenet", metavar="SOURCE", help="Start of the encoders: .pth, .safetensors or hf-hub:NAME."
+)
+@click.option("--context-imagenet", metavar="SOURCE", help="The same for a context encoder of another depth.")
+@click.option(
+    "--steps", type=click.IntRange(min=1), default=1000, show_default=True, help="Of the phantom recipe."
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    default=EPOCHS_PER_STAGE,
+    show_default=True,
+    help="Of each of the paper recipe's three stages.",
+)
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=BATCH, show_default=True, help="Of the paper recipe."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--device", default="auto", show_default=True)
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
+@click.option(
+    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="That read slides ahead."
+)
+@click.option("--log", type=click.Path(file_okay=False, path_type=Path), help="Folder for TensorBoard.")
+@click.option(
+    "--work",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("train-work"),
+    show_default=True,
+    help="Folder for phantom slides (some GB).",
+)
+@click.option("--overwrite", is_flag=True, help="Train anew where OUT.json is there.")
+def train(out: Path, data: Path | None, log: Path | None, work: Path, overwrite: bool, **chosen: Any) -> None:
+    """Train a network; write OUT.safetensors and OUT.json, which `darefine serve --weights OUT.json` serves.
+
+    Started again with the same arguments, an interrupted training goes on where it was. Several GPUs: torchrun
+    --nproc-per-node=N -m darefine train ...  Without --data it trains on phantom slides: a model for trying the software,
+    not for tissue.
+    """
+    card_path = out.with_name(f"{out.stem}.json")
+    unfinished = out.with_name(f"{out.stem}.state.safetensors").exists()
+    if card_path.exists() and not (overwrite or unfinished):
+        raise click.UsageError(
+            f"{card_path} is there from a finished training. Name another OUT, or give --overwrite."
+        )
+    tune_malloc()
+    with ExitStack() as stack:
+        bar = stack.enter_context(_bar())
+        index = SlideIndex.load(data) if data else _phantoms(bar, work)
+        listeners: list[Callable[[TrainProgress], None]] = [_training_bar(bar)]
+        if log is not None:
+            listeners.append(stack.enter_context(TrainBoard(log, index.classes)))
+        if "RANK" not in os.environ:  # several processes would all have to stop after the same step
+            listeners.append(stack.enter_context(_ctrl_c_between_steps()))
+        card = train_network(
+            _config(out.stem, index, chosen),
+            index,
+            out.parent,
+            start=_start(chosen["imagenet"], chosen["context_imagenet"]),
+            device=chosen["device"],
+            threads=chosen["threads"],
+            progress=partial(_tell, listeners),
+            provenance={"software": f"darefine {version('darefine')}", "options": chosen},
+        )
+    if card is not None:
+        _report(card, out)
+
+
+@contextmanager
+def _ctrl_c_between_steps() -> Iterator[Callable[[TrainProgress], None]]:
+    """Until the last step Ctrl-C ends the training after the step it comes in, which is saved; a second one ends it at
+    once."""
+    pressed = False
+
+    def note(*_: object) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, before)
+        click.echo("stopping after this step ...", err=True)
+
+    def end(now: TrainProgress) -> None:
+        if now.step == now.steps:
+            signal.signal(signal.SIGINT, before)
+        elif pressed:
+            raise TrainingStoppedError(
+                f"stopped after step {now.step} of {now.steps}, which is saved. The same command goes on from there."
+            )
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield end
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _tell(listeners: Sequence[Callable[[TrainProgress], None]], now: TrainProgress) -> None:
+    for listener in listeners:
+        listener(now)
+
+
+def _config(name: str, index: SlideIndex, chosen: Mapping[str, Any]) -> TrainConfig:
+    network = SMALL if chosen["network"] == "small" else NETWORKS[chosen["network"]].config
+    overruled = {key: chosen[key] for key in ("fusion", "second_input") if chosen[key] is not None}
+    network = replace(network, **overruled)
+    recipe = chosen["recipe"] or ("phantom" if index.source == "phantom" else "paper")
+    if recipe == "phantom":
+        config = phantom_recipe(name, network, index.input, steps=chosen["steps"], seed=chosen["seed"])
+        words = f"{config.card.description} {SEES[network.second_input]}"
+        config = replace(config, card=replace(config.card, description=words))
+    else:
+        if not index.train:
+            raise click.UsageError("the paper recipe needs planned slices: `darefine prepare phantom --plan`")
+        config = paper_recipe(
+            paper_card(name, network, index),
+            slices=len(index.train),
+            imagenet=chosen["imagenet"] is not None,
+            batch=chosen["batch"],
+            epochs=chosen["epochs"],
+            seed=chosen["seed"],
+        )
+    return replace(config, precision=chosen["precision"])
+
+
+def _start(imagenet: str | None, context_imagenet: str | None) -> Start | None:
+    return (
+        None if imagenet is None else partial(load_imagenet, source=imagenet, context_source=context_imagenet)
+    )
+
+
+def _phantoms(bar: Progress, work: Path) -> SlideIndex:
+    """Make the slides, with a bar that goes when they are there."""
+    task = bar.add_task("phantom slides", total=1.0, facts="")
+    work.mkdir(parents=True, exist_ok=True)
+
+    def show(name: str, done: float) -> None:
+        bar.update(task, completed=done, facts=name)
+
+    prepared = prepare_phantoms(work, **PHANTOMS, progress=show)
+    bar.remove_task(task)
+    return prepared.index("phantom", PHANTOM_CLASSES, PHANTOM_INPUT, {}, seed=PHANTOMS["seed"])
+
+
+def _bar() -> Progress:
+    quiet = os.environ.get("RANK", "0") != "0"
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[facts]}"),
+        disable=quiet,
+    )
+
+
+def _training_bar(bar: Progress) -> Callable[[TrainProgress], None]:
+    """A bar of the steps; each look at the validation slides is a line above it."""
+    task = bar.add_task("train", total=None, facts="")
+
+    def show(now: TrainProgress) -> None:
+        bar.update(task, completed=now.step, total=now.steps, facts=f"loss {now.loss:.3f}")
+        if now.validation is not None:
+            bar.console.print(f"step {now.step}: validation MIoU {now.validation.miou:.3f}")
+
+    return show
+
+
+def _report(card: ModelCard, out: Path) -> None:
+    """Say what came out."""
+    click.echo(json.dumps(card.metrics, indent=1))
+    click.echo(f"{out}.safetensors and {out}.json; serve them with: darefine serve --weights {out}.json")

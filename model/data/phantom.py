@@ -1,0 +1,75 @@
+"""Phantom slides in the place of BACH: made on the spot, with truth, for the same index."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from wsi.geometry import Rect
+from wsi.grid import make_grid
+from wsi.phantom import PHANTOM_PALETTE, write_phantom
+from wsi.reading.slide import open_slide
+from wsi.tissue import TissueMask
+
+from ..card import CardClass
+from .bach import Progress, unheard
+from .cohort import SlideWithTruth, geometry_of
+from .prepared import PreparedSlide, PreparedSlides
+from .slices import PAPER_INPUT
+
+PHANTOM_CLASSES = tuple(CardClass(c.value, c.name, c.colour) for c in PHANTOM_PALETTE.classes)
+
+HELD_OUT_PX = 20_480
+"""Side of a held-out slide: large enough to hold all four classes, about in balance."""
+
+SET_SEEDS = {"train": 0, "validation": 500_000, "test": 700_000}
+"""Added to the seeds of each set's slides: none is trained on in one cohort and examined in another."""
+
+
+def prepare_phantoms(
+    folder: Path,
+    *,
+    train: int,
+    validation: int,
+    test: int,
+    size_px: int,
+    held_out_px: int = HELD_OUT_PX,
+    seed: int,
+    progress: Progress = unheard,
+) -> PreparedSlides:
+    """Make so many slides for each set in `folder`/slides: `size_px` square to train on, `held_out_px` the others.
+
+    Slides get the seeds `seed`, `seed` + 1, ... within their set. Those that are there are kept. Their truths lie on the
+    label grid of PAPER_INPUT's mpp.
+    """
+    slides = folder / "slides"
+    slides.mkdir(parents=True, exist_ok=True)
+
+    def made(name: str, count: int, side_px: int) -> tuple[PreparedSlide, ...]:
+        seeds = range(SET_SEEDS[name] + seed, SET_SEEDS[name] + seed + count)
+        return tuple(_prepared(slides, side_px, number, progress) for number in seeds)
+
+    return PreparedSlides(
+        train=made("train", train, size_px),
+        validation=made("validation", validation, held_out_px),
+        test=made("test", test, held_out_px),
+    )
+
+
+def _prepared(folder: Path, side_px: int, seed: int, progress: Progress) -> PreparedSlide:
+    started = time.perf_counter()
+    name = f"phantom-{side_px}-{seed}"
+    pair = _written(folder / f"{name}.tif", side_px, seed, partial(progress, name))
+    with open_slide(pair.slide) as slide:
+        assert slide.info.mpp is not None, "a phantom says its mpp"
+        grid = make_grid(slide.info.size, slide.info.mpp.value, geometry_of(PAPER_INPUT))
+    # Its truth knows what is glass.
+    tissue = TissueMask.everywhere(grid, Rect.of(grid.slide))
+    return PreparedSlide.of(pair, grid, tissue, PHANTOM_CLASSES, started=started)
+
+
+def _written(out: Path, side_px: int, seed: int, report: Callable[[float], None]) -> SlideWithTruth:
+    # The overlay is the last of the three files to be renamed into place: where it is, the others are whole.
+    if not out.with_name(f"{out.stem}-truth-overlay.tif").exists():
+        write_phantom(out, size_px=side_px, seed=seed, progress=report)
+    return SlideWithTruth(out, out.with_name(f"{out.stem}-truth.tif"))

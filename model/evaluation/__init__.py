@@ -1,0 +1,1 @@
+"""Score networks and label maps against truth."""

@@ -1,0 +1,106 @@
+"""Several networks on one set of an index, one after another, with example places for a picture."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from ..card import ModelCard
+from ..data.annotated_slide import AnnotatedSlide
+from ..data.cohort import SlideWithTruth
+from ..data.index import SlideIndex
+from ..errors import CohortError, InputError
+from ..inference.segmenter import Segmenter
+from .evaluate import Evaluation, check_classes, evaluate_places, open_slides
+from .examples import Examples
+from .regions import EvalPatch, all_places
+
+SetName = Literal["train", "validation", "test"]
+On = Literal["slices", "slides"]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What networks are examined on."""
+
+    index: SlideIndex
+    set_name: SetName
+    on: On
+    """"slices": the planned ones, each with its patch as context, as the paper does. "slides": every pixel with truth, by
+    patches and tiles, as the service does."""
+    patches_per_slide: int | None = None
+    """At most so many of each slide, evenly spread; None for all."""
+
+    @classmethod
+    def of(
+        cls,
+        index: SlideIndex,
+        set_name: SetName,
+        *,
+        on: On | None = None,
+        patches_per_slide: int | None = None,
+    ) -> "Task":
+        """On slices where `on` is None and the index plans some. Raises CohortError when there is nothing to examine on."""
+        if not getattr(index.cohort, set_name):
+            filled = [name for name in ("test", "validation", "train") if getattr(index.cohort, name)]
+            raise CohortError(
+                f"the index has no slides in its {set_name} set; take --set {' or '.join(filled)}"
+            )
+        planned = bool(getattr(index, set_name))
+        if on == "slices" and not planned:
+            raise CohortError(f"the index plans no slices for its {set_name} set; take --on slides")
+        return cls(index, set_name, on or ("slices" if planned else "slides"), patches_per_slide)
+
+    @property
+    def slides(self) -> tuple[SlideWithTruth, ...]:
+        """Of the set."""
+        pairs: tuple[SlideWithTruth, ...] = getattr(self.index.cohort, self.set_name)
+        return pairs
+
+    def places(self, slides: Sequence[AnnotatedSlide]) -> list[EvalPatch]:
+        """What is labelled and compared on these slides, opened."""
+        planned = getattr(self.index, self.set_name) if self.on == "slices" else ()
+        classes = len(self.index.classes)
+        return all_places(slides, planned, classes, patches_per_slide=self.patches_per_slide)
+
+
+def evaluate_index(
+    cards: Sequence[Path],
+    task: Task,
+    *,
+    examples: int = 4,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: Callable[[str, float], None] | None = None,
+) -> tuple[list[Evaluation], Examples]:
+    """Each card's network on the same task, and up to `examples` places with what each made of them.
+
+    `progress` gets the network's name and its fraction done. Raises CohortError, InputError (two cards of one name, or
+    truth values without a class), CardError, WeightsError, DeviceError and the errors of wsi.
+    """
+    _check_names([ModelCard.load(path) for path in cards])
+    evaluations: list[Evaluation] = []
+    chosen: Examples | None = None
+    for path in cards:
+        segmenter = Segmenter.load(path, device=device, precision=precision)
+        name = segmenter.card.name
+        check_classes(segmenter.card, task.index.classes)
+        report = None if progress is None else partial(progress, name)
+        with open_slides(segmenter.card, task.slides) as slides:
+            places = task.places(slides)
+            if not places:
+                raise CohortError(f"the {task.set_name} set has no pixel with truth; add slides that do")
+            chosen = chosen or Examples.choose(slides, places, examples)
+            evaluations.append(
+                evaluate_places(segmenter, slides, places, seen=chosen.catch(name), progress=report)
+            )
+    return evaluations, chosen or Examples(())
+
+
+def _check_names(cards: Sequence[ModelCard]) -> None:
+    names = [card.name for card in cards]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(
+            f"several cards are called {', '.join(twice)}; results are filed by name, so give each its own"
+        )

@@ -1,0 +1,178 @@
+"""Pictures of an evaluation: places beside their truth and every network (the paper's Fig. 5), and confusion matrices.
+
+matplotlib comes with the extra "train" and is imported when a picture is drawn. Figures are objects of their own: no
+pyplot, no state shared between threads.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from wsi.palette import LabelClass, Palette
+
+from ..card import CardClass
+from ..errors import ReportError
+from .examples import Example
+from .metrics import ConfusionMatrix
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PANEL_INCH = 2.3
+LEGEND_INCH = 1.0
+"""Width of an entry of the legend."""
+DPI = 160
+PANEL_PX = round(PANEL_INCH * DPI)
+FONT = 9
+"""Points."""
+NOTHING = "no label"
+"""Name of value 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a figure: what stands at its left, and its pictures (H, W, 3) RGB of equal size."""
+
+    title: str
+    panels: tuple[NDArray[np.uint8], ...]
+
+
+def require_matplotlib() -> None:
+    """Raise ReportError when pictures cannot be drawn."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ReportError(
+            "pictures need matplotlib, which is not installed: pip install 'darefine[train]'. Without pictures: leave "
+            "--out away and take --json."
+        )
+
+
+def example_rows(
+    examples: Sequence[Example], networks: Sequence[str], classes: Sequence[CardClass]
+) -> list[Row]:
+    """Slide, truth and one panel a network for each example. Where there is no truth, networks are not shown: nothing
+    counts there."""
+    colours = palette_of(classes).lookup()
+    rows = []
+    for example in examples:
+        maps = (example.truth, *(example.labels[name] * (example.truth > 0) for name in networks))
+        side_mm = example.square.width * example.label_mpp / 1000
+        title = f"{Path(example.slide).stem}\n{side_mm:.2f} mm wide"
+        rows.append(Row(title, (_small(example.pixels), *(colours[_small_map(labels)] for labels in maps))))
+    return rows
+
+
+def save_figure(
+    rows: Sequence[Row],
+    titles: Sequence[str],
+    classes: Sequence[CardClass],
+    path: Path,
+    *,
+    panel_inch: float = PANEL_INCH,
+) -> None:
+    """Write a PNG: a grid of pictures with titles above, row titles at the left and the classes' colours below."""
+    from matplotlib.patches import Patch  # noqa: PLC0415  (an extra: not everyone has it)
+
+    heights = [panel_inch * row.panels[0].shape[0] / row.panels[0].shape[1] for row in rows]
+    width = 0.5 + len(titles) * panel_inch
+    figure = _figure(width, 1.0 + sum(heights))
+    grid = figure.subplots(len(rows), len(titles), squeeze=False, gridspec_kw={"height_ratios": heights})
+    for row, axes in zip(rows, grid, strict=True):
+        for panel, axis in zip(row.panels, axes, strict=True):
+            axis.imshow(panel, interpolation="nearest", aspect="equal")
+            axis.set_xticks([])
+            axis.set_yticks([])
+        axes[0].set_ylabel(row.title, fontsize=FONT)
+    for title, axis in zip(titles, grid[0], strict=True):
+        axis.set_title(_wrapped(title), fontsize=FONT)
+    entries = [*palette_of(classes).classes, LabelClass(255, NOTHING, (255, 255, 255))]
+    handles = [
+        Patch(facecolor="#{:02x}{:02x}{:02x}".format(*entry.colour), edgecolor="grey", label=entry.name)
+        for entry in entries
+    ]
+    columns = min(len(handles), max(1, int(width / LEGEND_INCH)))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=FONT, frameon=False)
+    figure.savefig(path)
+
+
+def save_confusion(confusion: ConfusionMatrix, names: Sequence[str], title: str, path: Path) -> None:
+    """Write a PNG of a confusion matrix: of each true class, the share that was predicted as what, and the pixels.
+
+    Pixels without a prediction stand in a column of their own, if there are any.
+    """
+    counts = confusion.counts
+    columns = list(names)
+    if confusion.missed.any():
+        counts, columns = np.column_stack([counts, confusion.missed]), [*columns, NOTHING]
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    figure = _figure(1.6 + 0.85 * len(columns), 1.5 + 0.75 * len(names))
+    axis = figure.subplots()
+    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), share in np.ndenumerate(shares):
+        text = f"{100 * share:.1f} %\n{_pixels(int(counts[row, column]))}"
+        colour = "white" if share > 0.5 else "black"
+        axis.text(column, row, text, ha="center", va="center", fontsize=FONT - 1, color=colour)
+    _label(axis, columns, names)
+    axis.set_title(title, fontsize=FONT)
+    bar = figure.colorbar(image, ax=axis, shrink=0.9)
+    bar.ax.tick_params(labelsize=FONT - 1)
+    bar.set_label("share of the true class", fontsize=FONT)
+    figure.savefig(path)
+
+
+def palette_of(classes: Sequence[CardClass]) -> Palette:
+    """The classes as wsi knows them."""
+    return Palette(tuple(LabelClass(entry.value, entry.name, entry.colour) for entry in classes))
+
+
+def _figure(width_inch: float, height_inch: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (an extra: not everyone has it)
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure(figsize=(width_inch, height_inch), dpi=DPI, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _label(axis: Axes, columns: Sequence[str], rows: Sequence[str]) -> None:
+    axis.set_xticks(range(len(columns)), columns, fontsize=FONT)
+    axis.set_yticks(range(len(rows)), rows, fontsize=FONT)
+    axis.set_xlabel("predicted", fontsize=FONT)
+    axis.set_ylabel("truth", fontsize=FONT)
+
+
+def _small(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Averaged down to about PANEL_PX."""
+    factor = max(1, max(pixels.shape[:2]) // PANEL_PX)
+    return np.asarray(Image.fromarray(pixels).reduce(factor))
+
+
+def _small_map(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Picked, not mixed: no class is made up."""
+    step = max(1, max(labels.shape) // PANEL_PX)
+    return labels[step // 2 :: step, step // 2 :: step]
+
+
+def _pixels(count: int) -> str:
+    for unit, name in ((10**9, " Gpx"), (10**6, " Mpx"), (10**3, " kpx")):
+        if count >= unit:
+            return f"{count / unit:.3g}{name}"
+    return f"{count} px"
+
+
+def _wrapped(title: str) -> str:
+    """In lines that fit a panel; names break at their dashes."""
+    lines = [""]
+    for part in title.replace("-", "-\n").split("\n"):
+        if len(lines[-1]) + len(part) > 24 and lines[-1]:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)

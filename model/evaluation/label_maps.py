@@ -1,0 +1,120 @@
+"""Whole-slide evaluation: a label map file, such as the service's labels.tif, against the truth of its slide."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi.geometry import Rect, Size, ceil_div
+from wsi.writing.label_tiff import LabelTiff
+
+from ..card import CardClass
+from ..data.annotations import Annotations, AnnotationTruth, read_annotations
+from ..errors import InputError
+from .metrics import ConfusionMatrix
+
+PAPER_COLOURS = ((0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255))
+"""Of normal, benign, in situ, invasive in ICIAR2018; for classes whose colours nobody says."""
+
+MORE_COLOURS = ((255, 200, 0), (0, 200, 200), (200, 0, 200), (150, 90, 40), (150, 150, 150))
+
+
+class Truth(Protocol):
+    """The true class of every px of a label map."""
+
+    def read(self, rect: Rect, /) -> NDArray[np.uint8]:
+        """Values (H, W) of a rectangle in label px; 0 where there is no truth."""
+
+    def overview(self, side_px: int, /) -> NDArray[np.uint8]:
+        """All of it, at most `side_px` wide and high."""
+
+
+def compare_label_maps(labels: Path, truth: Path, *, classes: int) -> ConfusionMatrix:
+    """Confusion of a label map file and a truth, see `open_truth`, pixel by pixel at level 0.
+
+    Raises LabelTiffError, InputError and CohortError as `open_truth` does.
+    """
+    with LabelTiff(labels) as predicted, open_truth(truth, predicted) as true:
+        return compare(predicted, true, classes=classes)
+
+
+def compare(
+    labels: LabelTiff, truth: Truth, *, classes: int, progress: Callable[[float], None] | None = None
+) -> ConfusionMatrix:
+    """Count every pixel of the label map; memory: a band of it. `progress` gets fractions up to 1. Raises LabelTiffError,
+    and InputError for values above `classes`."""
+    matrix = ConfusionMatrix(classes)
+    for rect, band in labels.bands():
+        matrix.feed(band, truth.read(rect))
+        if progress is not None:
+            progress(rect.bottom / labels.size.height)
+    return matrix
+
+
+@contextmanager
+def open_truth(path: Path, labels: LabelTiff) -> Iterator[Truth]:
+    """The truth of a label map: a label TIFF of the same size, or an ICIAR2018 XML drawn on the label map's grid.
+
+    An XML lies in l0 px, so the label map must say its scale: those of the service do. Raises LabelTiffError, CohortError
+    (XML) or InputError for files that do not fit each other; the message says what to give.
+    """
+    if path.suffix.lower() == ".xml":
+        yield _Drawn(read_annotations(path), labels.size, _downsample(labels))
+        return
+    with LabelTiff(path) as truth:
+        if truth.size != labels.size:
+            raise InputError(
+                f"{labels.name} is {labels.size.width} x {labels.size.height} px, {truth.name} {truth.size.width} x "
+                f"{truth.size.height}; give the truth at the label map's scale."
+            )
+        yield truth
+
+
+def described_classes(labels: LabelTiff) -> tuple[CardClass, ...]:
+    """The classes that a label map of the service says it has; their colours are ours, ICIAR2018's first.
+
+    Raises InputError when it says nothing of them.
+    """
+    names = labels.description.get("class_names")
+    if (
+        not isinstance(names, dict)
+        or sorted(names) != sorted(str(k + 1) for k in range(len(names)))
+        or not names
+    ):
+        raise InputError(
+            f"{labels.name} does not say what its values stand for; give the card of the model that made it: --weights "
+            "CARD.json."
+        )
+    colours = PAPER_COLOURS + MORE_COLOURS
+    values = range(1, len(names) + 1)
+    return tuple(CardClass(v, str(names[str(v)]), colours[(v - 1) % len(colours)]) for v in values)
+
+
+class _Drawn:
+    """Annotations as a Truth."""
+
+    def __init__(self, annotations: Annotations, size: Size, downsample: int) -> None:
+        self._annotations, self._size, self._downsample = annotations, size, downsample
+        self._truth = AnnotationTruth(annotations, size, downsample)
+
+    def read(self, rect: Rect) -> NDArray[np.uint8]:
+        return self._truth.read(rect)
+
+    def overview(self, side_px: int) -> NDArray[np.uint8]:
+        step = ceil_div(max(self._size.width, self._size.height), side_px)
+        small = Size(max(1, self._size.width // step), max(1, self._size.height // step))
+        return AnnotationTruth(self._annotations, small, self._downsample * step).read(Rect.of(small))
+
+
+def _downsample(labels: LabelTiff) -> int:
+    scale = labels.description.get("mpp")
+    downsample = scale.get("downsample") if isinstance(scale, dict) else None
+    if not isinstance(downsample, int) or downsample < 1:
+        raise InputError(
+            f"{labels.name} does not say its scale (mpp.downsample), so an XML cannot be laid over it. Give the labels.tif "
+            "that the service wrote, or the truth as a TIFF of its size."
+        )
+    return downsample

@@ -1,0 +1,177 @@
+"""What evaluations say on paper: a table in the layout of the paper's Table II, and JSON."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..card import ModelCard
+from .evaluate import Evaluation, Tally
+from .metrics import ConfusionMatrix, Metrics
+from .regions import MIXED_SHARE
+
+PAPER_WIDTH = 64
+"""First channels of the paper's encoders; other widths are named."""
+
+IN_PERCENT = "All values in percent; a dash is 0/0."
+
+WAYS = {
+    "slices": "the planned slices, each with its patch as context",
+    "slides": "every pixel with truth, by patches and tiles as the service labels them",
+}
+"""What `evaluate_index.Task.on` says."""
+
+
+def network_cells(card: ModelCard) -> tuple[str, str, str]:
+    """Encoder, decoder and input as Table II names them, such as ("ResNet50_50", "attention", "dual")."""
+    network = card.network
+    width = "" if network.encoder_width == PAPER_WIDTH else f" ({network.encoder_width} wide)"
+    if network.architecture == "unet":
+        return f"U-Net{width}", "U-Net", network.second_input
+    second = "" if network.second_input == "single" else f"_{network.context_depth}"
+    return f"ResNet{network.encoder_depth}{second}{width}", network.fusion, network.second_input
+
+
+def score_cells(metrics: Metrics) -> list[str]:
+    """MIoU, IoU of each class, accuracy and score in percent."""
+    return [percent(value) for value in (metrics.miou, *metrics.iou, metrics.accuracy, metrics.score)]
+
+
+def percent(value: float) -> str:
+    """One digit after the point; a dash for 0/0."""
+    return "-" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose first row is the header; columns are padded, so it reads well as plain text too."""
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def results_table(evaluations: Sequence[Evaluation], *, mixed: bool = False) -> str:
+    """Table II: one row a network; of all patches, or of the mixed ones."""
+    head = ["encoder", "decoder", "input", *score_header(evaluations[0].card), "model"]
+    rows = [head]
+    for evaluation in evaluations:
+        total = evaluation.total.mixed if mixed else evaluation.total.all
+        rows.append([*network_cells(evaluation.card), *score_cells(total.metrics()), evaluation.card.name])
+    return markdown(rows)
+
+
+def slides_table(evaluation: Evaluation) -> str:
+    """One row a slide, of all patches, for one network."""
+    rows = [["slide", "patches", "mixed", *score_header(evaluation.card)]]
+    for name, tally in evaluation.slides:
+        counts = [str(tally.patches), str(tally.mixed_patches)]
+        rows.append([name, *counts, *score_cells(tally.all.metrics())])
+    return markdown(rows)
+
+
+def score_header(card: ModelCard) -> list[str]:
+    """Headings of `score_cells`."""
+    return ["MIoU", *(f"IoU {entry.name}" for entry in card.classes), "Accuracy", "Score"]
+
+
+def results_markdown(evaluations: Sequence[Evaluation], made_by: Mapping[str, Any]) -> str:
+    """results.md: the table of all patches, that of the mixed ones, one by slide for each network, and what made them."""
+    total = evaluations[0].total
+    parts = [
+        "# Evaluation",
+        _made_of(evaluations[0], made_by),
+        f"## All patches ({total.patches})",
+        results_table(evaluations),
+        f"## Mixed patches ({total.mixed_patches})",
+        f"Patches whose second class has at least {percent(MIXED_SHARE)} % of the pixels with truth.",
+        results_table(evaluations, mixed=True),
+    ]
+    for evaluation in evaluations:
+        card = evaluation.card
+        parts += [
+            f"## {card.name}",
+            f"Version {card.version}, weights sha256 `{card.weights.sha256}`.",
+            f"{evaluation.seconds:.0f} s on {evaluation.device} in {evaluation.dtype}.",
+            slides_table(evaluation),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def results_json(evaluations: Sequence[Evaluation], made_by: Mapping[str, Any]) -> dict[str, Any]:
+    """results.json: per network what it is, its totals and its slides; scores are fractions, null is 0/0."""
+    return {**made_by, "mixed_share": MIXED_SHARE, "models": [_model_json(e) for e in evaluations]}
+
+
+def confusion_json(
+    confusion: ConfusionMatrix, names: tuple[str, ...], *, missed_as: int | None = None
+) -> dict[str, Any]:
+    """Scores with the counts they are from: `confusion` (row = truth) and, by true class, pixels that were `missed`."""
+    counts = {"confusion": confusion.counts.tolist(), "missed": confusion.missed.tolist()}
+    return confusion.metrics(missed_as=missed_as).to_json(names) | counts
+
+
+def label_map_markdown(
+    confusion: ConfusionMatrix,
+    names: tuple[str, ...],
+    made_by: Mapping[str, Any],
+    *,
+    missed_as: int | None = None,
+) -> str:
+    """results.md of one label map against its truth."""
+    metrics = confusion.metrics(missed_as=missed_as)
+    head = ["MIoU", *(f"IoU {name}" for name in names), "Accuracy", "Score", "coverage"]
+    missed = "are left out" if missed_as is None else f"count as {names[missed_as - 1]}"
+    parts = [
+        "# Evaluation of a label map",
+        f"`{made_by['labels']['file']}` against `{made_by['truth']['file']}`; {made_by['software']}. {IN_PERCENT}",
+        markdown([head, [*score_cells(metrics), percent(metrics.coverage)]]),
+        f"Coverage is the share of the truth that was analysed; pixels that were not {missed} in the other scores.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def label_map_json(
+    confusion: ConfusionMatrix,
+    names: tuple[str, ...],
+    made_by: Mapping[str, Any],
+    *,
+    missed_as: int | None = None,
+) -> dict[str, Any]:
+    """results.json of one label map against its truth; scores are fractions, null is 0/0."""
+    scores = confusion_json(confusion, names, missed_as=missed_as)
+    return {**made_by, "classes": list(names), **scores}
+
+
+def _made_of(evaluation: Evaluation, made_by: Mapping[str, Any]) -> str:
+    slides = len(evaluation.slides)
+    limit = made_by["patches_per_slide"]
+    some = "" if limit is None else f" At most {limit} patches of each slide, evenly spread."
+    what = f"Set `{made_by['set']}` of `{made_by['index']['file']}`: {slides} slides, {WAYS[made_by['on']]}."
+    return f"{what}{some} Made by {made_by['software']}. {IN_PERCENT}"
+
+
+def _model_json(evaluation: Evaluation) -> dict[str, Any]:
+    card = evaluation.card
+    encoder, decoder, second_input = network_cells(card)
+    names = tuple(entry.name for entry in card.classes)
+    return {
+        "name": card.name,
+        "version": card.version,
+        "sha256": card.weights.sha256,
+        "encoder": encoder,
+        "decoder": decoder,
+        "input": second_input,
+        "device": evaluation.device,
+        "dtype": evaluation.dtype,
+        "seconds": round(evaluation.seconds, 2),
+        "total": _tally_json(evaluation.total, names),
+        "slides": [{"name": name, **_tally_json(tally, names)} for name, tally in evaluation.slides],
+    }
+
+
+def _tally_json(tally: Tally, names: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "patches": tally.patches,
+        "mixed_patches": tally.mixed_patches,
+        "all": confusion_json(tally.all, names),
+        "mixed": confusion_json(tally.mixed, names),
+    }

@@ -1,0 +1,1 @@
+"""Run a network over the slices of a patch: batching, precision, argmax."""

@@ -1,0 +1,1 @@
+"""Networks as PyTorch modules: DA-RefineNet, its variants and U-Net."""

@@ -1,0 +1,68 @@
+"""What every network here answers, whatever its architecture."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ..errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class ContextFeatures:
+    """What a context tells its slices; computed once a patch.
+
+    `coarse` (P, 2 * width, h, w) is the stride-32 map of the first refine block; `pooled` holds (P, width)
+    vectors for the three finer blocks, coarse to fine; `aligned`, of "aligned" networks only, holds float32 maps
+    of all four scales, fine to coarse, from which each slice takes what lies at its place.
+    """
+
+    coarse: Tensor
+    pooled: tuple[Tensor, Tensor, Tensor]
+    aligned: tuple[Tensor, ...] = ()
+
+    def repeated(self, times: int) -> "ContextFeatures":
+        """Each patch's features `times` over, in patch-major order. The aligned maps are large; those of a single
+        patch are not copied."""
+        if times == 1:
+            return self
+        first, second, third = (vector.repeat_interleave(times, 0) for vector in self.pooled)
+        aligned = (x.unsqueeze(1).expand(-1, times, -1, -1, -1).flatten(0, 1) for x in self.aligned)
+        return ContextFeatures(
+            self.coarse.repeat_interleave(times, 0), (first, second, third), tuple(aligned)
+        )
+
+
+class SegmentationNetwork(nn.Module, ABC):
+    """Slices in, logits out. `classify` is the last convolution, one channel a class."""
+
+    classify: nn.Conv2d
+
+    @abstractmethod
+    def forward(
+        self,
+        slices: Tensor,
+        context: Tensor | ContextFeatures | None = None,
+        places: Tensor | None = None,
+    ) -> Tensor:
+        """Logits (N, K, h, w) of slices (N, 3, H, W), normalised, sides multiples of 32.
+
+        The logits cover the slice edge to edge at a size of the network's own: up-sample them to the slice.
+        `context`: of P patches, raw (P, 3, h, w) or encoded; N is a multiple of P and slice i belongs to patch
+        i // (N / P). `places` (N, 4) float32: left, top, right and bottom of each slice as fractions of its
+        context's sides; may stick out of 0..1. What a network has no use for it ignores. Raises InputError for what
+        is missing and sizes that cannot be.
+        """
+
+    def encode_context(self, context: Tensor) -> ContextFeatures:
+        """Features of contexts (P, 3, h, w), normalised, sides multiples of 32. Raises InputError from a network that
+        sees none."""
+        raise InputError(
+            f"a {type(self).__name__} of this kind sees no context {tuple(context.shape)}; leave it out"
+        )
+
+
+def check_slices(slices: Tensor) -> None:
+    """Raise InputError for what is not (N, 3, H, W) with sides multiples of 32."""
+    if slices.ndim != 4 or slices.shape[1] != 3 or slices.shape[2] % 32 or slices.shape[3] % 32:
+        raise InputError(f"slices must be (N, 3, H, W) with sides multiples of 32, not {tuple(slices.shape)}")

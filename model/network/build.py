@@ -1,0 +1,38 @@
+"""From the card's description of a network to the network."""
+
+from collections.abc import Callable, Mapping
+
+from ..card import NetworkConfig
+from .base import SegmentationNetwork
+from .da_refinenet import DaRefineNet
+from .unet import UNet
+
+
+def build_network(config: NetworkConfig, classes: int, *, dropout: float = 0.5) -> SegmentationNetwork:
+    """The network of that architecture with fresh weights, in training mode, on the current default
+    device."""
+    return ARCHITECTURES[config.architecture](config, classes, dropout)
+
+
+def _da_refinenet(config: NetworkConfig, classes: int, dropout: float) -> SegmentationNetwork:
+    return DaRefineNet(
+        classes,
+        encoder_depth=config.encoder_depth,
+        context_depth=config.context_depth,
+        encoder_width=config.encoder_width,
+        decoder_width=config.decoder_width,
+        fusion=config.fusion,
+        second_input=config.second_input,
+        dropout=dropout,
+    )
+
+
+def _unet(config: NetworkConfig, classes: int, dropout: float) -> SegmentationNetwork:
+    return UNet(classes, width=config.encoder_width, dropout=dropout)
+
+
+ARCHITECTURES: Mapping[str, Callable[[NetworkConfig, int, float], SegmentationNetwork]] = {
+    "da_refinenet": _da_refinenet,
+    "unet": _unet,
+}
+"""Architecture names a card may use."""

@@ -1,0 +1,166 @@
+"""DA-RefineNet (Li et al. 2020, arXiv 1907.06358, section III): every variant of its tables in one class."""
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import InputError
+from .base import ContextFeatures, SegmentationNetwork, check_slices
+from .blocks import (
+    Adaptation,
+    AddFusion,
+    AttentionFusion,
+    CoarseFusion,
+    ConcatFusion,
+    Refinement,
+    ResidualConvUnit,
+    crop_at,
+)
+from .encoder import ResNetEncoder
+
+Fusion = Literal["attention", "concat", "add"]
+SecondInput = Literal["dual", "aligned", "multi-size", "single"]
+
+FUSIONS = {"attention": AttentionFusion, "concat": ConcatFusion, "add": AddFusion}
+
+
+class DaRefineNet(SegmentationNetwork):
+    """Two ResNet encoders and four refine blocks, coarse to fine, of widths 2w, w, w, w (paper: w = 256).
+
+    `second_input`: "dual" sees the patch as context; "aligned" does so too and knows where in it the slice lies
+    (below); "multi-size" sees the slice itself at half size in its place (so nothing can be cached); "single" has
+    no second branch, and the two units that each block spends on its second input work on O_{k-1} instead, as in
+    RefineNet (in the first block, on the slice), which gives the sizes of the paper's Table I. Context enters the
+    first block as a map and all finer blocks as globally pooled features, whatever the fusion: this lets it be
+    encoded once for all slices of a patch.
+
+    "aligned" is not in the paper, whose network never learns where in the patch its slice lies. At each of the
+    four scales the adapted context map passes a 1x1 conv, once a patch, and what of it lies at the slice's place,
+    resized to the slice's grid, is added to X_S; all else is as in "dual", and with these convs at zero it is that
+    network. It joins X_S and not X because the paper's attention reads X only through its mean: laid out over the
+    map, it would say nothing more. In the first block, too, it comes beside the whole context map, which is laid
+    over the slice's grid as in the paper and so tells of the patch, but not of the place. No margin is cropped around
+    the slice: at the coarser scales each pixel of these maps sees well beyond it.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        *,
+        encoder_depth: int = 50,
+        context_depth: int = 50,
+        encoder_width: int = 64,
+        decoder_width: int = 256,
+        fusion: Fusion = "attention",
+        second_input: SecondInput = "dual",
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.second_input = second_input
+        has_context = second_input != "single"
+        widths = (
+            decoder_width,
+            decoder_width,
+            decoder_width,
+            2 * decoder_width,
+        )  # fine to coarse, as the encoder
+        self.encoder = ResNetEncoder(encoder_depth, encoder_width)
+        self.adapt = _adaptations(self.encoder, widths)
+        if has_context:
+            self.context_encoder = ResNetEncoder(context_depth, encoder_width)
+            self.context_adapt = _adaptations(self.context_encoder, widths)
+            self.coarse_fusion = CoarseFusion(widths[3], concatenate=fusion != "add")
+        else:
+            units = (nn.Sequential(ResidualConvUnit(width), ResidualConvUnit(width)) for width in widths)
+            self.previous_units = nn.ModuleList(units)
+        self.fuse = nn.ModuleList(FUSIONS[fusion](width, has_context=has_context) for width in widths[:3])
+        self.refine = nn.ModuleList(Refinement(width) for width in widths)
+        self.reduce = nn.Conv2d(widths[3], decoder_width, 1, bias=False)
+        self.dropout = nn.Dropout(dropout)
+        self.classify = nn.Conv2d(decoder_width, classes, 3, padding=1)
+        if second_input == "aligned":
+            # Last, so that a seed gives it the first weights of "dual" and these besides.
+            self.align = nn.ModuleList(nn.Conv2d(width, width, 1, bias=False) for width in widths)
+
+    def encode_context(self, context: Tensor) -> ContextFeatures:
+        """Features of contexts (P, 3, h, w), normalised, sides multiples of 32. "single" networks have none to
+        give."""
+        if self.second_input == "single":
+            return super().encode_context(context)
+        maps = [adapt(x) for adapt, x in zip(self.context_adapt, self.context_encoder(context), strict=True)]
+        first, second, third = (maps[k].mean((2, 3)) for k in (2, 1, 0))
+        aligned: tuple[Tensor, ...] = ()
+        if self.second_input == "aligned":
+            # A 1x1 conv and bilinear sampling may change places: here it costs once a patch, not once a slice.
+            aligned = tuple(align(x).float() for align, x in zip(self.align, maps, strict=True))
+        return ContextFeatures(maps[3], (first, second, third), aligned)
+
+    def forward(
+        self,
+        slices: Tensor,
+        context: Tensor | ContextFeatures | None = None,
+        places: Tensor | None = None,
+    ) -> Tensor:
+        """Logits (N, K, H / 4, W / 4); see SegmentationNetwork. "dual" and "aligned" networks need `context`, "aligned"
+        ones `places` as well."""
+        check_slices(slices)
+        encoded = self._context_for(slices, context)
+        maps = [adapt(x) for adapt, x in zip(self.adapt, self.encoder(slices), strict=True)]
+        if encoded is None:
+            fused = self.previous_units[3](maps[3])
+        else:
+            if self.second_input == "aligned":
+                maps = _with_aligned(maps, encoded, places)
+            # Slice and context may differ in size; at stride 32 the context map is laid over the slice's grid.
+            coarse = F.interpolate(
+                encoded.coarse, size=maps[3].shape[2:], mode="bilinear", align_corners=False
+            )
+            fused = self.coarse_fusion(maps[3], coarse)
+        output = self.reduce(self.refine[3](fused))
+        for block, k in enumerate((2, 1, 0)):
+            output = F.interpolate(output, size=maps[k].shape[2:], mode="bilinear", align_corners=False)
+            if encoded is None:
+                fused = self.fuse[k](maps[k], self.previous_units[k](output), None)
+            else:
+                fused = self.fuse[k](maps[k], output, encoded.pooled[block])
+            output = self.refine[k](fused)
+        logits: Tensor = self.classify(self.dropout(output))
+        return logits
+
+    def _context_for(
+        self, slices: Tensor, context: Tensor | ContextFeatures | None
+    ) -> ContextFeatures | None:
+        if self.second_input == "single":
+            return None
+        if self.second_input == "multi-size":
+            # Half the size, kept a multiple of 32 so that every stride divides it.
+            height, width = (max(32, side // 2 // 32 * 32) for side in slices.shape[2:])
+            return self.encode_context(F.adaptive_avg_pool2d(slices, (height, width)))
+        if context is None:
+            raise InputError(
+                f'a network with second_input="{self.second_input}" needs the patch as context: pass `context`'
+            )
+        encoded = context if isinstance(context, ContextFeatures) else self.encode_context(context)
+        count, patches = slices.shape[0], encoded.coarse.shape[0]
+        if count % patches:
+            raise InputError(
+                f"{count} slices cannot share {patches} contexts evenly: batch whole patches together"
+            )
+        return encoded.repeated(count // patches)
+
+
+def _with_aligned(maps: list[Tensor], encoded: ContextFeatures, places: Tensor | None) -> list[Tensor]:
+    """X_S + what of the context lies at its place, at each scale."""
+    if places is None or places.shape != (len(maps[0]), 4):
+        found = "nothing" if places is None else tuple(places.shape)
+        raise InputError(
+            f"an aligned network needs `places` ({len(maps[0])}, 4), left, top, right and bottom of each slice as "
+            f"fractions of its context's sides, not {found}"
+        )
+    crops = (crop_at(x, places.float(), own.shape[2:]) for x, own in zip(encoded.aligned, maps, strict=True))
+    return [own + crop.to(own.dtype) for own, crop in zip(maps, crops, strict=True)]
+
+
+def _adaptations(encoder: ResNetEncoder, widths: tuple[int, ...]) -> nn.ModuleList:
+    return nn.ModuleList(Adaptation(c, width) for c, width in zip(encoder.channels, widths, strict=True))

@@ -1,0 +1,95 @@
+"""Encoders that start from ImageNet: the ResNet checkpoints everyone has, taken as they are."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from ..card import Normalisation
+from ..errors import WeightsError
+from .da_refinenet import DaRefineNet
+
+IMAGENET_COLOURS = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+"""What these checkpoints were trained with; a network that starts from them wants it in its card."""
+
+HUB_PREFIX = "hf-hub:"
+HUB_FILE = "model.safetensors"
+"""Where timm keeps the weights in each of its repositories."""
+
+HEADS = ("fc.", "classifier.")
+"""The ImageNet classifier, which segmentation has no use for."""
+
+
+def load_imagenet(network: nn.Module, source: str, *, context_source: str | None = None) -> None:
+    """Load ImageNet weights into the encoders of a network of `encoder_width` 64, in place.
+
+    A source is a torchvision or timm ResNet state dict: a .pth or .safetensors file, or a name on the Hugging Face hub
+    such as "hf-hub:timm/resnet50.a1_in1k" (needs the extra `hub`; kept in its cache, so that a second time works
+    offline). `context_source` is for the context encoder; None takes `source`, which fits when both have one depth.
+
+    The head is left out; every other name and shape must match. Raises WeightsError where one does not (the network may
+    then hold some of the weights), for a source that cannot be read, and for a network without a ResNet.
+    """
+    if not isinstance(network, DaRefineNet):
+        raise WeightsError(
+            f"a {type(network).__name__} has no ResNet to load ImageNet weights into; train it from first weights"
+        )
+    _load_encoder(network.encoder, source, "slice encoder")
+    if network.second_input != "single":
+        _load_encoder(network.context_encoder, context_source or source, "context encoder")
+
+
+def _load_encoder(encoder: nn.Module, source: str, role: str) -> None:
+    tensors = _read(source)
+    state = {name: tensor for name, tensor in tensors.items() if not name.startswith(HEADS)}
+    try:
+        encoder.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{source} does not fit the {role}. It must be a plain ResNet (torchvision, timm) of the same depth, at "
+            f"encoder_width 64; encoders of two depths need two sources. {error}"
+        ) from error
+
+
+def _read(source: str) -> Mapping[str, Any]:
+    """The state dict at `source`, on the CPU."""
+    path = _downloaded(source.removeprefix(HUB_PREFIX)) if source.startswith(HUB_PREFIX) else Path(source)
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        Exception
+    ) as error:  # torch's unpickler raises whatever a file that is no checkpoint makes it stumble over
+        raise WeightsError(
+            f"cannot read ImageNet weights from {source} ({type(error).__name__}: {error}). Name a .safetensors file, "
+            f"a .pth file that holds a plain state dict, or {HUB_PREFIX}timm/resnet50.a1_in1k or the like."
+        ) from error
+    if not isinstance(tensors, Mapping):
+        raise WeightsError(f"{source} holds a {type(tensors).__name__}, not a state dict (name -> tensor)")
+    return tensors
+
+
+def _downloaded(repository: str) -> Path:
+    """The weights file of a repository on the hub, from its cache if it is there."""
+    try:
+        hub = importlib.import_module("huggingface_hub")
+    except ModuleNotFoundError as error:
+        raise WeightsError(
+            "weights from the hub need huggingface_hub: pip install 'darefine[hub]', or download the file and give its "
+            "path"
+        ) from error
+    try:
+        return Path(hub.hf_hub_download(repository, HUB_FILE))
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # what the hub raises for no network, no such name and no permission
+        raise WeightsError(
+            f"cannot get {HUB_FILE} of {repository} from the hub ({type(error).__name__}: {error}). Check the name and "
+            "the connection, or download the file elsewhere and give its path."
+        ) from error

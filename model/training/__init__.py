@@ -1,0 +1,1 @@
+"""Train a network: loss, recipes, training loop, checkpoints."""

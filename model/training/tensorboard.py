@@ -1,0 +1,59 @@
+"""A training as TensorBoard shows it: scalars at every step, sample pictures at every look."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..card import CardClass
+from ..errors import ReportError
+from ..evaluation.examples import Example
+from .trainer import TrainProgress
+
+
+class TrainBoard:
+    """Writes what `train` reports into `folder`, for `tensorboard --logdir`. A context manager, and a listener."""
+
+    def __init__(self, folder: Path, classes: Sequence[CardClass]) -> None:
+        """Raises ReportError where TensorBoard is not installed."""
+        try:
+            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (an extra: not everyone has it)
+        except ModuleNotFoundError as error:
+            raise ReportError(
+                "a log needs TensorBoard, which is not installed: pip install 'darefine[train]'. Without one: leave out --log."
+            ) from error
+        self._classes = tuple(classes)
+        self._writer = SummaryWriter(str(folder))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+
+    def __call__(self, now: TrainProgress) -> None:
+        """Write one step."""
+        self._writer.add_scalar("loss", now.loss, now.step)
+        self._writer.add_scalar("learning rate", now.learning_rate, now.step)
+        if now.validation is None:
+            return
+        self._writer.add_scalar("validation/MIoU", now.validation.miou, now.step)
+        self._writer.add_scalar("validation/accuracy", now.validation.accuracy, now.step)
+        self._writer.add_scalar("validation/score", now.validation.score, now.step)
+        for entry, iou in zip(self._classes, now.validation.iou, strict=True):
+            self._writer.add_scalar(f"validation IoU/{entry.name}", iou, now.step)
+        for example in now.examples:
+            tag = f"{example.slide} at {example.square.x}, {example.square.y}: slide, truth, network"
+            self._writer.add_image(tag, self._picture(example), now.step, dataformats="HWC")
+
+    def _picture(self, example: Example) -> NDArray[np.uint8]:
+        """(H, 3 W, 3): pixels, truth and the network's labels side by side, at most 256 px high."""
+        step = -(-len(example.pixels) // 256)
+        colours = np.array([(255, 255, 255), *(entry.colour for entry in self._classes)], np.uint8)
+        maps = [colours[labels] for labels in (example.truth, *example.labels.values())]
+        return np.concatenate([example.pixels, *maps], axis=1)[::step, ::step]

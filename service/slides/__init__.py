@@ -1,0 +1,1 @@
+"""Store slides that clients upload or register."""

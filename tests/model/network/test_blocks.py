@@ -1,0 +1,115 @@
+"""The fusions against the paper's formulas, written out."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from model.network.blocks import (
+    AddFusion,
+    AttentionFusion,
+    ChainedResidualPooling,
+    ConcatFusion,
+    ResidualConvUnit,
+    crop_at,
+)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+def spread(vector: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    return vector[:, :, None, None].expand_as(like)
+
+
+def test_attention_weighs_each_slice_channel_by_the_pooled_concatenation() -> None:
+    slices, previous, context = torch.randn(2, 8, 6, 6), torch.randn(2, 8, 6, 6), torch.randn(2, 8)
+    fusion = AttentionFusion(8, has_context=True)
+    fused = torch.cat([slices, spread(context, slices), previous], 1)
+    pooled = F.adaptive_avg_pool2d(fused, 1).flatten(1)
+    weights = torch.sigmoid(fusion.excite(F.relu(fusion.squeeze(pooled))))
+    expected = slices * weights[:, :, None, None] + previous
+    torch.testing.assert_close(fusion(slices, previous, context), expected)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 7), (16, 11)])
+def test_pooling_in_inference_is_that_of_training_to_the_bit(size: tuple[int, int]) -> None:
+    pooling, features = ChainedResidualPooling(4), torch.randn(2, 4, *size)
+    trained = pooling(features)
+    with torch.inference_mode():
+        assert torch.equal(pooling(features), trained)
+
+
+def test_concat_is_a_1x1_conv_over_the_spread_out_concatenation() -> None:
+    slices, previous, context = torch.randn(2, 8, 6, 6), torch.randn(2, 8, 6, 6), torch.randn(2, 8)
+    fusion = ConcatFusion(8, has_context=True)
+    assert fusion.context is not None
+    kernel = torch.cat([fusion.maps.weight, fusion.context.weight[:, :, None, None]], 1)
+    expected = F.conv2d(torch.cat([slices, previous, spread(context, slices)], 1), kernel)
+    torch.testing.assert_close(fusion(slices, previous, context), expected)
+
+
+def test_add_is_a_sum() -> None:
+    slices, previous, context = torch.randn(2, 8, 6, 6), torch.randn(2, 8, 6, 6), torch.randn(2, 8)
+    fusion = AddFusion(8, has_context=True)
+    torch.testing.assert_close(fusion(slices, previous, context), slices + previous + spread(context, slices))
+    torch.testing.assert_close(fusion(slices, previous, None), slices + previous)
+
+
+def test_a_residual_unit_with_silent_second_conv_is_the_identity() -> None:
+    unit = ResidualConvUnit(4)
+    nn.init.zeros_(unit.conv2.weight)
+    features = torch.randn(1, 4, 5, 5)
+    assert torch.equal(unit(features), features)
+
+
+def test_pooling_reaches_two_px_further_with_each_stage() -> None:
+    pooling = ChainedResidualPooling(1, stages=2)
+    for conv in pooling.convs:
+        nn.init.ones_(conv.get_parameter("weight"))
+    point = torch.zeros(1, 1, 11, 11)
+    point[..., 5, 5] = 1
+    rows = pooling(point)[0, 0, 5]
+    assert rows.tolist() == [0, 1, 1, 2, 2, 3, 2, 2, 1, 1, 0]
+
+
+FRACTION = st.floats(-0.5, 1.5, width=32)
+
+
+@given(x=st.tuples(FRACTION, FRACTION), y=st.tuples(FRACTION, FRACTION), height=st.integers(1, 9))
+def test_a_crop_of_a_ramp_holds_the_ramps_values_at_the_place(
+    x: tuple[float, float], y: tuple[float, float], height: int
+) -> None:
+    # Channels 0 and 1 say of each pixel how far right and down its centre lies, as a fraction of the map.
+    across, down = (torch.arange(7) + 0.5) / 7, (torch.arange(5) + 0.5) / 5
+    ramps = torch.stack([across.expand(5, 7), down[:, None].expand(5, 7)])[None]
+    (left, right), (top, bottom) = sorted(x), sorted(y)
+    crop = crop_at(ramps, torch.tensor([[left, top, right, bottom]]), (height, 4))
+    for axis, (start, end, count, centres) in enumerate(
+        ((left, right, 4, across), (top, bottom, height, down))
+    ):
+        expected = start + (torch.arange(count) + 0.5) / count * (end - start)
+        expected = expected.clamp(float(centres[0]), float(centres[-1]))  # the last pixels go on
+        found = crop[0, axis].mean(axis)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(crop[0, axis].amax(axis), found, rtol=0, atol=1e-5)
+
+
+def test_each_map_is_cropped_at_its_own_place() -> None:
+    maps = torch.rand(2, 3, 8, 8)
+    places = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.5, 0.25, 0.75, 0.75]])
+    crops = crop_at(maps, places, (8, 8)), crop_at(maps, places, (4, 2))
+    torch.testing.assert_close(crops[0][0], maps[0])
+    torch.testing.assert_close(crops[1][1], maps[1, :, 2:6, 4:6])
+
+
+def test_gradients_of_a_crop_stay_at_its_place() -> None:
+    maps = torch.zeros(1, 1, 8, 8, requires_grad=True)
+    crop_at(maps, torch.tensor([[0.25, 0.5, 0.5, 0.75]]), (16, 16)).sum().backward()
+    assert maps.grad is not None
+    rows, columns = maps.grad[0, 0].nonzero().unbind(1)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (3, 6, 1, 4)

@@ -1,0 +1,137 @@
+"""The network: sizes of the paper, every variant, and the context encoded once a patch."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from model.card import NetworkConfig
+from model.errors import InputError
+from model.network.build import build_network
+from model.network.da_refinenet import DaRefineNet
+
+FUSIONS = ["attention", "concat", "add"]
+
+
+def tiny(**arguments: Any) -> DaRefineNet:
+    torch.manual_seed(0)
+    return DaRefineNet(
+        3, encoder_depth=18, context_depth=18, encoder_width=8, decoder_width=8, **arguments
+    ).eval()
+
+
+def some_places(count: int) -> torch.Tensor:
+    """Squares of a quarter of the context's side."""
+    corners = torch.rand(count, 2) * 0.75
+    return torch.cat([corners, corners + 0.25], 1)
+
+
+@pytest.mark.parametrize("second_input", ["dual", "aligned"])
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_encoding_the_context_once_equals_encoding_it_for_every_slice(fusion: Any, second_input: Any) -> None:
+    network = tiny(fusion=fusion, second_input=second_input)
+    slices, contexts, places = torch.randn(6, 3, 64, 64), torch.randn(2, 3, 96, 96), some_places(6)
+    with torch.no_grad():
+        cached = network(slices, network.encode_context(contexts), places)
+        plain = [
+            network(slices[k : k + 1], contexts[k // 3 : k // 3 + 1], places[k : k + 1]) for k in range(6)
+        ]
+    torch.testing.assert_close(cached, torch.cat(plain), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("second_input", ["dual", "aligned", "multi-size", "single"])
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_every_variant_gives_stride_4_logits_and_trains_all_it_has(fusion: Any, second_input: Any) -> None:
+    network = tiny(fusion=fusion, second_input=second_input, dropout=0.0).train()
+    logits = network(torch.randn(2, 3, 64, 96), torch.randn(1, 3, 96, 96), some_places(2))
+    assert logits.shape == (2, 3, 16, 24)
+    logits.square().sum().backward()
+    assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.parametrize(
+    ("second_input", "context_matters", "place_matters"),
+    [("dual", True, False), ("aligned", True, True), ("multi-size", False, False), ("single", False, False)],
+)
+def test_what_a_network_looks_at(second_input: Any, context_matters: bool, place_matters: bool) -> None:
+    network = tiny(second_input=second_input)
+    slices, contexts, (here, there) = torch.randn(1, 3, 64, 64), torch.randn(2, 1, 3, 64, 64), some_places(2)
+    with torch.no_grad():
+        base = network(slices, contexts[0], here[None])
+        assert torch.equal(base, network(slices, contexts[1], here[None])) is not context_matters
+        assert torch.equal(base, network(slices, contexts[0], there[None])) is not place_matters
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_an_aligned_network_whose_alignment_is_zero_is_the_dual_network(fusion: Any) -> None:
+    dual, aligned = tiny(fusion=fusion), tiny(fusion=fusion, second_input="aligned")
+    missing, unexpected = aligned.load_state_dict(dual.state_dict(), strict=False)
+    assert missing == [f"align.{k}.weight" for k in range(4)]
+    assert unexpected == []
+    for conv in aligned.align:
+        torch.nn.init.zeros_(conv.get_parameter("weight"))
+    slices, contexts = torch.randn(4, 3, 64, 64), torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(aligned(slices, contexts, some_places(4)), dual(slices, contexts))
+
+
+def test_only_aligned_networks_keep_maps_and_in_float32() -> None:
+    context = torch.zeros(1, 3, 96, 64)
+    with torch.no_grad():
+        assert tiny().encode_context(context).aligned == ()
+        kept = tiny(second_input="aligned").bfloat16().encode_context(context.bfloat16()).aligned
+    assert [tuple(x.shape) for x in kept] == [(1, 8, 24, 16), (1, 8, 12, 8), (1, 8, 6, 4), (1, 16, 3, 2)]
+    assert {x.dtype for x in kept} == {torch.float32}
+
+
+def test_an_aligned_network_in_half_precision_keeps_to_it() -> None:
+    network = tiny(second_input="aligned").bfloat16()
+    slices = torch.randn(2, 3, 64, 64).bfloat16()
+    with torch.no_grad():
+        assert network(slices, slices[:1], some_places(2)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("places", [None, torch.zeros(1, 4), torch.zeros(2, 2)])
+def test_an_aligned_network_without_its_places_is_refused(places: torch.Tensor | None) -> None:
+    with pytest.raises(InputError, match=r"needs `places` \(2, 4\)"):
+        tiny(second_input="aligned")(torch.zeros(2, 3, 64, 64), torch.zeros(1, 3, 64, 64), places)
+
+
+def test_a_single_input_network_has_no_context_to_encode() -> None:
+    with pytest.raises(InputError, match="sees no context"):
+        tiny(second_input="single").encode_context(torch.zeros(1, 3, 64, 64))
+
+
+def test_a_dual_network_without_context_is_refused() -> None:
+    with pytest.raises(InputError, match="pass `context`"):
+        tiny()(torch.zeros(1, 3, 64, 64))
+
+
+def test_slices_that_cannot_share_the_contexts_are_refused() -> None:
+    with pytest.raises(InputError, match="3 slices cannot share 2 contexts"):
+        tiny()(torch.zeros(3, 3, 64, 64), torch.zeros(2, 3, 64, 64))
+
+
+def test_sides_that_are_no_multiples_of_32_are_refused() -> None:
+    with pytest.raises(InputError, match="multiples of 32"):
+        tiny()(torch.zeros(1, 3, 64, 50), torch.zeros(1, 3, 64, 64))
+
+
+def test_build_network_follows_the_config() -> None:
+    config = NetworkConfig(
+        encoder_depth=34,
+        encoder_width=8,
+        context_depth=18,
+        decoder_width=16,
+        fusion="concat",
+        second_input="dual",
+    )
+    with torch.device("meta"):
+        built = build_network(config, 5, dropout=0.2)
+        expected = DaRefineNet(
+            5, encoder_depth=34, context_depth=18, encoder_width=8, decoder_width=16, fusion="concat"
+        )
+    shapes = {name: tensor.shape for name, tensor in expected.state_dict().items()}
+    assert {name: tensor.shape for name, tensor in built.state_dict().items()} == shapes
+    assert isinstance(built, DaRefineNet)
+    assert built.dropout.p == 0.2

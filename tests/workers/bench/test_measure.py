@@ -1,0 +1,107 @@
+"""What measuring is made of: a network that costs nothing, the network alone, memory, medians."""
+
+import mmap
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import Tensor
+
+from model.card import NetworkConfig
+from model.inference.segmenter import Segmenter
+from model.network.base import ContextFeatures, SegmentationNetwork
+from workers.bench.measure import Run, figures, machine, stand_in_of, time_network
+from workers.bench.memory import MemoryWatch
+from wsi.geometry import Size
+from wsi.grid import InputGeometry, make_grid
+from wsi.plan import Patch, Plan
+
+from ..engine.test_pipeline import CARD
+
+
+class Slow(SegmentationNetwork):
+    """Sleeps, and notes what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, ...]] = []
+
+    def encode_context(self, context: Tensor) -> ContextFeatures:
+        self.seen.append(tuple(context.shape))
+        empty = context.new_zeros(1, 1)
+        return ContextFeatures(empty[..., None, None], (empty, empty, empty))
+
+    def forward(
+        self, slices: Tensor, context: Tensor | ContextFeatures | None = None, places: Tensor | None = None
+    ) -> Tensor:
+        assert places is not None
+        assert len(places) == len(slices)
+        self.seen.append(tuple(slices.shape))
+        time.sleep(0.01)
+        return slices[:, :2]
+
+
+@pytest.mark.parametrize("second_input", ["dual", "single"])
+def test_the_network_alone_runs_the_batches_of_the_job(second_input: Any) -> None:
+    grid = make_grid(Size(3000, 3000), 1.0, InputGeometry(1.0, 5, 2, 16))
+    tiles = ((0, 0), (1, 0), (0, 1))
+    plan = Plan(grid, tuple(Patch(index, index, 0, tiles) for index in range(2)))
+    network = Slow()
+    card = SimpleNamespace(network=NetworkConfig(second_input=second_input))
+    segmenter = SimpleNamespace(network=network, card=card, device="cpu", dtype="fp32", compiled=False)
+
+    run = time_network(segmenter, plan, batch_size=2)  # type: ignore[arg-type]
+
+    slices = [(2, 3, 544, 544), (1, 3, 544, 544)]
+    assert network.seen == 2 * ([(1, 3, 224, 224), *slices] if second_input == "dual" else slices)
+    assert run.seconds >= 0.04
+    assert (run.patches, run.megapixels) == (2, pytest.approx(6 * grid.tile_megapixels_l0))
+
+
+def test_the_stand_in_labels_by_brightness() -> None:
+    segmenter = stand_in_of(
+        SimpleNamespace(card=CARD, device="cpu", dtype="fp32"),  # type: ignore[arg-type]
+        batch_size=2,
+    )
+    assert isinstance(segmenter, Segmenter)
+    pixels = np.full((256, 256, 3), 40, np.uint8)
+    pixels[:, 128:] = 220
+
+    (labels,) = segmenter.label_patch(
+        pixels, [(0, 0)], window_px=256, halo_px=0, slice_network_px=256, context_network_px=64
+    )
+
+    assert (labels[:, :100] == 1).all()
+    assert (labels[:, 156:] == 2).all()
+
+
+def test_memory_is_watched_from_now_on() -> None:
+    watch = MemoryWatch("cpu")
+    # Fresh pages: an allocator may give what is resident already.
+    with mmap.mmap(-1, 50_000_000) as block:
+        block.write(b"x" * 50_000_000)
+    idle, peak = watch.idle_mb, watch.peak_mb()
+    assert idle is not None
+    assert peak is not None
+    assert peak >= idle + 40
+    assert watch.gpu_peak_mb() is None
+
+
+def test_the_median_run_is_reported_with_the_range() -> None:
+    runs = [Run(seconds, 10.0, 3, {"read": seconds / 2}) for seconds in (4.0, 2.0, 2.5)]
+    assert figures(runs) == {
+        "seconds": 2.5,
+        "seconds_range": [2.0, 4.0],
+        "patches": 3,
+        "megapixels": 10.0,
+        "megapixels_per_second": 4.0,
+        "stage_seconds": {"read": 1.25},
+    }
+
+
+def test_the_machine_says_what_it_is() -> None:
+    facts = machine()
+    assert facts["cores"] >= 1
+    assert "gpu" not in facts

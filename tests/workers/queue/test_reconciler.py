@@ -1,0 +1,216 @@
+"""The reconciler, without workers: leases are made to end by waiting them out."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from workers.jobs import Job, JobRequest, JobState, Progress
+from workers.queue.connection import connect
+from workers.queue.job_queue import JobQueue, rq_id
+from workers.queue.reconciler import LAST_TICK, SETTLING, WORKER_LOST, Reconciled, Reconciler
+from workers.settings import WorkerSettings
+
+REQUEST = JobRequest(slide_id="slide", slide_name="a.svs", slide_path="/slides/a.svs", model="stand-in")
+LEASE_S = 0.2
+
+
+@pytest.fixture
+def queue(settings: WorkerSettings) -> JobQueue:
+    """A queue with a very short lease, on a server that has been up for longer than that."""
+    assert settings.redis_url
+    queue = JobQueue(connect(settings.redis_url), lease_s=LEASE_S, max_losses=3)
+    while queue.redis.info("server")["uptime_in_seconds"] < 1:
+        time.sleep(0.05)
+    return queue
+
+
+@pytest.fixture
+def reconciler(queue: JobQueue) -> Reconciler:
+    """A reconciler that has ticked before, so that leases count."""
+    reconciler = Reconciler(queue, lost_after_s=0.1)
+    settle(queue)
+    return reconciler
+
+
+def settle(queue: JobQueue) -> None:
+    """Make the queue look as if the last tick was just now."""
+    queue.redis.delete(SETTLING)
+    seconds, microseconds = queue.redis.time()
+    queue.redis.set(LAST_TICK, seconds + microseconds / 1e6)
+
+
+def running(queue: JobQueue) -> Job:
+    """A job that worker `w` runs, taken out of RQ's list."""
+    job = queue.submit(REQUEST, jobs_root=Path("/jobs"))
+    assert queue.start(job.id, 1, "w")
+    queue.dequeue(job.id, 1)
+    return job
+
+
+def out_wait_lease(queue: JobQueue) -> None:
+    """Let leases end while ticks went on."""
+    time.sleep(LEASE_S * 1.5)
+    settle(queue)
+
+
+def lose(queue: JobQueue, reconciler: Reconciler, job: Job, *, attempts: tuple[int, ...]) -> None:
+    """Lose the worker of each attempt."""
+    for attempt in attempts:
+        assert queue.start(job.id, attempt, "w")
+        out_wait_lease(queue)
+        reconciler.tick()
+
+
+def tick_until(reconciler: Reconciler, found: Callable[[Reconciled], tuple[str, ...]]) -> tuple[str, ...]:
+    """Tick until something is found."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if ids := found(reconciler.tick()):
+            return ids
+        time.sleep(0.02)
+    raise AssertionError("nothing found")
+
+
+def test_a_job_whose_lease_ended_is_queued_again(queue: JobQueue, reconciler: Reconciler) -> None:
+    job = running(queue)
+    assert reconciler.tick() == Reconciled()
+    out_wait_lease(queue)
+    assert reconciler.tick() == Reconciled(reaped=(job.id,))
+    again = queue.get(job.id)
+    assert (again.state, again.attempt, again.crashes) == (JobState.QUEUED, 2, 0)
+    assert queue.position(job.id) == 0
+    assert not queue.succeed(job.id, 1), "the lost worker must be fenced"
+
+
+def test_heartbeats_keep_a_lease(queue: JobQueue, reconciler: Reconciler) -> None:
+    job = running(queue)
+    for _ in range(4):
+        time.sleep(LEASE_S / 2)
+        queue.heartbeat(job.id, 1)
+        settle(queue)
+        assert reconciler.tick() == Reconciled()
+
+
+def test_a_job_that_loses_worker_after_worker_fails(queue: JobQueue, reconciler: Reconciler) -> None:
+    job = running(queue)
+    queue.heartbeat(job.id, 1, Progress(patches_done=1))
+    lose(queue, reconciler, job, attempts=(1, 2))
+    assert queue.get(job.id).state is JobState.QUEUED
+    lose(queue, reconciler, job, attempts=(3,))
+    failed = queue.get(job.id)
+    assert failed.state is JobState.FAILED
+    assert failed.error is not None
+    assert failed.error.type == "worker-lost"
+
+
+def test_losses_are_forgiven_while_patches_get_finished(queue: JobQueue, reconciler: Reconciler) -> None:
+    job = running(queue)
+    lose(queue, reconciler, job, attempts=(1, 2))
+    assert queue.start(job.id, 3, "w")
+    queue.heartbeat(job.id, 3, Progress(patches_done=1))
+    lose(queue, reconciler, job, attempts=(3, 4))
+    assert queue.get(job.id).state is JobState.QUEUED
+
+
+def test_losses_are_not_counted_as_crashes(queue: JobQueue, reconciler: Reconciler) -> None:
+    job = running(queue)
+    lose(queue, reconciler, job, attempts=(1, 2))
+    assert queue.start(job.id, 3, "w")
+    assert queue.retry(job.id, 3, "w", WORKER_LOST) == 4, "its first crash"
+    assert queue.get(job.id).crashes == 1
+
+
+def test_a_cancelled_job_is_cancelled_even_at_its_last_loss(queue: JobQueue, reconciler: Reconciler) -> None:
+    job = running(queue)
+    lose(queue, reconciler, job, attempts=(1, 2))
+    assert queue.start(job.id, 3, "w")
+    queue.cancel(job.id)
+    lose(queue, reconciler, job, attempts=(3,))
+    assert (queue.get(job.id).state, queue.get(job.id).error) == (JobState.CANCELLED, None)
+
+
+def test_a_cancelled_job_of_a_lost_worker_is_cancelled(queue: JobQueue, reconciler: Reconciler) -> None:
+    job = running(queue)
+    queue.cancel(job.id)
+    out_wait_lease(queue)
+    reconciler.tick()
+    assert queue.get(job.id).state is JobState.CANCELLED
+
+
+def test_after_a_gap_between_ticks_workers_get_time_to_renew(queue: JobQueue) -> None:
+    job = running(queue)
+    time.sleep(LEASE_S * 1.5)
+    reconciler = Reconciler(queue, lost_after_s=60)
+    assert reconciler.tick() == Reconciled(), "the first tick must not reap"
+    assert queue.get(job.id).state is JobState.RUNNING
+    assert tick_until(reconciler, lambda done: done.reaped) == (job.id,)
+
+
+def test_concurrent_reconcilers_queue_a_job_once(queue: JobQueue, settings: WorkerSettings) -> None:
+    assert settings.redis_url
+    jobs = [running(queue) for _ in range(20)]
+    others = [JobQueue(connect(settings.redis_url), lease_s=LEASE_S) for _ in range(4)]
+    out_wait_lease(queue)
+    start = threading.Barrier(len(others))
+    reaped: list[str] = []
+
+    def tick(other: JobQueue) -> None:
+        start.wait()
+        for _ in range(3):
+            reaped.extend(Reconciler(other, lost_after_s=60).tick().reaped)
+
+    threads = [threading.Thread(target=tick, args=(other,)) for other in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(reaped) == sorted(job.id for job in jobs)
+    assert sorted(queue.rq["normal"].job_ids) == sorted(rq_id(job.id, 2) for job in jobs)
+
+
+def test_a_queued_job_that_rq_lost_is_queued_again(queue: JobQueue, reconciler: Reconciler) -> None:
+    lost, kept = (queue.submit(REQUEST, jobs_root=Path("/jobs")) for _ in range(2))
+    queue.dequeue(lost.id, 1)
+    assert reconciler.tick() == Reconciled(), "it may just be in a worker's hands"
+    assert tick_until(reconciler, lambda done: done.restored) == (lost.id,)
+    assert (queue.position(lost.id), queue.position(kept.id)) == (0, 1)
+    assert queue.get(lost.id).attempt == 1
+
+
+def test_a_job_handed_to_a_worker_that_died_before_it_started_is_queued_again(
+    queue: JobQueue, reconciler: Reconciler
+) -> None:
+    job = queue.submit(REQUEST, jobs_root=Path("/jobs"))
+    assert queue.redis.lpop(queue.rq["normal"].key)
+    assert tick_until(reconciler, lambda done: done.restored) == (job.id,)
+    assert queue.position(job.id) == 0
+
+
+def test_lost_jobs_come_back_in_their_order_behind_those_of_high_priority(
+    queue: JobQueue, reconciler: Reconciler
+) -> None:
+    def submit(priority: str) -> str:
+        time.sleep(0.002)  # ids made within one millisecond have no order among themselves
+        return queue.submit(replace(REQUEST, priority=priority), jobs_root=Path("/jobs")).id
+
+    first, second, third, kept = (submit("normal") for _ in range(4))
+    lost_urgent, kept_urgent = submit("high"), submit("high")
+    lost = (first, second, third, lost_urgent)
+    for job_id in lost:
+        queue.dequeue(job_id, 1)
+    assert tick_until(reconciler, lambda done: done.restored) == lost
+    order = (lost_urgent, kept_urgent, first, second, third, kept)
+    assert [queue.position(job_id) for job_id in order] == list(range(len(order)))
+
+
+def test_the_whole_queue_is_not_read_at_every_tick(queue: JobQueue) -> None:
+    queue.submit(REQUEST, jobs_root=Path("/jobs"))
+    queue.redis.config_resetstat()
+    reconciler = Reconciler(queue, lost_after_s=60)
+    for _ in range(3):
+        reconciler.tick()
+    assert queue.redis.info("commandstats")["cmdstat_lrange"]["calls"] == len(queue.rq)

@@ -1,0 +1,65 @@
+"""The embedded queue server."""
+
+import os
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from workers.errors import QueueUnavailableError
+from workers.queue.connection import LONGEST_SOCKET_PATH, socket_path
+from workers.supervisor.valkey import EmbeddedValkey, server_program
+
+
+def test_only_this_user_reaches_the_socket(mortal_valkey: EmbeddedValkey) -> None:
+    assert stat.S_IMODE(mortal_valkey.socket.stat().st_mode) == 0o700
+    assert stat.S_IMODE(mortal_valkey.directory.stat().st_mode) == 0o700
+
+
+def test_what_was_acknowledged_survives_a_kill(mortal_valkey: EmbeddedValkey) -> None:
+    Redis.from_url(mortal_valkey.url).set("key", "value")
+    assert mortal_valkey.pid
+    os.kill(mortal_valkey.pid, signal.SIGKILL)
+    mortal_valkey.start()
+    assert Redis.from_url(mortal_valkey.url).get("key") == b"value"
+
+
+def test_a_second_owner_attaches_and_leaves_the_server_alone(mortal_valkey: EmbeddedValkey) -> None:
+    second = EmbeddedValkey(mortal_valkey.directory)
+    second.start()
+    assert second.pid is None
+    second.stop()
+    assert mortal_valkey.answers()
+
+
+def test_a_server_refuses_to_lose_data_when_memory_is_full(mortal_valkey: EmbeddedValkey) -> None:
+    config = Redis.from_url(mortal_valkey.url).config_get("maxmemory-policy", "appendonly", "appendfsync")
+    assert config == {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "everysec"}
+
+
+def test_a_long_folder_gets_a_short_socket_path(tmp_path: Path) -> None:
+    long = tmp_path / ("deep" * 40)
+    assert len(os.fsencode(socket_path(long))) <= LONGEST_SOCKET_PATH
+    assert socket_path(long) != socket_path(long / "other")
+
+
+def test_a_short_folder_holds_its_own_socket() -> None:
+    assert socket_path(Path("/data/queue")).parent == Path("/data/queue")
+
+
+@pytest.mark.parametrize("in_the_way", ["file", "file/queue", "queue"])
+def test_a_folder_that_cannot_be_used_is_refused_with_a_cure(tmp_path: Path, in_the_way: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "queue" / "lock").mkdir(parents=True)
+    with pytest.raises(QueueUnavailableError, match="DAREFINE_DATA_DIR") as refused:
+        EmbeddedValkey(tmp_path / in_the_way).start()
+    assert str(tmp_path / in_the_way) in str(refused.value)
+
+
+def test_without_any_server_program_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.supervisor.valkey.find_spec", lambda _: None)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(QueueUnavailableError, match="DAREFINE_REDIS_URL"):
+        server_program()

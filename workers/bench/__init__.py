@@ -1,0 +1,1 @@
+"""Measure whole jobs on this machine."""

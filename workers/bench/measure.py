@@ -1,0 +1,245 @@
+"""Measures in the model process: whole jobs, the network alone, and jobs with a network that costs nothing.
+
+The three run in turn, so that a machine that grows slower or busier does so for all of them.
+"""
+
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from model.evaluation.regions import spread
+from model.inference.batching import pass_size
+from model.inference.device import PRECISIONS, computing_on
+from model.inference.segmenter import Segmenter
+from wsi.plan import Plan
+from wsi.reading.slide import open_slide
+
+from ..engine.main import load_engine
+from ..engine.pipeline import run_pipeline
+from ..engine.segment import sizes_of
+from ..engine.server import Engine, serve
+from ..engine.tissue import job_grid
+from ..errors import BenchFailedError
+from ..jobs import JobFiles, Progress
+from ..protocol import RunJob
+from ..settings import WorkerSettings
+from .memory import MemoryWatch
+from .options import RESULT, BenchOptions
+from .stand_in import StandInNetwork
+
+REPLAYED_PATCHES = 12
+"""The network alone runs the batches of all patches of the job, but of at most so many, evenly spread."""
+
+
+def main(options: BenchOptions, pipe: Connection, worker_pid: int, settings: WorkerSettings) -> None:
+    """Serve as an engine whose pipeline measures; the entry of the spawned process."""
+    serve(pipe, worker_pid, settings, partial(_load_measuring, options))
+
+
+def _load_measuring(options: BenchOptions, settings: WorkerSettings) -> Engine[Segmenter]:
+    return replace(load_engine(settings), pipeline=partial(measure, repeats=options.repeats))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One measured run: wall seconds and what it labelled."""
+
+    seconds: float
+    megapixels: float
+    """Level-0 MP of the tiles with tissue."""
+    patches: int
+    stages: dict[str, float] | None = None
+    """Seconds by stage, from the job's result."""
+
+
+def measure(
+    run: RunJob,
+    segmenter: Segmenter,
+    report: Callable[[Progress], None],
+    cancelled: Callable[[], bool],
+    *,
+    repeats: int,
+) -> None:
+    """Measure on the slide of `run`, `repeats` times, and leave RESULT in its directory; the median counts.
+
+    The keys of RESULT are documented in benchmarks/README.md. Raises BenchFailedError and what `run_pipeline` raises.
+    """
+    memory = MemoryWatch(segmenter.device)
+    batch_size = warm_up(segmenter, run)
+    stand_in = stand_in_of(segmenter, batch_size)
+    jobs, networks, stand_ins = [], [], []
+    peaks: dict[str, int | None] = {}
+    for repeat in range(repeats):
+        part = _Part(report, 2 * repeat, 2 * repeats)
+        job, result, plan = time_job(run, segmenter, part, cancelled)
+        jobs.append(job)
+        peaks = peaks or {"peak": memory.peak_mb(), "gpu_peak": memory.gpu_peak_mb()}
+        networks.append(time_network(segmenter, plan, batch_size))
+        stand_ins.append(time_job(run, stand_in, replace(part, done=part.done + 1), cancelled)[0])
+    whole, alone = figures(jobs), figures(networks)
+    measured = {
+        **conditions(segmenter, result),
+        "batch_size": batch_size,
+        "repeats": repeats,
+        "job": whole,
+        "network_alone": alone,
+        "job_to_network": round(whole["megapixels_per_second"] / alone["megapixels_per_second"], 3),
+        "stand_in": figures(stand_ins),
+        "memory_mb": {"idle": memory.idle_mb, **peaks},
+    }
+    (Path(run.directory) / RESULT).write_text(json.dumps(measured, indent=1), encoding="ascii")
+
+
+def conditions(segmenter: Segmenter, result: dict[str, Any]) -> dict[str, Any]:
+    """What the figures hold for."""
+    return {
+        "software": result["software"],
+        "slide": {**result["slide"], "mpp": result["mpp"]["slide"]},
+        "model": result["model"],
+        "machine": machine(segmenter.device),
+        "device": segmenter.device,
+        "dtype": segmenter.dtype,
+        "compiled": segmenter.compiled,
+        "threads": torch.get_num_threads(),
+        "halo_px": result["parameters"]["halo_px"],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Reports one of several jobs as its part of all of them."""
+
+    report: Callable[[Progress], None]
+    done: int
+    of: int
+
+    def __call__(self, progress: Progress) -> None:
+        self.report(replace(progress, fraction=(self.done + progress.fraction) / self.of))
+
+
+def stand_in_of(segmenter: Segmenter, batch_size: int) -> Segmenter:
+    """The same card, device and precision around a network that costs next to nothing."""
+    card = segmenter.card
+    return Segmenter(
+        StandInNetwork(card), card, device=segmenter.device, precision=segmenter.dtype, batch_size=batch_size
+    )
+
+
+def warm_up(segmenter: Segmenter, run: RunJob) -> int:
+    """Label twice, so that what libraries do once a shape is done before the clock starts; slices in a pass, found so.
+
+    The second is a whole patch, so that passes are of the sizes of a job's.
+    """
+    with open_slide(Path(run.slide_path), mpp=run.parameters.mpp) as slide:
+        grid = job_grid(run, slide, segmenter.card.input)
+    sizes = sizes_of(grid)
+    pixels = np.full((grid.region_px, grid.region_px, 3), 200, np.uint8)
+    segmenter.collect(segmenter.submit(pixels, [(0, 0)], sizes))
+    batch_size = segmenter.batch_size(sizes) or 1
+    segmenter.collect(segmenter.submit(pixels, [(0, 0)] * grid.tiles_per_side**2, sizes))
+    return batch_size
+
+
+def time_job(
+    run: RunJob,
+    segmenter: Segmenter,
+    report: Callable[[Progress], None],
+    cancelled: Callable[[], bool],
+) -> tuple[Run, dict[str, Any], Plan]:
+    """One whole job from opening the slide to the verified files, which are deleted; its result and its plan.
+
+    Raises BenchFailedError for a slide without tissue, and what `run_pipeline` raises.
+    """
+    directory = Path(run.directory) / "job"
+    start = time.perf_counter()
+    run_pipeline(replace(run, directory=str(directory)), segmenter, report, cancelled)
+    seconds = time.perf_counter() - start
+    files = JobFiles(directory)
+    result, plan = (json.loads(path.read_text(encoding="ascii")) for path in (files.result, files.plan))
+    shutil.rmtree(directory)
+    if not result["patches"]:
+        raise BenchFailedError(f"No tissue was found on {run.slide_name}. Measure on a slide that has some.")
+    timed = Run(seconds, result["megapixels"], result["patches"], result["stage_seconds"])
+    return timed, result, Plan.from_json(plan)
+
+
+@torch.inference_mode()
+def time_network(segmenter: Segmenter, plan: Plan, batch_size: int) -> Run:
+    """The network on batches of a job's shapes and order, in memory and normalised: contexts once a patch, then slices."""
+    grid, device, dtype = plan.grid, segmenter.device, PRECISIONS[segmenter.dtype]
+    patches = spread(list(plan.patches), REPLAYED_PATCHES)
+
+    def images(count: int, side_px: int) -> torch.Tensor:
+        noise = torch.rand(count, 3, side_px, side_px, device=device) - 0.5
+        return noise.to(dtype).contiguous(memory_format=torch.channels_last)
+
+    slices, context = images(batch_size, grid.slice_network_px), images(1, grid.context_network_px)
+    places = torch.tensor([[0.4, 0.4, 0.6, 0.6]], device=device).expand(batch_size, -1)
+    _wait_for(device)
+    start = time.perf_counter()
+    with computing_on(torch.device(device)):
+        for patch in patches:
+            encoded = segmenter.network.encode_context(context) if segmenter.card.network.sees_patch else None
+            left = len(patch.tiles)
+            while left > 0:
+                # As in a job: a compiled network gets whole batches only.
+                count = batch_size if segmenter.compiled else pass_size(left, batch_size)
+                segmenter.network(slices[:count], encoded, places[:count])
+                left -= count
+    _wait_for(device)
+    seconds = time.perf_counter() - start
+    tiles = sum(len(patch.tiles) for patch in patches)
+    return Run(seconds, tiles * grid.tile_megapixels_l0, len(patches))
+
+
+def _wait_for(device: str) -> None:
+    """Until a GPU has done what it was given."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+
+
+def figures(runs: Sequence[Run]) -> dict[str, Any]:
+    """The median run, and the fastest and slowest."""
+    in_order = sorted(runs, key=lambda run: run.seconds)
+    median = in_order[(len(in_order) - 1) // 2]
+    values: dict[str, Any] = {
+        "seconds": round(median.seconds, 3),
+        "seconds_range": [round(in_order[0].seconds, 3), round(in_order[-1].seconds, 3)],
+        "patches": median.patches,
+        "megapixels": round(median.megapixels, 3),
+        "megapixels_per_second": round(median.megapixels / median.seconds, 3),
+    }
+    return values if median.stages is None else {**values, "stage_seconds": median.stages}
+
+
+def machine(device: str = "cpu") -> dict[str, Any]:
+    """What figures were taken on; `device` is a torch device."""
+    gpu = {"gpu": torch.cuda.get_device_name(device)} if device.startswith("cuda") else {}
+    return {
+        **gpu,
+        "cores": os.cpu_count(),
+        "processor": _processor(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _processor() -> str:
+    """The name of the CPU where Linux tells it, else its architecture."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,1 @@
+"""Turn one job into its result files. Torch, no Redis."""

@@ -1,0 +1,23 @@
+"""Exceptions as problems that a client can read."""
+
+from model.errors import ModelError
+from wsi.errors import WsiError
+
+from ..errors import WorkersError
+from ..jobs import Problem, problem_type
+
+INTERNAL = "internal"
+
+
+def expected(error: Exception) -> bool:
+    """Whether the error is one that a room raises on purpose, with a message meant for the client."""
+    return isinstance(error, WsiError | ModelError | WorkersError)
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem an exception stands for; unexpected ones show their class, the log has their traceback."""
+    if not expected(error):
+        detail = f"{type(error).__name__}: {error}. This is a fault of the service; its log says more."
+        return Problem(INTERNAL, "Something unexpected went wrong", detail)
+    title = (type(error).__doc__ or type(error).__name__).splitlines()[0].rstrip(".")
+    return Problem(problem_type(type(error)), title, str(error))

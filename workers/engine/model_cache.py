@@ -1,0 +1,87 @@
+"""The networks of a model process: the weights folder on disk, a few of them in memory. Imports torch."""
+
+import json
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from model.card import ModelCard
+from model.errors import ModelError
+from model.inference.segmenter import Segmenter
+
+from ..errors import ModelUnknownError, WeightsMissingError
+from ..protocol import Ready
+from ..settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+
+class ModelCache:
+    """Loads networks by the name on their card and keeps the last few used: `models_in_memory` of the settings."""
+
+    def __init__(self, cards: Mapping[str, tuple[Path, ModelCard]], settings: WorkerSettings) -> None:
+        """`cards`: path and card by name, one at least; `settings.device` names the one device of this process."""
+        self._cards = cards
+        self._settings = settings
+        self._loaded: OrderedDict[tuple[str, str], Segmenter] = OrderedDict()
+        self._default = settings.default_model or next(iter(cards))
+
+    @classmethod
+    def of(cls, settings: WorkerSettings) -> Self:
+        """The shelf of `settings.weights_dir`, nothing loaded yet. Raises WeightsMissingError."""
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
+        return cls(read_cards(settings.weights_dir), settings)
+
+    def default(self) -> Segmenter:
+        """The default model's network. Raises ModelUnknownError, ModelError."""
+        return self.get(self._default)
+
+    def ready(self) -> Ready:
+        """Load the default model and say what there is. Raises ModelUnknownError, ModelError."""
+        segmenter = self.default()
+        cards = tuple(json.dumps(card.to_json()) for _, card in self._cards.values())
+        return Ready(segmenter.device, segmenter.dtype, self._default, cards)
+
+    def get(self, name: str, precision: str | None = None) -> Segmenter:
+        """The network of card `name`, from memory or from disk. Raises ModelUnknownError, ModelError."""
+        if name not in self._cards:
+            known = ", ".join(self._cards)
+            raise ModelUnknownError(f"No model is named {name!r} here. Known models: {known}.")
+        settings = self._settings
+        key = (name, precision or settings.precision)
+        if key not in self._loaded:
+            while len(self._loaded) >= settings.models_in_memory:
+                self._loaded.popitem(last=False)
+            path, _ = self._cards[name]
+            self._loaded[key] = Segmenter.load(
+                path,
+                device=settings.device,
+                precision=key[1],
+                batch_size=settings.batch_size,
+                compiled=settings.compile,
+            )
+        self._loaded.move_to_end(key)
+        return self._loaded[key]
+
+
+def read_cards(folder: Path) -> dict[str, tuple[Path, ModelCard]]:
+    """Path and card by name, of every usable card in `folder`, in file name order. Raises WeightsMissingError."""
+    cards = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            card = ModelCard.load(path)
+        except ModelError:
+            logger.exception("%s is no usable model card, left out", path)
+            continue
+        cards[card.name] = (path, card)
+    if not cards:
+        raise WeightsMissingError(
+            f"No usable model card (*.json) in {folder}. Set DAREFINE_WEIGHTS_DIR to a folder that has one, "
+            "or make one with `darefine train`."
+        )
+    return cards

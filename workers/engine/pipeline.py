@@ -1,0 +1,126 @@
+"""One job from slide to overlay: plan, read ahead, segment patch by patch, write the pyramids, sum up.
+
+Runs in the model process. Everything a finished patch leaves behind is on disk (the label store), so a run that is
+killed at any point goes on at its first unfinished patch when the same job is run again.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.card import ModelCard
+from model.inference.segmenter import Segmenter, StageTimer
+from wsi.grid import Grid
+from wsi.palette import LabelClass, Palette
+from wsi.plan import Plan, make_plan
+from wsi.reading.slide import Slide, open_slide
+from wsi.tissue import TissueMask
+from wsi.writing.label_store import LabelStore
+from wsi.writing.pyramid import PyramidSummary, write_label_pyramids
+
+from ..errors import NotEnoughDiskError
+from ..jobs import JobFiles, Progress
+from ..protocol import RunJob
+from .progress import ProgressThrottle
+from .result import job_result, provenance, write_json
+from .resume import adopt, run_identity
+from .segment import PatchRun, segment_patches
+from .stopwatch import Stopwatch
+from .tissue import job_grid, job_tissue
+
+
+def run_pipeline(
+    run: RunJob,
+    segmenter: Segmenter,
+    report: Callable[[Progress], None],
+    cancelled: Callable[[], bool],
+    *,
+    watch: Stopwatch | None = None,
+) -> None:
+    """Label the slide of `run` and leave `overlay.tif`, `labels.tif` and `result.json` in its directory.
+
+    Goes on from what an earlier attempt at the same run left there. `watch` sees every stage begin and end.
+
+    Raises:
+        WsiError: the slide cannot be read, its mpp is unknown or too coarse for the model.
+        NotEnoughDiskError: what the job may need does not fit on the disk.
+        JobCancelledError: `cancelled()` became true.
+    """
+    watch = watch or Stopwatch()
+    files = JobFiles(Path(run.directory))
+    files.directory.mkdir(parents=True, exist_ok=True)
+    report(Progress(stage="plan"))
+    with open_slide(Path(run.slide_path), mpp=run.parameters.mpp) as slide:
+        identity = run_identity(run, slide.info, segmenter)
+        if adopt(files, identity):
+            return
+        with watch.stage("plan"):
+            plan, tissue = plan_job(
+                run, files, slide, segmenter.card, ProgressThrottle("plan", 0, report, cancelled)
+            )
+            write_json(files.plan, {"run": identity, **plan.to_json()})
+        store = LabelStore(files.patches, plan.grid)
+        patches = PatchRun(slide, plan, tissue, store, segmenter, watch)
+        with watch.stage("segment"):
+            labelled_tiles = segment_patches(patches, report, cancelled)
+        with watch.stage("pyramid"):
+            follower = ProgressThrottle("pyramid", len(plan.patches), report, cancelled)
+            summary = write_pyramids(
+                run, slide, segmenter.card, plan.grid, store, files, follower, watch.stage
+            )
+        result = job_result(run, slide.info, segmenter, plan, summary, watch.seconds, labelled_tiles, files)
+        write_json(files.result, result)
+    shutil.rmtree(files.patches, ignore_errors=True)
+
+
+def plan_job(
+    run: RunJob, files: JobFiles, slide: Slide, card: ModelCard, progress: Callable[[float], None]
+) -> tuple[Plan, TissueMask]:
+    """What there is to do. The tissue mask is kept beside the job: a resumed run, or a prepared one, need not look again.
+
+    Raises MppUnknownError, MppOutOfRangeError, NotEnoughDiskError.
+    """
+    grid = job_grid(run, slide, card.input)
+    require_disk(files.directory, grid)
+    if run.parameters.tissue:
+        tissue = job_tissue(run, slide, grid, progress)
+    else:
+        tissue = TissueMask.everywhere(grid, slide.info.bounds)
+    return make_plan(grid, tissue), tissue
+
+
+def require_disk(directory: Path, grid: Grid) -> None:
+    """Raise NotEnoughDiskError unless a pessimistic byte a label pixel fits, for patches, spool and both files together."""
+    worst = grid.label_size.width * grid.label_size.height
+    free = shutil.disk_usage(directory).free
+    if worst > free:
+        raise NotEnoughDiskError(needed=worst, free=free, directory=directory)
+
+
+def write_pyramids(
+    run: RunJob,
+    slide: Slide,
+    card: ModelCard,
+    grid: Grid,
+    store: LabelStore,
+    files: JobFiles,
+    progress: Callable[[float], None],
+    stage: StageTimer,
+) -> PyramidSummary:
+    """Write and verify `labels.tif` and `overlay.tif` from the label store."""
+    palette = Palette(tuple(LabelClass(c.value, c.name, c.colour) for c in card.classes))
+    description: Mapping[str, Any] = provenance(run, slide.info, card, grid)
+    return write_label_pyramids(
+        store,
+        grid,
+        palette,
+        description,
+        labels=files.labels,
+        overlay=files.overlay,
+        threads=torch.get_num_threads(),  # those of the network, which is done by then
+        progress=progress,
+        stage=stage,
+    )

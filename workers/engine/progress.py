@@ -1,0 +1,85 @@
+"""What a job says of how far it is."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from wsi.plan import Patch, Plan
+
+from ..errors import JobCancelledError
+from ..jobs import Progress
+
+PLAN_SHARE = 0.03
+PYRAMID_SHARE = 0.07
+"""Parts of the progress bar before and after the patches; they only pace the bar."""
+
+
+class ProgressThrottle:
+    """Reports a stage at each new per cent, and stops it when the job is cancelled."""
+
+    def __init__(
+        self,
+        stage: Literal["plan", "pyramid"],
+        patches: int,
+        report: Callable[[Progress], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        """`patches` are those of the job, all finished when the pyramids are written."""
+        self._stage = stage
+        self._patches = patches
+        self._report = report
+        self._cancelled = cancelled
+        self._told = -1
+
+    def __call__(self, share: float) -> None:
+        """Hear that `share` (0..1) of the stage is done. Raises JobCancelledError."""
+        if self._cancelled():
+            raise JobCancelledError
+        percent = int(share * 100)
+        if percent == self._told:
+            return
+        self._told = percent
+        self._report(
+            Progress(
+                fraction=PLAN_SHARE * share if self._stage == "plan" else 1 - PYRAMID_SHARE * (1 - share),
+                stage=self._stage,
+                patches_done=self._patches,
+                patches_total=self._patches,
+            )
+        )
+
+
+@dataclass(slots=True)
+class ProgressMeter:
+    """Turns finished patches into progress: fraction, speed in level-0 megapixels a second, time left."""
+
+    plan: Plan
+    done: int
+    tiles_todo: int
+    tiles_done: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    def finish(self, patch: Patch) -> Progress:
+        """Count one more finished patch."""
+        self.done += 1
+        self.tiles_done += len(patch.tiles)
+        return self.progress()
+
+    def progress(self) -> Progress:
+        """Progress so far; speed and ETA are of this run alone, not of an earlier attempt."""
+        total = len(self.plan.patches)
+        seconds = time.perf_counter() - self.started
+        share = self.done / total if total else 1.0
+        speed = eta = None
+        if self.tiles_done:
+            speed = self.tiles_done * self.plan.grid.tile_megapixels_l0 / seconds
+            eta = seconds * (self.tiles_todo - self.tiles_done) / self.tiles_done
+        return Progress(
+            fraction=PLAN_SHARE + (1 - PLAN_SHARE - PYRAMID_SHARE) * share,
+            stage="segment",
+            patches_done=self.done,
+            patches_total=total,
+            megapixels_per_second=speed,
+            eta_s=eta,
+        )

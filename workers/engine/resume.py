@@ -1,0 +1,69 @@
+"""What an earlier attempt left in a job's directory, and whether this attempt may go on from it.
+
+Patches of another model, precision or slide must never end up in one label map, so every attempt states what makes its
+labels, and goes on only from files made in exactly that way.
+"""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from model.inference.segmenter import Segmenter
+from wsi.reading.slide_info import SlideInfo
+
+from ..jobs import JobFiles
+from ..protocol import RunJob
+from .provenance import slide_identity, software
+from .result import file_facts
+
+
+def run_identity(run: RunJob, info: SlideInfo, segmenter: Segmenter) -> dict[str, Any]:
+    """Everything the labels of a run depend on, as JSON values."""
+    card, device = segmenter.card, segmenter.device.partition(":")[0]
+    identity = {
+        "slide": slide_identity(Path(run.slide_path), info),
+        "model": {"name": card.name, "sha256": card.weights.sha256, "input": asdict(card.input)},
+        "parameters": asdict(run.parameters),
+        "device": device,
+        "dtype": segmenter.dtype,
+        "compiled": segmenter.compiled,
+        # On a CPU labels do not depend on it. What "auto" finds on a GPU is not pinned: ARCHITECTURE.md says how far that goes.
+        "batch_size": None if device == "cpu" else segmenter.batch_size_asked,
+        "software": software(),
+    }
+    # As it reads back: JSON has no tuples.
+    stated: dict[str, Any] = json.loads(json.dumps(identity))
+    return stated
+
+
+def adopt(files: JobFiles, identity: dict[str, Any]) -> bool:
+    """Make the directory ready for this run; True if an earlier attempt finished it and only its word was lost.
+
+    Half-written files are removed always, whole ones if they were made in another way. The tissue mask stays: it says
+    itself what it was made of, and may have been made ahead of the first attempt (see `workers.engine.tissue`).
+    """
+    for leftover in files.directory.glob(".*.partial"):
+        leftover.unlink(missing_ok=True)
+    if _stored(files.plan).get("run") == identity:
+        return _is_finished(files)
+    shutil.rmtree(files.patches, ignore_errors=True)
+    for path in (files.result, files.plan):
+        path.unlink(missing_ok=True)
+    return False
+
+
+def _is_finished(files: JobFiles) -> bool:
+    told = _stored(files.result).get("files", {})
+    made = {path.name: file_facts(path) for path in (files.overlay, files.labels) if path.exists()}
+    return bool(told) and told == made
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    """A JSON object written by an earlier attempt; empty if there is none."""
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="ascii"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return value

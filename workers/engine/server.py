@@ -1,0 +1,134 @@
+"""The model process itself: loads networks, runs one pipeline at a time, knows no Redis.
+
+The main thread works; a second thread listens to the worker, so that a cancel or the worker's death is noticed while a
+slide is read or a network runs.
+"""
+
+import logging
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Generic, TypeVar
+
+from ..die_with_parent import die_with_parent
+from ..errors import JobCancelledError
+from ..jobs import Progress
+from ..protocol import (
+    Cancel,
+    Failed,
+    FromModel,
+    LoadFailed,
+    ProgressMade,
+    Ready,
+    RunJob,
+    Stopped,
+    Succeeded,
+    ToModel,
+)
+from ..settings import WorkerSettings, configure_logging
+from .failures import expected, problem_of
+
+logger = logging.getLogger(__name__)
+
+N = TypeVar("N")
+Report = Callable[[Progress], None]
+Cancelled = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine(Generic[N]):
+    """What a model process serves jobs with: its announcement, networks by run, and the pipeline."""
+
+    ready: Ready
+    network: Callable[[RunJob], N]
+    pipeline: Callable[[RunJob, N, Report, Cancelled], None]
+
+
+def serve(
+    pipe: Connection, worker_pid: int, settings: WorkerSettings, load: Callable[[WorkerSettings], Engine[N]]
+) -> None:
+    """Load, say Ready, then run what the worker sends until it says Shutdown or is gone."""
+    die_with_parent(worker_pid)()
+    # Who stops a service signals its whole group; only the worker decides what that means for the running job.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    configure_logging(settings.log_level)
+    worker = WorkerPipe(pipe)
+    try:
+        engine = load(settings)
+    except Exception as error:
+        logger.exception("loading the model failed")
+        worker.send(LoadFailed(problem_of(error)))
+        return
+    worker.send(engine.ready)
+    while True:
+        worker.send(run_job(worker.next_run(), engine, worker))
+
+
+def run_job(run: RunJob, engine: Engine[N], worker: "WorkerPipe") -> FromModel:
+    """Run one pipeline; its outcome as a message, whatever happens."""
+    logger.info("job %s, attempt %d: %s with %s", run.job_id, run.attempt, run.slide_name, run.model)
+    try:
+        engine.pipeline(
+            run, engine.network(run), lambda progress: worker.send(ProgressMade(progress)), worker.cancelled
+        )
+    except JobCancelledError:
+        return Stopped()
+    except Exception as error:
+        if worker.cancelled():
+            return Stopped()
+        if expected(error):
+            logger.warning("job %s: %s", run.job_id, error)
+            return Failed(problem_of(error), suspect=False)
+        logger.exception("job %s: unexpected error", run.job_id)
+        return Failed(problem_of(error), suspect=True)
+    return Succeeded()
+
+
+class WorkerPipe:
+    """The child's end of the pipe: sends from any thread, listens in a thread of its own."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._sending = threading.Lock()
+        self._runs: queue.SimpleQueue[RunJob] = queue.SimpleQueue()
+        self._running: str | None = None
+        self._cancel = threading.Event()
+        threading.Thread(target=self._listen, name="listen", daemon=True).start()
+
+    def send(self, message: FromModel) -> None:
+        """Send to the worker; ends the process if it is gone."""
+        try:
+            with self._sending:
+                self._pipe.send(message)
+        except OSError:
+            os._exit(1)
+
+    def next_run(self) -> RunJob:
+        """Wait for the next job."""
+        return self._runs.get()
+
+    def cancelled(self) -> bool:
+        """Whether the worker wants the running job stopped."""
+        return self._cancel.is_set()
+
+    def _listen(self) -> None:
+        """Sort what the worker says. Anything but a run or a cancel, the end of the pipe too, ends the process."""
+        while True:
+            try:
+                message: ToModel = self._pipe.recv()
+            except (EOFError, OSError):
+                os._exit(1)
+            if isinstance(message, RunJob):
+                self._running = message.job_id
+                self._cancel.clear()
+                self._runs.put(message)
+            elif isinstance(message, Cancel):
+                if message.job_id == self._running:
+                    self._cancel.set()
+            else:
+                os._exit(0)

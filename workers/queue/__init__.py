@@ -1,0 +1,1 @@
+"""Keep job records, leases and waiting lists in Redis. No torch."""

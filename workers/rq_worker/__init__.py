@@ -1,0 +1,1 @@
+"""Take jobs from the queue and drive the engine process. Redis, no torch."""

@@ -1,0 +1,238 @@
+"""Running one job from the worker's side: hand it to the model process, keep its lease, act on what happens.
+
+The worker's thread never waits for long: it listens to the pipe, and between messages renews the lease, looks for a
+cancel and for a stop. The model process computes on while the queue server is away.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TypeVar
+
+from redis.exceptions import RedisError
+
+from ..errors import ModelProcessDiedError
+from ..jobs import Job, Problem, Progress
+from ..protocol import Cancel, Failed, FromModel, ProgressMade, RunJob, Stopped, Succeeded
+from ..queue.job_queue import JobQueue, Ownership
+from ..settings import WorkerSettings
+from .engine_process import EngineProcess, ModelState
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+POLL_S = 0.25
+"""How long the worker listens to the pipe at a time; also how late it may notice a stop."""
+
+
+class Outcome(StrEnum):
+    """How a run ended, for RQ's records and the log."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    RELEASED = "released"
+    STALE = "stale"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerContext:
+    """What a run needs of the worker around it.
+
+    `beat` is called at every heartbeat that reached the queue server; `stopping` says whether the worker is to end.
+    """
+
+    queue: JobQueue
+    model: EngineProcess
+    settings: WorkerSettings
+    worker: str
+    beat: Callable[[], None]
+    stopping: Callable[[], bool]
+
+    def run(self, job_id: str, attempt: int) -> Outcome:
+        """Run an attempt to its end. Raises `redis.exceptions.RedisError` if it cannot even be started."""
+        job = self.queue.start(job_id, attempt, self.worker)
+        if job is None:
+            logger.info("job %s, attempt %d: no longer wanted", job_id, attempt)
+            return Outcome.STALE
+        run = JobRun(self, job)
+        outcome = run.follow()
+        logger.info("job %s, attempt %d: %s", job_id, run.attempt, outcome)
+        return outcome
+
+
+class JobRun:
+    """One job between start and end; retries after a crash are part of it."""
+
+    def __init__(self, workplace: WorkerContext, job: Job) -> None:
+        self.attempt = job.attempt
+        self._at = workplace
+        self._job = job
+        self._progress: Progress | None = None
+        self._sent = False
+        self._heard_at = time.monotonic()
+        self._beat_at = 0.0
+        self._cancel_at: float | None = None
+        self._reachable = True
+
+    def follow(self) -> Outcome:
+        """Listen and act until the job is over, taken away or given back."""
+        while True:
+            try:
+                outcome = self._step()
+            except ModelProcessDiedError as error:
+                outcome = self._after_death(str(error))
+            if outcome is not None:
+                return outcome
+
+    def _step(self) -> Outcome | None:
+        model, stopping = self._at.model, self._at.stopping()
+        if model.state is ModelState.FAILED or (stopping and not self._sent):
+            return self._give_back()
+        if model.state is ModelState.READY and not self._sent:
+            self._send()
+        message = model.receive(0 if stopping else POLL_S)
+        if message is not None:
+            self._heard_at = time.monotonic()
+        elif stopping:
+            # Only now that the pipe is empty: a job that is finished is published, not given back.
+            return self._give_back()
+        return self._hear(message) or self._beat() or self._watch()
+
+    def _send(self) -> None:
+        self._at.model.send(RunJob.of(self._job, self.attempt))
+        self._sent = True
+        self._heard_at = time.monotonic()
+
+    def _hear(self, message: FromModel | None) -> Outcome | None:
+        """Act on what the model process says."""
+        queue, job_id, attempt = self._at.queue, self._job.id, self.attempt
+        match message:
+            case ProgressMade(progress):
+                self._progress = progress
+            case Succeeded():
+                whole = replace(self._progress or Progress(), fraction=1.0, stage="done", eta_s=None)
+                return self._publish(Outcome.SUCCEEDED, lambda: queue.succeed(job_id, attempt, whole))
+            case Stopped():
+                return self._publish(
+                    Outcome.CANCELLED, lambda: queue.confirm_cancel(job_id, attempt, self._progress)
+                )
+            case Failed(problem, suspect=True):
+                return self._after_crash(problem)
+            case Failed(problem):
+                return self._publish(
+                    Outcome.FAILED, lambda: queue.fail(job_id, attempt, problem, self._progress)
+                )
+        return None
+
+    def _beat(self) -> Outcome | None:
+        """Renew the lease and look for a cancel, as often as settings say. An outage is sat out."""
+        now = time.monotonic()
+        if now - self._beat_at < self._at.settings.heartbeat_s:
+            return None
+        self._beat_at = now
+        try:
+            ownership = self._at.queue.heartbeat(self._job.id, self.attempt, self._progress)
+            self._at.beat()
+        except RedisError as error:
+            self._note_reachable(False, error)
+            return None
+        self._note_reachable(True)
+        if ownership is Ownership.LOST:
+            # Another worker may be at it already: both write the same bytes, but one of them is wasted.
+            self._drop()
+            return Outcome.LOST
+        if ownership is Ownership.CANCEL_REQUESTED and self._cancel_at is None:
+            self._cancel_at = now
+            if self._sent:
+                self._at.model.send(Cancel(self._job.id))
+        return None
+
+    def _watch(self) -> Outcome | None:
+        """Kill a pipeline that ignores a cancel or has gone silent."""
+        now, settings = time.monotonic(), self._at.settings
+        grace_s = settings.cancel_grace_s if self._sent else 0.0
+        if self._cancel_at is not None and now - self._cancel_at >= grace_s:
+            return self._end_cancelled()
+        if self._sent and now - self._heard_at > settings.stall_timeout_s:
+            return self._after_death(
+                f"The pipeline gave no sign of life for {settings.stall_timeout_s:.0f} s and was killed."
+            )
+        return None
+
+    def _after_death(self, detail: str) -> Outcome | None:
+        """Go on with a new model process; a death before the job was handed over is not the job's."""
+        if not self._sent and self._cancel_at is None:
+            logger.warning("job %s, attempt %d: %s", self._job.id, self.attempt, detail)
+            self._at.model.start()
+            return None
+        return self._after_crash(crash_problem(detail))
+
+    def _after_crash(self, problem: Problem) -> Outcome | None:
+        """Try again with a new model process; `problem` is what the job fails with if that was the last time."""
+        if self._cancel_at is not None:
+            return self._end_cancelled()
+        logger.warning("job %s, attempt %d: %s", self._job.id, self.attempt, problem.detail)
+        self._drop()
+        queue, job_id, attempt, worker = self._at.queue, self._job.id, self.attempt, self._at.worker
+        following = self._insist(lambda: queue.retry(job_id, attempt, worker, problem, self._progress))
+        if following is None:
+            return Outcome.LOST if self._at.stopping() else Outcome.FAILED
+        self.attempt = following
+        return None
+
+    def _end_cancelled(self) -> Outcome:
+        self._drop()
+        queue, job_id, attempt = self._at.queue, self._job.id, self.attempt
+        return self._publish(Outcome.CANCELLED, lambda: queue.confirm_cancel(job_id, attempt, self._progress))
+
+    def _give_back(self) -> Outcome:
+        """Put the job back to the front of the queue; the model process must not touch it any more."""
+        if self._sent:
+            self._at.model.kill()
+        try:
+            released = self._at.queue.release(self._job.id, self.attempt)
+        except RedisError as error:
+            logger.warning("job %s: cannot be given back now (%s); its lease will end", self._job.id, error)
+            return Outcome.LOST
+        return Outcome.RELEASED if released else Outcome.LOST
+
+    def _drop(self) -> None:
+        """Take the job out of the model process's hands, by force if it has begun."""
+        if self._sent:
+            self._at.model.start()
+            self._sent = False
+
+    def _publish(self, outcome: Outcome, publish: Callable[[], bool]) -> Outcome:
+        return outcome if self._insist(publish) else Outcome.LOST
+
+    def _insist(self, publish: Callable[[], T]) -> T | None:
+        """Try until the queue server answers; None if the worker has to stop before that."""
+        while True:
+            try:
+                return publish()
+            except RedisError as error:
+                self._note_reachable(False, error)
+                if self._at.stopping():
+                    return None
+                time.sleep(POLL_S)
+
+    def _note_reachable(self, reachable: bool, error: RedisError | None = None) -> None:
+        if reachable and not self._reachable:
+            logger.info("job %s: the queue answers again", self._job.id)
+        elif self._reachable and not reachable:
+            logger.warning("job %s: the queue does not answer (%s), going on", self._job.id, error)
+        self._reachable = reachable
+
+
+def crash_problem(detail: str) -> Problem:
+    """What a job fails with when its pipeline crashes again and again."""
+    return Problem(
+        type="pipeline-crashed",
+        title="The job crashed its process again and again without finishing another patch",
+        detail=f"{detail} The job was given up so that it does no harm to others.",
+    )

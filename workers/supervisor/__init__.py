@@ -1,0 +1,1 @@
+"""Start, watch and restart the processes of a single-host service. No torch."""

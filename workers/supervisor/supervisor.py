@@ -1,0 +1,117 @@
+"""One process that keeps the others running: embedded queue, workers, API; and that puts lost jobs back."""
+
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from types import FrameType
+
+from redis.exceptions import RedisError
+
+from ..errors import QueueUnavailableError, SupervisorRunningError
+from ..queue.connection import connect
+from ..queue.job_queue import JobQueue
+from ..queue.reconciler import Reconciler
+from ..settings import WorkerSettings
+from .lock import supervisor_lock
+from .process import ManagedProcess
+from .valkey import EmbeddedValkey
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 0.5
+"""How often ended programs are started again and lost jobs looked for."""
+
+WORKER_COMMAND = (sys.executable, "-m", "workers")
+
+
+class Supervisor:
+    """Runs a whole service, or the workers of one host, until told to stop.
+
+    Killed without warning it takes its children along (Linux); the next start goes on where the jobs were.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        api_command: Sequence[str] | None = None,
+        *,
+        worker_command: Sequence[str] = WORKER_COMMAND,
+    ) -> None:
+        """`api_command`: the API's program and arguments, None for none. Both get the settings in their environment."""
+        self._settings = settings
+        self._valkey = None if settings.redis_url else EmbeddedValkey(settings.queue_dir)
+        url = self._valkey.url if self._valkey else settings.redis_url
+        assert url is not None
+        shared = settings.model_copy(update={"redis_url": url})
+        self._programs = [
+            ManagedProcess(
+                f"worker {index}",
+                worker_command,
+                shared.model_copy(update={"device": settings.device_of(index)}).environment(),
+            )
+            for index in range(settings.workers)
+        ]
+        if api_command is not None:
+            self._programs.append(ManagedProcess("api", api_command, shared.environment()))
+        queue = JobQueue(connect(url), lease_s=settings.lease_s, max_losses=settings.max_losses)
+        self._reconciler = Reconciler(queue, lost_after_s=settings.lost_after_s)
+        self._queue_answers = True
+        self._stop = threading.Event()
+
+    def run(self) -> int:
+        """Keep everything running until SIGTERM or SIGINT, then end it in order. Call it in the main thread.
+
+        Returns the exit code: 0, or 1 if the embedded queue cannot be started or is another supervisor's; the log says.
+        """
+        before = {
+            number: signal.signal(number, self._request_stop) for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        with ExitStack() as closing:
+            try:
+                if self._valkey is not None:
+                    closing.enter_context(supervisor_lock(self._settings.data_dir))
+                    self._valkey.start()
+                while not self._stop.is_set():
+                    self._tick()
+                    self._stop.wait(TICK_S)
+            except (QueueUnavailableError, SupervisorRunningError) as error:
+                logger.error("%s", error)  # noqa: TRY400 - the message says it all
+                return 1
+            finally:
+                self._end()
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+        return 0
+
+    def _request_stop(self, number: int, _: FrameType | None) -> None:
+        logger.info("stopping (%s)", signal.Signals(number).name)
+        self._stop.set()
+
+    def _tick(self) -> None:
+        if self._valkey is not None and not self._valkey.answers():
+            logger.warning("the embedded queue is gone, starting it again")
+            self._valkey.start()
+        for program in self._programs:
+            program.poll()
+        try:
+            self._reconciler.tick()
+        except RedisError as error:
+            if self._queue_answers:
+                logger.warning("the queue does not answer: %s", error)
+            self._queue_answers = False
+        else:
+            self._queue_answers = True
+
+    def _end(self) -> None:
+        """Workers and API first, for they report to the queue; the queue last."""
+        for program in self._programs:
+            program.terminate()
+        deadline = time.monotonic() + self._settings.stop_grace_s
+        for program in self._programs:
+            program.join(deadline)
+        if self._valkey is not None:
+            self._valkey.stop()

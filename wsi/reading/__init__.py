@@ -1,0 +1,1 @@
+"""Open slides: formats, pyramid levels, pixel size."""

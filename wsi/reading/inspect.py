@@ -1,0 +1,103 @@
+"""Looking at a file from a stranger, in a process that may die of it.
+
+`python -m wsi.reading.inspect PATH` prints one JSON object: a SlideInfo, or {"error": {"type", "message"}}.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import SlideLimitError, SlideUnreadableError, WsiError
+from ..geometry import Rect
+from .slide import open_slide
+from .slide_info import SlideInfo
+
+MEMORY_LIMIT_BYTES = 8 * 2**30
+"""Address space of a process that looks at a stranger's file: one that asks for more kills it instead of the host."""
+
+_TRIAL_PX = 512
+_ERRORS: dict[str, type[WsiError]] = {kind.__name__: kind for kind in (SlideUnreadableError, SlideLimitError)}
+
+
+def inspect_slide(path: Path, timeout_s: float = 60) -> SlideInfo:
+    """Open a slide (file or folder) in a process of its own, decode its centre, and say what it is.
+
+    Never dies with it and never hangs. Raises SlideUnreadableError (also when the decoder crashed or took longer than
+    `timeout_s`) and SlideLimitError.
+    """
+    # The child must find this package wherever the parent did.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    command = [sys.executable, "-m", "wsi.reading.inspect", str(path.absolute())]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            timeout=timeout_s,
+            env=environment,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SlideUnreadableError(
+            f"{path.name} could not be opened within {timeout_s:g} s. It is damaged, or the storage is slow: send it again."
+        ) from error
+    answer = _answer(done.stdout)
+    if answer is None:
+        raise SlideUnreadableError(
+            f"The decoder crashed on {path.name} ({_cause(done.returncode)}). It is damaged: send it again, or export it anew."
+        )
+    if "error" in answer:
+        raise _ERRORS.get(answer["error"]["type"], SlideUnreadableError)(answer["error"]["message"])
+    return SlideInfo.from_json(answer)
+
+
+def _answer(stdout: bytes) -> dict[str, Any] | None:
+    # C libraries may print as well; the answer is the last line.
+    lines = stdout.decode(errors="replace").splitlines()
+    try:
+        answer = json.loads(lines[-1])
+    except (IndexError, ValueError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _cause(returncode: int) -> str:
+    if returncode < 0:
+        return signal.Signals(-returncode).name
+    return f"exit status {returncode}"
+
+
+def _inspect(path: Path) -> dict[str, Any]:
+    try:
+        with open_slide(path) as slide:
+            size = slide.info.size
+            centre = Rect((size.width - _TRIAL_PX) // 2, (size.height - _TRIAL_PX) // 2, _TRIAL_PX, _TRIAL_PX)
+            slide.read_region(centre, 1)
+            return slide.info.to_json()
+    except WsiError as error:
+        return {"error": {"type": type(error).__name__, "message": str(error)}}
+
+
+def limit_memory() -> None:
+    """Hold this process to MEMORY_LIMIT_BYTES of address space. Does nothing on Windows."""
+    if sys.platform != "win32":
+        import resource  # noqa: PLC0415  (there is no such module on Windows)
+
+        _soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        limit = MEMORY_LIMIT_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_LIMIT_BYTES, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def main(arguments: list[str]) -> int:
+    """Inspect the one path given and print the answer."""
+    limit_memory()
+    sys.stdout.write(json.dumps(_inspect(Path(arguments[0]))) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

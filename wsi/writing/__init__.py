@@ -1,0 +1,1 @@
+"""Store label maps and write them as pyramidal TIFFs."""

@@ -1,0 +1,186 @@
+"""Label tiles in, two verified pyramidal TIFFs out: `labels.tif` for programs, `overlay.tif` for people.
+
+Both hold the same tile bytes and differ in tags only. Level k has floor(w / 2^k) x floor(h / 2^k) px, so that every
+reduced pixel stands for four real ones; there are levels down to the one that fits one tile (or whose shorter side is
+1 px). Layout and tags follow the table "Writing label masks" of what OpenSlide, libvips, tifffile and ASAP all read.
+"""
+
+import json
+import re
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..atomic import atomic_file
+from ..geometry import Size
+from ..grid import TILE_PX, Grid
+from ..palette import Palette
+from .pyramid_check import verify_pyramid
+from .pyramid_walk import Quad, build_pyramid
+from .reduction import reduce_majority
+from .tile_codec import decode_tile, encode_tile, encode_uniform
+from .tile_spool import TileSpool
+
+_BUILD_SHARE = 0.8  # of the time; the rest is copying the tiles into the two files
+
+
+class TileSource(Protocol):
+    """Level-0 tiles of a label map, (512, 512) uint8, 0 beyond the label map."""
+
+    def encoded_tile(self, column: int, row: int) -> bytes | None:
+        """One tile as the bytes of a deflate TIFF tile; None for a tile of zeros."""
+
+
+@dataclass(frozen=True, slots=True)
+class PyramidSummary:
+    """What a finished pair of files holds."""
+
+    class_counts: tuple[int, ...]
+    """256 numbers: level-0 pixels of each value."""
+    levels: int
+
+
+def level_sizes(label_size: Size) -> tuple[Size, ...]:
+    """Sizes in px of all levels, finest first."""
+    sizes = [label_size]
+    while max(sizes[-1].width, sizes[-1].height) > TILE_PX and min(sizes[-1].width, sizes[-1].height) > 1:
+        sizes.append(Size(sizes[-1].width // 2, sizes[-1].height // 2))
+    return tuple(sizes)
+
+
+def write_label_pyramids(
+    source: TileSource,
+    grid: Grid,
+    palette: Palette,
+    description: Mapping[str, object],
+    *,
+    labels: Path,
+    overlay: Path,
+    threads: int = 1,
+    progress: Callable[[float], None] | None = None,
+    stage: Callable[[str], AbstractContextManager[object]] = nullcontext,
+) -> PyramidSummary:
+    """Write `labels` (grey, value = class) and `overlay` (palette) from the tiles of `source`.
+
+    `description` becomes the ImageDescription, as JSON; its "software" entry also becomes the Software tag. `progress`
+    is called with fractions from 0 to 1. Each tile is encoded once; level-0 bytes of the source are taken over as they
+    are. `source` is asked in `threads` threads at once. `stage("verify")` gives what verifying runs inside of. Same input,
+    same bytes: no time stamps. Both files are written under temporary names, re-opened, verified and renamed. Memory: four
+    tiles a level and 16 a thread, plus 16 bytes a tile, whatever the slide. Raises PyramidError.
+    """
+    report = progress or (lambda _fraction: None)
+    sizes = level_sizes(grid.label_size)
+    with tempfile.TemporaryFile(dir=labels.parent) as file:
+        spool = TileSpool(file, sizes, encode_uniform(0))
+        builder = _Builder(source, sizes, spool)
+        builder.run(threads, lambda share: report(share * _BUILD_SHARE))
+        text = _ascii_json(description)
+        software = str(description.get("software", "darefine"))
+        for number, (path, colours) in enumerate([(labels, None), (overlay, palette.tiff_colour_map())]):
+            with atomic_file(path) as temporary:
+                _write_tiff(temporary, spool, grid.label_mpp, colours, text, software)
+                with stage("verify"):
+                    verify_pyramid(temporary, sizes, spool.encoded)
+            report(_BUILD_SHARE + (1 - _BUILD_SHARE) * (number + 1) / 2)
+    return PyramidSummary(class_counts=builder.class_counts(), levels=len(sizes))
+
+
+class _Builder:
+    """Fills a spool: a tile of level k is made as soon as its four tiles of level k - 1 are there. Works in threads."""
+
+    def __init__(self, source: TileSource, sizes: tuple[Size, ...], spool: TileSpool) -> None:
+        self._source = source
+        self._sizes = sizes
+        self._tiles = [size.tiles(TILE_PX) for size in sizes]
+        self._spool = spool
+        self._counting = threading.Lock()
+        self._counts = np.zeros(256, np.int64)
+
+    def run(self, threads: int, progress: Callable[[float], None]) -> None:
+        build_pyramid(self._tiles, self._finest, self._coarser, threads=threads, progress=progress)
+
+    def class_counts(self) -> tuple[int, ...]:
+        counts = self._counts.copy()
+        counts[0] = self._sizes[0].pixels - counts[1:].sum()
+        return tuple(int(count) for count in counts)
+
+    def _coarser(
+        self, level: int, column: int, row: int, quad: Quad[NDArray[np.uint8]]
+    ) -> NDArray[np.uint8] | None:
+        """One tile from its four; None when it is all zeros."""
+        pixels = np.zeros((2 * TILE_PX, 2 * TILE_PX), np.uint8)
+        for place, child in enumerate(quad):
+            dy, dx = divmod(place, 2)
+            if child is not None:
+                pixels[dy * TILE_PX : (dy + 1) * TILE_PX, dx * TILE_PX : (dx + 1) * TILE_PX] = child
+        tile = self._cropped(level, column, row, reduce_majority(pixels))
+        if not tile.any():
+            return None
+        self._spool.add(level, column, row, encode_tile(tile))
+        return tile
+
+    def _finest(self, column: int, row: int) -> NDArray[np.uint8] | None:
+        encoded = self._source.encoded_tile(column, row)
+        if encoded is None:
+            return None
+        decoded = decode_tile(encoded)
+        tile = self._cropped(0, column, row, decoded)
+        if not tile.any():
+            return None
+        self._spool.add(0, column, row, encoded if tile is decoded else encode_tile(tile))
+        with self._counting:
+            self._counts += Image.fromarray(tile).histogram()  # half the time of numpy's bincount
+        return tile
+
+    def _cropped(self, level: int, column: int, row: int, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The tile with zeros beyond the level's edge; the very same array when that changes nothing."""
+        width = self._sizes[level].width - column * TILE_PX
+        height = self._sizes[level].height - row * TILE_PX
+        if not (tile[:, width:].any() or tile[height:].any()):
+            return tile
+        cropped = np.zeros_like(tile)
+        cropped[:height, :width] = tile[:height, :width]
+        return cropped
+
+
+def _write_tiff(
+    path: Path,
+    spool: TileSpool,
+    label_mpp: float,
+    colours: NDArray[np.uint16] | None,
+    text: str,
+    software: str,
+) -> None:
+    with tifffile.TiffWriter(path, bigtiff=True, byteorder="<") as tiff:
+        for level, size in enumerate(spool.sizes):
+            per_cm = 10_000 / (label_mpp * 2**level)
+            tiff.write(
+                spool.level(level),
+                shape=(size.height, size.width),
+                dtype=np.uint8,
+                tile=(TILE_PX, TILE_PX),
+                compression="adobe_deflate",
+                photometric="minisblack" if colours is None else "palette",
+                colormap=colours,
+                subfiletype=1 if level else 0,
+                resolution=(per_cm, per_cm),
+                resolutionunit="CENTIMETER",
+                description=text if level == 0 else None,
+                software=software,
+                metadata=None,
+            )
+
+
+def _ascii_json(description: Mapping[str, object]) -> str:
+    """JSON in plain ASCII without the letters "xml": ASAP refuses a file whose ImageDescription holds them."""
+    text = json.dumps(description, ensure_ascii=True, sort_keys=True)
+    return re.sub("(x)(?=ml)", lambda x: f"\\u{ord(x[1]):04x}", text, flags=re.IGNORECASE)

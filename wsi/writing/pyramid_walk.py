@@ -1,0 +1,91 @@
+"""How both pyramid writers go over their tiles: depth first, so that memory does not grow with the slide."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from ..geometry import Size
+from ..work_ahead import work_ahead
+
+T = TypeVar("T")
+Quad = tuple[T | None, T | None, T | None, T | None]
+"""Upper left, upper right, lower left, lower right; None is blank."""
+
+SQUARE_LEVEL = 2
+"""A thread makes all that lies under one tile of this level: 4 x 4 tiles of level 0."""
+
+
+def build_pyramid(
+    tiles: Sequence[Size],
+    finest: Callable[[int, int], T | None],
+    coarser: Callable[[int, int, int, Quad[T]], T | None],
+    *,
+    threads: int,
+    progress: Callable[[float], None] = lambda _: None,
+) -> None:
+    """Make every tile of a pyramid whose levels are the halves of one another, rounded down.
+
+    `tiles` are the columns and rows of each level, finest first. `finest(column, row)` makes a tile of level 0 and
+    `coarser(level, column, row, quad)` one of a level above from its four; None is a blank tile, and one above four
+    blank ones is not made. Both are called in `threads` threads at once. `progress` is called with fractions up to 1, in
+    the caller's; what it raises ends the work, as what the others raise does. At most four results a level, and four
+    squares a thread, wait for their parents: squares come in Z-order.
+    """
+    top = len(tiles) - 1
+    bottom = min(SQUARE_LEVEL, top)
+    squares: list[tuple[int, int]] = []
+
+    def note(column: int, row: int) -> None:
+        squares.append((column, row))
+
+    def square(place: tuple[int, int]) -> T | None:
+        return _build(tiles, (bottom, *place), 0, finest, coarser)
+
+    _walk(tiles, top, bottom, note, lambda _level, _column, _row, _quad: None)
+    with contextlib.closing(work_ahead(square, squares, threads=threads, depth=4 * threads)) as results:
+        made = enumerate(results, start=1)
+
+        def following(_column: int, _row: int) -> T | None:
+            number, (_, tile) = next(made)
+            progress(number / len(squares))
+            return tile
+
+        _walk(tiles, top, bottom, following, coarser)
+
+
+def _walk(
+    tiles: Sequence[Size],
+    top: int,
+    bottom: int,
+    finest: Callable[[int, int], T | None],
+    coarser: Callable[[int, int, int, Quad[T]], T | None],
+) -> None:
+    """All tiles above level `bottom`, whose own tiles `finest` gives."""
+    # Levels are rounded down, so the coarsest may be one tile short of what covers the finest.
+    roots = tiles[0].tiles(2**top)
+    for row in range(roots.height):
+        for column in range(roots.width):
+            _build(tiles, (top, column, row), bottom, finest, coarser)
+
+
+def _build(
+    tiles: Sequence[Size],
+    place: tuple[int, int, int],
+    bottom: int,
+    finest: Callable[[int, int], T | None],
+    coarser: Callable[[int, int, int, Quad[T]], T | None],
+) -> T | None:
+    """The tile at `place` (level, column, row), after those below it down to level `bottom`."""
+    level, column, row = place
+    if column << level >= tiles[0].width or row << level >= tiles[0].height:
+        return None
+    if level == bottom:
+        return finest(column, row)
+
+    def below(dx: int, dy: int) -> T | None:
+        return _build(tiles, (level - 1, 2 * column + dx, 2 * row + dy), bottom, finest, coarser)
+
+    quad = (below(0, 0), below(1, 0), below(0, 1), below(1, 1))
+    # A level rounded down may lack the tile above its source's last column or row.
+    held = column < tiles[level].width and row < tiles[level].height
+    return coarser(level, column, row, quad) if held and any(part is not None for part in quad) else None
