@@ -1,0 +1,1 @@
+"""Small measurements behind `docs/decisions/`: `python -m benchmarks.decisions.<name>` prints a table."""

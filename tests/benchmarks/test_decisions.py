@@ -1,0 +1,49 @@
+"""The small measurements behind decisions: what they compare is the same work."""
+
+import click
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from benchmarks.decisions import context_mean, row_column_pooling, scaled_jpeg
+from benchmarks.decisions.fastest import fastest_ms
+from benchmarks.decisions.memory_and_threads import pass_ms
+
+
+def test_variants_take_turns_after_a_round_that_does_not_count() -> None:
+    order: list[str] = []
+    times = fastest_ms({name: lambda name=name: order.append(name) for name in "ab"}, 2)
+    assert order == list("ababab")
+    assert set(times) == {"a", "b"}
+
+
+def test_pooling_and_contexts_agree() -> None:
+    maps = torch.randn(1, 3, 17, 19, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(row_column_pooling.square(maps), row_column_pooling.column_and_row(maps))
+    region = torch.randint(0, 256, (40, 40, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    contexts = [way(region, 8) for way in context_mean.WAYS.values()]
+    for context in contexts[1:]:
+        torch.testing.assert_close(context, contexts[0], atol=1.01, rtol=0)
+
+
+def test_both_ways_to_half_a_tile_agree(tmp_path) -> None:
+    from wsi.phantom import write_phantom
+
+    tiles = scaled_jpeg.tiles_of(write_phantom(tmp_path / "phantom.tif", size_px=2560, seed=1).slide)
+    assert len(tiles) == 64
+    apart = np.abs(scaled_jpeg.scaled(tiles[0]).astype(int) - scaled_jpeg.averaged(tiles[0]))
+    assert apart.shape == (128, 128, 3)
+    assert apart.mean() < 1
+
+
+@pytest.mark.parametrize("command", [context_mean.main, row_column_pooling.main])
+def test_a_measurement_prints_its_table(command: click.Command) -> None:
+    result = CliRunner().invoke(command, ["--repeats", "1"], catch_exceptions=False)
+    lines = result.output.splitlines()
+    assert lines[0].startswith("|")
+    assert "torch" in lines[-1]
+
+
+def test_a_pass_is_timed_in_a_process_of_its_own() -> None:
+    assert pass_ms("kept", "3000 spins", 1) > 0
