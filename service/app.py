@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from workers.queue.job_queue import JobQueue
+from workers.queue.client import JobClient
 from wsi.reading.inspect import inspect_slide
 
 from .errors import add_error_handlers
@@ -39,7 +39,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             inspect=partial(inspect_slide, timeout_s=settings.inspect_timeout_s),
         )
         app.state.inspections = Semaphore(settings.inspections)
-        app.state.queue = JobQueue.connect(settings.redis_url)
+        app.state.queue = JobClient.connect(settings.redis_url)
         yield
         app.state.queue.close()
 

@@ -5,15 +5,15 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from workers.queue.job_queue import JobQueue
+from workers.queue.client import JobClient
 
 from .settings import ServiceSettings
 from .slides.store import SlideStore
 
 
-def get_queue(request: Request) -> JobQueue:
+def get_queue(request: Request) -> JobClient:
     """The app's job queue."""
-    queue: JobQueue = request.app.state.queue
+    queue: JobClient = request.app.state.queue
     return queue
 
 
@@ -35,7 +35,7 @@ def get_settings(request: Request) -> ServiceSettings:
     return settings
 
 
-Queue = Annotated[JobQueue, Depends(get_queue)]
+Queue = Annotated[JobClient, Depends(get_queue)]
 Slides = Annotated[SlideStore, Depends(get_slides)]
 Inspections = Annotated[Semaphore, Depends(get_inspections)]
 Settings = Annotated[ServiceSettings, Depends(get_settings)]

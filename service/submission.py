@@ -3,7 +3,7 @@
 from typing import Any
 
 from workers.jobs import Job, JobParameters, JobRequest
-from workers.queue.job_queue import JobQueue
+from workers.queue.client import JobClient
 from wsi.errors import MppUnknownError
 from wsi.grid import InputGeometry, make_grid
 
@@ -14,7 +14,7 @@ from .slides.store import StoredSlide
 
 
 def submit_job(
-    queue: JobQueue,
+    queue: JobClient,
     settings: ServiceSettings,
     slide: StoredSlide,
     options: JobOptions,
@@ -39,7 +39,7 @@ def submit_job(
     )
 
 
-def model_card(queue: JobQueue, name: str | None) -> dict[str, Any]:
+def model_card(queue: JobClient, name: str | None) -> dict[str, Any]:
     """The card of model `name`, or the default model's. Raises ModelUnknownError, ModelNotReadyError."""
     models = queue.models()
     if not models.cards:

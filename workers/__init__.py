@@ -1,1 +1,1 @@
-"""Jobs and the processes that run them: queue, records, workers, model process, supervisor."""
+"""Run jobs, and the processes that do it: queue, records, workers, engine process, supervisor."""

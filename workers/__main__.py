@@ -1,7 +1,9 @@
-"""`python -m workers`: one worker process, as the supervisor starts it; settings come from the environment.
+"""Start one worker process: `python -m workers`, as the supervisor runs it.
 
-Spawned children import their parent's main module again unless it is a `__main__.py`, so the model process does not
-load RQ and Redis.
+Settings come from the environment.
+
+Spawned children import their parent's main module again unless it is a `__main__.py`, so the engine process
+does not load RQ and Redis.
 """
 
 import sys
@@ -13,7 +15,7 @@ from .settings import WorkerSettings, configure_logging
 
 
 def main() -> int:
-    """Run a worker; its exit code."""
+    """Run a worker and return its exit code."""
     tune_openmp_wait()
     settings = WorkerSettings()
     configure_logging(settings.log_level)

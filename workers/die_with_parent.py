@@ -1,4 +1,4 @@
-"""Children that do not outlive their parent."""
+"""Kill a child process when its parent ends."""
 
 import ctypes
 import os
@@ -10,11 +10,13 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(parent_pid: int) -> Callable[[], None]:
-    """A function for the child to call first: it is killed when process `parent_pid` ends, however that ends.
+    """Return a function for the child to call first: it ties the child's life to process `parent_pid`.
 
-    Linux only (prctl(2), survives exec); elsewhere the function does nothing and other means must do: a closed pipe for
-    the model process, re-attaching for the embedded queue. The kernel ties the signal to the *thread* that made the
-    child, so children are made in main threads.
+    The child is killed when that process ends, however that ends.
+
+    Linux only (prctl(2), survives exec); elsewhere the function does nothing and other means must do: a
+    closed pipe for the engine process, re-attaching for the embedded queue. The kernel ties the signal to the
+    *thread* that made the child, so children are made in main threads.
     """
     if sys.platform != "linux":
         return lambda: None

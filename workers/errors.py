@@ -1,13 +1,14 @@
-"""The error tree of this room.
+"""Define the errors that this room raises on purpose.
 
 WorkersError
 ├── JobNotFoundError            no record has this id
 ├── JobFinalError               the job is over, so it cannot be cancelled
 ├── IdempotencyConflictError    an idempotency key came back with another request
+├── RecordInvalidError          a record or message is not of the form that this version reads
 ├── QueueUnavailableError       no queue server can be started or reached
 ├── SupervisorRunningError      another supervisor works on this data folder
 ├── ForbiddenTaskError          the queue names a function that workers do not run
-├── ModelProcessDiedError       the model process ended while it was needed
+├── EngineDiedError             the engine process ended while it was needed
 ├── ModelUnknownError           no card of this name lies in the weights folder
 ├── WeightsMissingError         the weights folder holds no usable card
 ├── JobCancelledError           the pipeline stopped because it was told to
@@ -56,15 +57,27 @@ class IdempotencyConflictError(WorkersError):
         self.job_id = job_id
 
 
+class RecordInvalidError(WorkersError):
+    """A record or message is not of the form that this version reads."""
+
+    @classmethod
+    def of(cls, what: str, error: Exception) -> Self:
+        """Return the error that says that `what` cannot be read because of `error`."""
+        return cls(
+            f"{what} cannot be read: {error}. Another version or another program wrote it; "
+            "run one version of the service in all processes."
+        )
+
+
 class QueueUnavailableError(WorkersError):
     """No queue server can be started or reached."""
 
     @classmethod
     def at(cls, directory: Path, error: OSError) -> Self:
-        """The error that says that the embedded queue cannot use `directory`."""
+        """Return the error that says that the embedded queue cannot use `directory`."""
         return cls(
-            f"The embedded queue cannot use {directory}: {error}. Set DAREFINE_DATA_DIR to a folder that you may write, "
-            "or DAREFINE_REDIS_URL to a queue of your own."
+            f"The embedded queue cannot use {directory}: {error}. Set DAREFINE_DATA_DIR to a folder that you "
+            "may write, or DAREFINE_REDIS_URL to a queue of your own."
         )
 
 
@@ -73,8 +86,9 @@ class SupervisorRunningError(WorkersError):
 
     def __init__(self, data_dir: Path, *, pid: str) -> None:
         super().__init__(
-            f"Process {pid or 'unknown'} serves {data_dir} already. Stop it first, or set DAREFINE_DATA_DIR to another "
-            "folder; more workers come with DAREFINE_WORKERS, or from anywhere with a DAREFINE_REDIS_URL that all share."
+            f"Process {pid or 'unknown'} serves {data_dir} already. Stop it first, or set DAREFINE_DATA_DIR "
+            "to another folder; more workers come with DAREFINE_WORKERS, or from anywhere with a "
+            "DAREFINE_REDIS_URL that all share."
         )
 
 
@@ -82,8 +96,8 @@ class ForbiddenTaskError(WorkersError):
     """The queue names a function that workers do not run."""
 
 
-class ModelProcessDiedError(WorkersError):
-    """The model process ended while it was needed."""
+class EngineDiedError(WorkersError):
+    """The engine process ended while it was needed."""
 
 
 class ModelUnknownError(WorkersError, LookupError):
@@ -99,7 +113,7 @@ class JobCancelledError(WorkersError):
 
 
 class BenchFailedError(WorkersError):
-    """What was to be measured did not run; the message is that of the job."""
+    """The measured job did not run; the message is that of the job."""
 
 
 class NotEnoughDiskError(WorkersError):

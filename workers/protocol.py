@@ -1,14 +1,18 @@
-"""What a worker and its model process say to each other, through a pipe."""
+"""Define the messages between a worker and its engine process, sent through a pipe."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Self
 
-from .jobs import Job, JobParameters, Problem, Progress
+from pydantic import TypeAdapter, ValidationError, with_config
 
-# From worker to model process
+from .errors import RecordInvalidError
+from .jobs import STRICT, Job, JobParameters, Problem, Progress
+
+# From worker to engine process
 
 
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True)
 class RunJob:
     """Run the pipeline; exactly one of Succeeded, Stopped and Failed is the answer."""
@@ -23,7 +27,7 @@ class RunJob:
 
     @classmethod
     def of(cls, job: Job, attempt: int) -> Self:
-        """What attempt number `attempt` of a job is to do."""
+        """Return the message that runs attempt number `attempt` of a job."""
         request = job.request
         return cls(
             job_id=job.id,
@@ -36,14 +40,23 @@ class RunJob:
         )
 
     def to_json(self) -> str:
-        """The message as JSON text."""
-        return json.dumps(asdict(self))
+        """Return the message as JSON text."""
+        return json.dumps(_RUN_JOB.dump_python(self, mode="json"))
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """The inverse of `to_json`."""
-        members = json.loads(text)
-        return cls(**{**members, "parameters": JobParameters(**members["parameters"])})
+    def from_json(cls, text: str) -> "RunJob":
+        """Read a message from JSON text.
+
+        Raises:
+            RecordInvalidError: the text is no JSON, or a member is missing, unknown or of another type.
+        """
+        try:
+            return _RUN_JOB.validate_json(text)
+        except ValidationError as error:
+            raise RecordInvalidError.of("The message RunJob", error) from error
+
+
+_RUN_JOB = TypeAdapter(RunJob)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +71,7 @@ class Shutdown:
     """End now."""
 
 
-# From model process to worker
+# From engine process to worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +93,7 @@ class LoadFailed:
 
 @dataclass(frozen=True, slots=True)
 class ProgressMade:
-    """The running job got on."""
+    """The running job made progress."""
 
     progress: Progress
 
@@ -99,8 +112,9 @@ class Stopped:
 class Failed:
     """The job did not succeed. Trying again would fail the same way, unless the error is `suspect`.
 
-    `suspect` says that nobody expected the error: the disk was full, a GPU broke down, a network folder hung. The
-    process itself may be spoilt (a CUDA error sticks), so this counts as a crash: a new process tries again.
+    `suspect` says that nobody expected the error: the disk was full, a GPU broke down, a network folder hung.
+    The process itself may be spoilt (a CUDA error sticks), so this counts as a crash: a new process tries
+    again.
     """
 
     problem: Problem

@@ -1,4 +1,4 @@
-"""Settings of workers and supervisor, read once at the edge from `DAREFINE_*` environment variables."""
+"""Read the settings of workers and supervisor once, at the edge, from `DAREFINE_*` environment variables."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ PREFIX = "DAREFINE_"
 
 
 def default_data_dir() -> Path:
-    """`$XDG_DATA_HOME/darefine`, by default `~/.local/share/darefine`."""
+    """Return `$XDG_DATA_HOME/darefine`, by default `~/.local/share/darefine`."""
     home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(home).expanduser() / "darefine"
 
@@ -23,7 +23,7 @@ def default_weights_dir() -> Path:
 
 
 class WorkerSettings(BaseSettings):
-    """What supervisor and workers need to know; passed to them, never looked up."""
+    """Settings of supervisor and workers; passed to them, never looked up."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -57,13 +57,13 @@ class WorkerSettings(BaseSettings):
     """Slices in one pass of the network. `auto`: 4 on a CPU, on a GPU what its memory holds, at most 32."""
 
     compile: bool = False
-    """Whether torch.compile makes the networks faster; needs a C++ compiler, and minutes at the first patch."""
+    """Whether torch.compile makes the networks faster; needs a C++ compiler, and minutes at first."""
 
     threads: int | None = Field(default=None, ge=1)
-    """CPU threads of one model process. None: torch's choice."""
+    """CPU threads of one engine process. None: torch's choice."""
 
     models_in_memory: int = Field(default=2, ge=1)
-    """Networks that one model process keeps loaded."""
+    """Networks that one engine process keeps loaded."""
 
     workers: int = Field(default=1, ge=1, le=64)
     """Worker processes under one supervisor; one a GPU is right."""
@@ -84,24 +84,27 @@ class WorkerSettings(BaseSettings):
     """Seconds a worker or the API has to end after SIGTERM before it is killed."""
 
     max_crashes: int = Field(default=2, ge=1)
-    """Crashes of the model process without a newly finished patch in between after which a job fails."""
+    """Crashes of the engine process without a newly finished patch in between after which a job fails."""
 
     max_losses: int = Field(default=10, ge=1)
-    """Workers lost without a newly finished patch in between after which a job fails: that is seldom the job's fault."""
+    """Workers lost without a newly finished patch in between after which a job fails.
+
+    More than `max_crashes`, for a lost worker is seldom the job's fault.
+    """
 
     lost_after_s: float = Field(default=3.0, gt=0)
     """Seconds a queued job may be missing from the queue before it is queued again."""
 
     prepare_ahead: bool = True
-    """Whether the tissue of the next slide is looked for, at low CPU priority, while a job runs."""
+    """Whether the tissue mask of the next slide is made, at low CPU priority, while a job runs."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """What workers log to standard error."""
+    """Lowest level that workers log to standard error."""
 
     @field_validator("data_dir", "weights_dir")
     @classmethod
     def absolute(cls, path: Path) -> Path:
-        """Paths mean the same in every process, whatever its working directory."""
+        """Resolve a path, so that it means the same in every process, whatever its working directory."""
         return path.expanduser().resolve()
 
     @property
@@ -110,12 +113,12 @@ class WorkerSettings(BaseSettings):
         return self.data_dir / "queue"
 
     def device_of(self, worker: int) -> str:
-        """The device of worker number `worker`, counted from 0."""
+        """Return the device of worker number `worker`, counted from 0."""
         devices = [name.strip() for name in self.device.split(",")]
         return devices[worker % len(devices)]
 
     def environment(self) -> dict[str, str]:
-        """The settings as the environment variables that give them back."""
+        """Return the environment variables that give these settings back."""
         values = self.model_dump(mode="json", exclude_none=True)
         return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}
 
@@ -124,8 +127,8 @@ LOG_FORMAT = "%(asctime)s %(levelname)-7s %(process)d %(name)s: %(message)s"
 
 
 def configure_logging(level: str | int) -> None:
-    """Log this process to standard error; call it once, at the process's edge."""
+    """Log this process to standard error; call it once, at the edge of the process."""
     logging.basicConfig(level=level, format=LOG_FORMAT)
-    # RQ tells of every step of its own; what matters of a job is in our own records and log.
+    # RQ logs every step of its own; what matters of a job is in our records and log.
     for chatty in ("rq", "rq.worker", "httpx", "pyvips"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from redis.exceptions import RedisError
 
-from workers.queue.job_queue import JobQueue
+from workers.queue.client import JobClient
 
 from ..dependencies import Queue, Settings
 from ..schemas import Health, Readiness
@@ -55,7 +55,7 @@ def metrics(queue: Queue) -> Response:
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def check_queue(queue: JobQueue) -> str:
+def check_queue(queue: JobClient) -> str:
     """Whether Redis answers."""
     try:
         queue.ping()
@@ -69,7 +69,7 @@ def check_storage(settings: ServiceSettings) -> str:
     return OK if os.access(settings.data_dir, os.W_OK) else f"cannot write to {settings.data_dir}"
 
 
-def check_worker(queue: JobQueue) -> str:
+def check_worker(queue: JobClient) -> str:
     """Whether a worker with a loaded model lives; else what those that live say."""
     if queue.live_workers():
         return OK

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
 from workers.jobs import Job, JobState
-from workers.queue.job_queue import JobQueue
+from workers.queue.client import JobClient
 
 from ..dependencies import Inspections, Queue, Settings, Slides
 from ..errors import RequestInvalidError
@@ -136,14 +136,14 @@ def delete_job(job_id: str, queue: Queue) -> None:
     shutil.rmtree(job.directory, ignore_errors=True)
 
 
-def job_out(response: Response, queue: JobQueue, job: Job) -> JobOut:
+def job_out(response: Response, queue: JobClient, job: Job) -> JobOut:
     """The wire form of `job`, with a polling hint while it is not over."""
     if not job.state.is_final:
         response.headers["Retry-After"] = POLL_SECONDS
     return JobOut.of(job, position(queue, job))
 
 
-def position(queue: JobQueue, job: Job) -> int | None:
+def position(queue: JobClient, job: Job) -> int | None:
     """Jobs before a waiting one."""
     return queue.position(job.id) if job.state is JobState.QUEUED else None
 

@@ -10,7 +10,7 @@ from starlette.responses import MalformedRangeHeader, RangeNotSatisfiable
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
 from workers.jobs import JobFiles, JobState
-from workers.queue.job_queue import JobQueue
+from workers.queue.client import JobClient
 
 from ..dependencies import Queue
 from ..errors import RangeNotSatisfiableError, ResultNotReadyError
@@ -62,7 +62,7 @@ def get_result(job_id: str, queue: Queue) -> dict[str, Any]:
     return result
 
 
-def finished(queue: JobQueue, job_id: str) -> JobFiles:
+def finished(queue: JobClient, job_id: str) -> JobFiles:
     """The files of a succeeded job. Raises JobNotFoundError, ResultNotReadyError."""
     job = queue.get(job_id)
     if job.state is not JobState.SUCCEEDED:

@@ -17,7 +17,9 @@ import uvicorn
 
 from service.app import create_app
 from service.settings import ServiceSettings
-from workers.queue.job_queue import JobQueue
+from workers.queue.connection import connect
+from workers.queue.lease import JobLease
+from workers.queue.registry import WorkerRegistry
 from workers.supervisor.valkey import EmbeddedValkey
 
 CARD = {
@@ -30,10 +32,11 @@ CARD = {
 
 @dataclass(frozen=True)
 class Api:
-    """The running API, an HTTP client of it, and the queue behind it."""
+    """The running API, an HTTP client of it, and what a worker has of the queue behind it."""
 
     http: httpx.Client
-    queue: JobQueue
+    lease: JobLease
+    registry: WorkerRegistry
     data_dir: Path
     slide_root: Path
 
@@ -68,11 +71,11 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         data_dir=root / "data", redis_url=valkey.url, slide_roots=(slide_root,), max_slide_bytes=10**7
     )
     settings.data_dir.mkdir()
-    queue = JobQueue.connect(valkey.url)
-    queue.publish_models("stand-in", (json.dumps(CARD),))
-    with running_api(settings) as http:
-        yield Api(http, queue, settings.data_dir, slide_root)
-    queue.close()
+    with connect(valkey.url) as redis:
+        registry = WorkerRegistry(redis)
+        registry.publish_models("stand-in", (json.dumps(CARD),))
+        with running_api(settings) as http:
+            yield Api(http, JobLease(redis), registry, settings.data_dir, slide_root)
     valkey.stop()
 
 

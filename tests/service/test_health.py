@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-from workers.queue.registry import WorkerInfo
+from workers.queue.registry import WorkerInfo, WorkerState
 
 from .conftest import CARD, Api
 
@@ -21,19 +21,19 @@ def test_ready_only_with_a_worker(api: Api) -> None:
     }  # fmt: skip
     worker = WorkerInfo(
         name="tester",
-        state="idle",
+        state=WorkerState.IDLE,
         device="cpu",
         dtype="float32",
         models=("stand-in",),
         started_at=time.time(),
         problem=None,
     )
-    api.queue.announce(worker, ttl_s=30)
+    api.registry.announce(worker, ttl_s=30)
     try:
         assert api.http.get("/readyz").status_code == 200
         assert "darefine_workers 1.0" in api.http.get("/metrics").text
     finally:
-        api.queue.withdraw("tester")
+        api.registry.withdraw("tester")
 
 
 def test_models_are_the_published_cards(api: Api) -> None:

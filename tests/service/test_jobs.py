@@ -143,8 +143,8 @@ def test_failed_job_says_why(api: Api, slide: Path) -> None:
     from workers.jobs import Problem
 
     job = post_slide(api, slide).json()
-    api.queue.start(job["id"], 1, "tester")
-    api.queue.fail(job["id"], 1, Problem("slide-unreadable", "Slide unreadable", "tile 7 is damaged"))
+    api.lease.start(job["id"], 1, "tester")
+    api.lease.fail(job["id"], 1, Problem("slide-unreadable", "Slide unreadable", "tile 7 is damaged"))
     failed = api.http.get(job["links"]["self"]).json()
     assert (failed["state"], failed["error"]["detail"]) == ("failed", "tile 7 is damaged")
     assert "tile 7" in assert_problem(api.http.get(f"{job['links']['self']}/result"), 409, "result-not-ready")

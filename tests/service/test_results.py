@@ -14,11 +14,11 @@ CONTENT = bytes(range(200))
 def url(request: pytest.FixtureRequest, api: Api, slide: Path) -> str:
     """Where a TIFF of a succeeded job is."""
     job = post_slide(api, slide).json()
-    api.queue.start(job["id"], 1, "tester")
+    api.lease.start(job["id"], 1, "tester")
     directory = api.data_dir / "jobs" / job["id"]
     directory.mkdir(parents=True)
     (directory / f"{request.param}.tif").write_bytes(CONTENT)
-    api.queue.succeed(job["id"], 1)
+    api.lease.succeed(job["id"], 1)
     links = api.http.get(job["links"]["self"]).json()["links"]
     found: str = links[request.param]
     return found

@@ -6,15 +6,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from tests import ROOT
 from workers.jobs import Job, JobRequest, JobState, Priority
+from workers.queue.client import JobClient
 from workers.queue.connection import connect
-from workers.queue.job_queue import JobQueue
+from workers.queue.lease import JobLease
+from workers.queue.registry import WorkerRegistry
+from workers.queue.rq_lists import RqLists
 from workers.settings import WorkerSettings
 from workers.supervisor.valkey import EmbeddedValkey
 
@@ -35,9 +39,8 @@ def session_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedde
 @pytest.fixture
 def valkey(session_valkey: EmbeddedValkey) -> Iterator[EmbeddedValkey]:
     """The shared server, emptied."""
-    queue = JobQueue.connect(session_valkey.url)
-    queue.redis.flushall()
-    queue.close()
+    with connect(session_valkey.url) as redis:
+        redis.flushall()
     return session_valkey
 
 
@@ -69,13 +72,29 @@ def quick_settings(valkey: EmbeddedValkey, data_dir: Path) -> WorkerSettings:
     )
 
 
+@dataclass(frozen=True)
+class Queue:
+    """What API, worker and supervisor each have a part of, on one connection."""
+
+    redis: Redis
+    client: JobClient
+    lease: JobLease
+    lists: RqLists
+    registry: WorkerRegistry
+
+    @classmethod
+    def of(cls, redis: Redis, *, lease_s: float, max_crashes: int = 2) -> "Queue":
+        """Return the parts on a connection."""
+        lease = JobLease(redis, lease_s=lease_s, max_crashes=max_crashes)
+        return cls(redis, JobClient(redis), lease, RqLists(redis), WorkerRegistry(redis))
+
+
 @pytest.fixture
-def queue(settings: WorkerSettings) -> Iterator[JobQueue]:
+def queue(settings: WorkerSettings) -> Iterator[Queue]:
     """The queue on the shared server."""
     assert settings.redis_url
-    queue = JobQueue(connect(settings.redis_url), lease_s=settings.lease_s, max_crashes=settings.max_crashes)
-    yield queue
-    queue.close()
+    with connect(settings.redis_url) as redis:
+        yield Queue.of(redis, lease_s=settings.lease_s, max_crashes=settings.max_crashes)
 
 
 class Workers:
@@ -94,7 +113,7 @@ class Workers:
         return process
 
     def stop(self) -> None:
-        """Kill what still runs; model processes follow by themselves."""
+        """Kill what still runs; engine processes follow by themselves."""
         for process in self._processes:
             process.kill()
             process.wait()
@@ -130,25 +149,25 @@ class Bench:
         except (FileNotFoundError, ProcessLookupError):
             return False
 
-    def __init__(self, queue: JobQueue, root: Path) -> None:
+    def __init__(self, queue: Queue, root: Path) -> None:
         self.queue = queue
         self._root = root
 
     def submit(
         self, priority: Priority = "normal", slide_path: str = REQUEST.slide_path, **plan: object
     ) -> Job:
-        """A job; see `stand_in_model.Plan` for what it can be told."""
+        """A job; see `stand_in_engine.Plan` for what it can be told."""
         request = replace(REQUEST, slide_name=json.dumps(plan), slide_path=slide_path, priority=priority)
-        return self.queue.submit(request, jobs_root=self._root)
+        return self.queue.client.submit(request, jobs_root=self._root)
 
     def state(self, job: Job) -> JobState:
         """The job's state now."""
-        return self.queue.get(job.id).state
+        return self.queue.client.get(job.id).state
 
     def wait(self, job: Job, state: JobState) -> Job:
         """The job once it is in `state`."""
         self.wait_until(lambda: self.state(job) in (state, *FINAL), f"{state} of {job}")
-        found = self.queue.get(job.id)
+        found = self.queue.client.get(job.id)
         assert found.state is state, found
         return found
 
@@ -159,13 +178,13 @@ class Bench:
         return path
 
     def starts(self, job: Job) -> list[int]:
-        """Process ids of the model processes that ran the job, in order."""
+        """Process ids of the engine processes that ran the job, in order."""
         path = Path(job.directory) / "starts"
         return [int(line) for line in path.read_text().split()] if path.exists() else []
 
 
 @pytest.fixture
-def bench(queue: JobQueue, tmp_path: Path) -> Bench:
+def bench(queue: Queue, tmp_path: Path) -> Bench:
     """Jobs on the shared server."""
     return Bench(queue, tmp_path / "jobs")
 
@@ -179,8 +198,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     settings = quick_settings(valkey, folder)
     workers = Workers(settings)
     workers.start()
-    queue = JobQueue(connect(valkey.url), lease_s=settings.lease_s)
-    yield Bench(queue, folder / "jobs")
-    queue.close()
+    with connect(valkey.url) as redis:
+        yield Bench(Queue.of(redis, lease_s=settings.lease_s), folder / "jobs")
     workers.stop()
     valkey.stop()

@@ -1,50 +1,8 @@
-"""Job records as values."""
+"""Jobs as values."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from pathlib import Path
 
-from workers.jobs import Job, JobParameters, JobRequest, JobState, Problem, Progress, problem_type
-
-numbers = st.floats(0, 2e9, allow_nan=False)
-optional_numbers = st.none() | numbers
-words = st.text(max_size=20)
-
-jobs = st.builds(
-    Job,
-    id=words,
-    state=st.sampled_from(JobState),
-    request=st.builds(
-        JobRequest,
-        slide_id=words,
-        slide_name=words,
-        slide_path=words,
-        model=words,
-        parameters=st.builds(
-            JobParameters, optional_numbers, st.none() | st.integers(0, 256), st.none() | words, st.booleans()
-        ),
-        priority=st.sampled_from(["normal", "high"]),
-    ),
-    directory=words,
-    progress=st.builds(
-        Progress, numbers, words, st.integers(0), st.integers(0), optional_numbers, optional_numbers
-    ),
-    attempt=st.integers(1, 99),
-    crashes=st.integers(0, 9),
-    created_at=numbers,
-    started_at=st.none() | st.floats(1, 2e9),
-    finished_at=st.none() | st.floats(1, 2e9),
-    worker=st.none() | words,
-    cancel_requested=st.booleans(),
-    error=st.none() | st.builds(Problem, words, words, words),
-    revision=st.integers(0),
-)
-
-
-@given(jobs)
-def test_a_record_survives_being_a_redis_hash(job: Job) -> None:
-    fields = job.to_hash()
-    assert all(isinstance(value, str) for value in fields.values())
-    assert Job.from_hash(fields) == job
+from workers.jobs import JobRequest, JobState, new_job, problem_type
 
 
 class SlideNotFoundError(Exception):
@@ -54,3 +12,17 @@ class SlideNotFoundError(Exception):
 def test_a_problem_is_named_after_its_error() -> None:
     assert problem_type(SlideNotFoundError) == "slide-not-found"
     assert problem_type(KeyError) == "key"
+
+
+def test_a_new_job_is_queued_and_has_a_directory_of_its_own() -> None:
+    request = JobRequest("s", "a.svs", "/slides/a.svs", "m")
+    one, two = (new_job(request, Path("/jobs")) for _ in range(2))
+    assert (one.state, one.attempt, one.error) == (JobState.QUEUED, 1, None)
+    assert one.directory == f"/jobs/{one.id}"
+    assert one.files.overlay == Path(one.directory) / "overlay.tif"
+    assert one.id != two.id
+    assert one.id[:12] <= two.id[:12], "ids sort by time, to the millisecond"
+
+
+def test_a_state_is_final_unless_the_job_waits_or_runs() -> None:
+    assert [state for state in JobState if not state.is_final] == [JobState.QUEUED, JobState.RUNNING]

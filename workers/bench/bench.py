@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import BenchFailedError
 from ..jobs import JobParameters, Problem, Progress
 from ..protocol import FromModel, ProgressMade, RunJob, Succeeded
-from ..rq_worker.engine_process import EngineProcess, ModelState, entry_named
+from ..rq_worker.engine_process import EngineProcess, EngineState, entry_named
 from ..settings import WorkerSettings
 from .options import RESULT, BenchOptions
 
@@ -27,7 +27,7 @@ def run_bench(
 
     `directory` gets the jobs' files, and must be on a disk like that of real jobs. The answer is what `workers.bench.measure`
     documents, and `load_before`: the machine's load average before anything was started (None where unknown). Raises
-    BenchFailedError; ModelProcessDiedError if the process dies.
+    BenchFailedError; EngineDiedError if the process dies.
     """
     load_before = load_average()
     model = EngineProcess(entry_named("workers.bench.measure:main", options), settings)
@@ -51,7 +51,7 @@ def load_average() -> float | None:
 
 def _loaded(model: EngineProcess) -> str:
     """Wait for the model; its name. Raises BenchFailedError."""
-    while model.state is ModelState.STARTING:
+    while model.state is EngineState.STARTING:
         model.receive(POLL_S)
     if model.ready is None:
         raise _failure(model.problem)

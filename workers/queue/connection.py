@@ -1,4 +1,4 @@
-"""Connections to the queue server."""
+"""Connect to the queue server, patiently or not."""
 
 import hashlib
 import os
@@ -13,27 +13,34 @@ from redis.backoff import ConstantBackoff, ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 RETRIED = [exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError]
+"""Errors after which a call is tried again."""
 
 
 def connect(url: str) -> Redis:
-    """A connection that gives a server that is gone half a second, one that hangs (does not answer for a second) one more
-    try, then raises `redis.exceptions.RedisError`.
+    """Return a connection that gives up soon, with `redis.exceptions.RedisError`.
 
-    For whoever has something better to do than to wait: a request to answer, a pipe to listen to.
+    A server that is gone gets half a second, one that hangs (does not answer for a second) one more try. For
+    whoever has something better to do than to wait: a request to answer, a pipe to listen to.
     """
     # No health checks: each is a call of its own, with time-outs and tries of its own.
     return _connect(url, Retry(ConstantBackoff(0.5), 1), timeout_s=1, health_check_s=0)
 
 
 def connect_patiently(url: str) -> Redis:
-    """A connection that sits out an outage of about a minute: for RQ's own bookkeeping, which ends the worker on an error."""
+    """Return a connection that sits out an outage of about a minute.
+
+    For RQ's own bookkeeping, which ends the worker on an error.
+    """
     return _connect(
         url, Retry(ExponentialWithJitterBackoff(cap=3.0, base=0.2), 25), timeout_s=5, health_check_s=15
     )
 
 
 def without_password(url: str) -> str:
-    """A queue's URL for people and logs: a password in it, before the host or in the query, reads `***`."""
+    """Return a queue's URL for people and logs.
+
+    A password in it, before the host or in the query, reads `***`.
+    """
     hidden = re.sub(r"^([^:]+://[^:/@]*:).*@", r"\1***@", url)
     return re.sub(r"([?&]password=)[^&]*", r"\1***", hidden)
 
@@ -50,22 +57,28 @@ def _connect(url: str, retry: Retry, *, timeout_s: float, health_check_s: int) -
 
 
 def text(reply: Any) -> str:
-    """A string of the server as text; RQ needs connections that leave replies as bytes."""
+    """Decode a reply of the server; RQ needs connections that leave replies as bytes."""
     decoded: str = reply.decode()
     return decoded
 
 
 def unix_url(socket: Path) -> str:
-    """The redis-py URL of a unix socket."""
+    """Return the redis-py URL of a unix socket."""
     return f"unix://{quote(str(socket))}"
 
 
 LONGEST_SOCKET_PATH = 100
-"""Bytes; sun_path has 108 on Linux and 104 on macOS, and Valkey needs a terminating zero."""
+"""Longest path of a unix socket, in bytes.
+
+sun_path has 108 on Linux and 104 on macOS, and Valkey needs a terminating zero.
+"""
 
 
 def socket_path(directory: Path) -> Path:
-    """Where the server of `directory` listens: inside it, or in a short folder of this user's if that is too long."""
+    """Return the socket of the server of `directory`.
+
+    It lies inside the folder, or in a short folder of this user's if that path would be too long.
+    """
     inside = directory / "valkey.sock"
     if len(os.fsencode(inside)) <= LONGEST_SOCKET_PATH:
         return inside

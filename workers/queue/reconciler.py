@@ -1,4 +1,4 @@
-"""Bringing records and queue together again after something died: one tick, made about every second."""
+"""Requeue the jobs of lost workers and the jobs that RQ has lost: one tick, made about every second."""
 
 import logging
 import time
@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from redis import Redis
 from redis.exceptions import LockError
 
 from ..jobs import JobState, Problem
+from . import lua
 from .connection import text
-from .job_queue import PREFIX, JobQueue, rq_id
+from .records import PREFIX, encode_problem, job_key, state_key
+from .rq_lists import RqLists, rq_id
 
 logger = logging.getLogger(__name__)
 
@@ -24,14 +27,15 @@ LEASES = f"{PREFIX}leases"
 WORKER_LOST = Problem(
     type="worker-lost",
     title="The worker running this job was lost again and again",
-    detail="Workers died or lost touch with the queue while they ran this job, and no patch was finished in between. "
-    "See the workers' logs: running out of memory is the usual cause. Submit the job again once that is cured.",
+    detail="Workers died or lost touch with the queue while they ran this job, and no patch was finished in "
+    "between. See the workers' logs: running out of memory is the usual cause. Submit the job again once "
+    "that is cured.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """Ids that a tick queued again: those whose worker was lost, and those that had fallen out of the queue."""
+    """Ids that a tick queued again: of jobs whose worker was lost, and of jobs that RQ had lost."""
 
     reaped: tuple[str, ...] = ()
     restored: tuple[str, ...] = ()
@@ -56,18 +60,31 @@ class Reconciler:
     Several may tick at once: a lock lets one through, and even without it each step is atomic.
     """
 
-    def __init__(self, queue: JobQueue, *, lost_after_s: float) -> None:
-        """`lost_after_s`: how long a queued job may be missing from RQ's lists, in seconds; looked at as often."""
-        self._queue = queue
+    def __init__(
+        self, redis: Redis, *, lost_after_s: float, lease_s: float = 8.0, max_losses: int = 10
+    ) -> None:
+        """See `workers.settings` for the limits.
+
+        `lost_after_s` is also how often RQ's lists are searched for missing jobs, in seconds.
+        """
+        self._redis = redis
+        self._lists = RqLists(redis)
         self._lost_after_s = lost_after_s
+        self._lease_s = lease_s
+        self._max_losses = max_losses
+        self._reap_script = redis.register_script(lua.REAP)
         self._restore_at = 0.0
 
     def tick(self) -> Reconciled:
-        """Look once; does nothing if another reconciler is at it. Raises `redis.exceptions.RedisError`."""
-        with self._alone() as alone:
-            if not alone:
+        """Requeue what is lost; do nothing while another reconciler ticks.
+
+        Raises:
+            redis.exceptions.RedisError: the queue server does not answer.
+        """
+        with self._lock() as locked:
+            if not locked:
                 return Reconciled()
-            reaped = self._reap() if self._settled() else ()
+            reaped = self._reap_ended() if self._settled() else ()
             done = Reconciled(reaped, self._restore_now_and_then())
         for job_id in done.reaped:
             logger.warning("job %s: its worker was lost, queued again", job_id)
@@ -75,14 +92,24 @@ class Reconciler:
             logger.warning("job %s: had fallen out of the queue, queued again", job_id)
         return done
 
+    def reap(self, job_id: str, problem: Problem) -> bool:
+        """Queue a job again whose lease has ended, or fail it with `problem` if that happened too often.
+
+        False if it was not queued.
+        """
+        next_attempt = int(self._reap_script(args=[job_id, self._max_losses, encode_problem(problem)]))
+        if next_attempt:
+            self._lists.enqueue(job_id, next_attempt, at_front=True)
+        return next_attempt > 0
+
     @contextmanager
-    def _alone(self) -> Iterator[bool]:
-        lock = self._queue.redis.lock(LOCK, timeout=LOCK_S)
-        alone = lock.acquire(blocking=False)
+    def _lock(self) -> Iterator[bool]:
+        lock = self._redis.lock(LOCK, timeout=LOCK_S)
+        locked = lock.acquire(blocking=False)
         try:
-            yield alone
+            yield locked
         finally:
-            if alone:
+            if locked:
                 try:
                     lock.release()
                 except LockError:
@@ -90,16 +117,16 @@ class Reconciler:
 
     def _now(self) -> float:
         """Unix seconds of the queue server's clock, the only one that leases know."""
-        seconds, microseconds = self._queue.redis.time()
+        seconds, microseconds = self._redis.time()
         return float(seconds) + float(microseconds) / 1e6
 
     def _settled(self) -> bool:
-        """Whether leases mean anything yet.
+        """Whether an ended lease means a lost worker.
 
-        While the server was down, or this whole machine slept, nobody could renew a lease. Workers get one lease's time
-        to do so after the server's start and after a gap between ticks.
+        While the server was down, or this whole machine slept, nobody could renew a lease. Workers get one
+        lease's time to do so after the server's start and after a gap between ticks.
         """
-        redis, lease_s, now = self._queue.redis, self._queue.lease_s, self._now()
+        redis, lease_s, now = self._redis, self._lease_s, self._now()
         last = redis.get(LAST_TICK)
         redis.set(LAST_TICK, now)
         if last is None or now - float(last) > lease_s:
@@ -107,12 +134,13 @@ class Reconciler:
             return False
         return redis.info("server")["uptime_in_seconds"] >= lease_s and not redis.exists(SETTLING)
 
-    def _reap(self) -> tuple[str, ...]:
-        ended = self._queue.redis.zrangebyscore(LEASES, 0, self._now())
-        return tuple(job_id for key in ended if self._queue.reap(job_id := text(key), WORKER_LOST))
+    def _reap_ended(self) -> tuple[str, ...]:
+        """Reap the jobs whose lease has ended; return the ids of those queued again."""
+        ended = self._redis.zrangebyscore(LEASES, 0, self._now())
+        return tuple(job_id for key in ended if self.reap(job_id := text(key), WORKER_LOST))
 
     def _restore_now_and_then(self) -> tuple[str, ...]:
-        """`_restore` reads the whole queue, so not at every tick."""
+        """Call `_restore`, which reads the whole queue, at some ticks only."""
         now = time.monotonic()
         if now < self._restore_at:
             return ()
@@ -120,39 +148,37 @@ class Reconciler:
         return self._restore()
 
     def _restore(self) -> tuple[str, ...]:
-        """Queue again what has been missing from RQ's lists for a while; their ids, oldest first.
+        """Queue again what has been missing from RQ's lists for a while; return the ids, oldest first.
 
         A job that a worker has just taken is missing for milliseconds, so a job must stay missing to count.
         """
-        redis = self._queue.redis
         waiting = self._waiting()
         if not waiting:
             return ()
         # Read after the records: a job queued in between is then seen in a list, not missed.
-        listed = self._queue.listed()
+        listed = self._lists.listed()
         now = self._now()
         lost = []
         for job in waiting:
             if job.rq_id in listed:
-                redis.zrem(MISSING, job.id)
+                self._redis.zrem(MISSING, job.id)
                 continue
-            redis.zadd(MISSING, {job.id: now}, nx=True)
-            if now - float(redis.zscore(MISSING, job.id) or now) >= self._lost_after_s:
+            self._redis.zadd(MISSING, {job.id: now}, nx=True)
+            if now - float(self._redis.zscore(MISSING, job.id) or now) >= self._lost_after_s:
                 lost.append(job)
         # Each goes to the very front of its priority's list, so they go from last to first.
         for job in reversed(lost):
-            self._queue.dequeue(job.id, job.attempt)
-            self._queue.enqueue(job.id, job.attempt, at_front=True)
-            redis.zrem(MISSING, job.id)
+            self._lists.dequeue(job.id, job.attempt)
+            self._lists.enqueue(job.id, job.attempt, at_front=True)
+            self._redis.zrem(MISSING, job.id)
         return tuple(job.id for job in lost)
 
     def _waiting(self) -> list[Waiting]:
-        """The queued jobs, oldest first."""
-        redis = self._queue.redis
-        ids = [text(key) for key in redis.zrange(f"{PREFIX}jobs:{JobState.QUEUED}", 0, -1)]
-        pipeline = redis.pipeline(transaction=False)
+        """Return the queued jobs, oldest first."""
+        ids = [text(key) for key in self._redis.zrange(state_key(JobState.QUEUED), 0, -1)]
+        pipeline = self._redis.pipeline(transaction=False)
         for job_id in ids:
-            pipeline.hget(f"{PREFIX}job:{job_id}", "attempt")
+            pipeline.hget(job_key(job_id), "attempt")
         return [
             Waiting(job_id, int(attempt))
             for job_id, attempt in zip(ids, pipeline.execute(), strict=True)

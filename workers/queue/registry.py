@@ -1,23 +1,27 @@
-"""What workers tell the API of themselves: signs of life and model cards."""
+"""Announce workers and publish model cards, so that the API knows what it can offer."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from pydantic import with_config
 from redis import Redis
 
-from ..jobs import Problem
+from ..jobs import STRICT, Problem
+from .codec import JsonCodec
 from .connection import text
+from .records import PREFIX
 
-WORKERS = "darefine:workers"
+WORKERS = f"{PREFIX}workers"
 """Set of all announced names; a name counts only while its own key lives."""
 
-MODELS = "darefine:models"
+MODELS = f"{PREFIX}models"
+"""JSON text of the PublishedModels."""
 
 
 class WorkerState(StrEnum):
-    """What a worker is about."""
+    """State of a worker."""
 
     STARTING = "starting"
     IDLE = "idle"
@@ -25,9 +29,10 @@ class WorkerState(StrEnum):
     FAILED = "failed"
 
 
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """One worker: its model process's device and number format, and why it has no model if it has failed."""
+    """One worker: its engine process's device and number format, and why it has no model if it has failed."""
 
     name: str
     state: WorkerState
@@ -42,25 +47,8 @@ class WorkerInfo:
         """Whether the worker's model is loaded."""
         return self.state in (WorkerState.IDLE, WorkerState.BUSY)
 
-    def to_json(self) -> str:
-        """The worker as JSON text."""
-        return json.dumps(asdict(self))
 
-    @classmethod
-    def from_json(cls, info: str | bytes) -> "WorkerInfo":
-        """The inverse of `to_json`."""
-        members = json.loads(info)
-        problem = members["problem"]
-        return cls(
-            **{
-                **members,
-                "state": WorkerState(members["state"]),
-                "models": tuple(members["models"]),
-                "problem": Problem(**problem) if problem else None,
-            }
-        )
-
-
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True)
 class PublishedModels:
     """Model cards as workers announced them last; `default` is a card's name, None before any worker did."""
@@ -69,8 +57,16 @@ class PublishedModels:
     cards: tuple[dict[str, Any], ...]
 
 
+_WORKER = JsonCodec(WorkerInfo)
+_MODELS = JsonCodec(PublishedModels)
+
+
 class WorkerRegistry:
-    """Signs of life are keys that expire; the model cards stay, so that they can be listed while workers restart."""
+    """Announced workers and their model cards in Redis.
+
+    Signs of life are keys that expire; the model cards stay, so that they can be listed while workers
+    restart.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -79,7 +75,7 @@ class WorkerRegistry:
         """Say that `worker` lives, for `ttl_s` seconds."""
         pipeline = self._redis.pipeline()
         pipeline.sadd(WORKERS, worker.name)
-        pipeline.set(_key(worker.name), worker.to_json(), px=int(ttl_s * 1000))
+        pipeline.set(_key(worker.name), _WORKER.to_json(worker), px=int(ttl_s * 1000))
         pipeline.execute()
 
     def withdraw(self, name: str) -> None:
@@ -90,7 +86,11 @@ class WorkerRegistry:
         pipeline.execute()
 
     def workers(self) -> tuple[WorkerInfo, ...]:
-        """Workers whose sign of life is fresh, by name; forgets the others."""
+        """Return the workers whose sign of life is fresh, by name; forgets the others.
+
+        Raises:
+            RecordInvalidError: what a worker said of itself cannot be read.
+        """
         names = sorted(text(name) for name in self._redis.smembers(WORKERS))
         if not names:
             return ()
@@ -98,21 +98,21 @@ class WorkerRegistry:
         gone = [name for name, info in found.items() if info is None]
         if gone:
             self._redis.srem(WORKERS, *gone)
-        return tuple(WorkerInfo.from_json(info) for info in found.values() if info is not None)
+        return tuple(_WORKER.from_json(info) for info in found.values() if info is not None)
 
     def publish_models(self, default: str, cards: tuple[str, ...]) -> None:
         """Keep the cards (JSON texts) of the worker that came last; all are expected to serve the same."""
-        self._redis.set(
-            MODELS, json.dumps({"default": default, "cards": [json.loads(card) for card in cards]})
-        )
+        models = PublishedModels(default, tuple(json.loads(card) for card in cards))
+        self._redis.set(MODELS, _MODELS.to_json(models))
 
     def models(self) -> PublishedModels:
-        """The cards announced last."""
+        """Return the cards announced last.
+
+        Raises:
+            RecordInvalidError: they cannot be read.
+        """
         published = self._redis.get(MODELS)
-        if published is None:
-            return PublishedModels(None, ())
-        members = json.loads(published)
-        return PublishedModels(members["default"], tuple(members["cards"]))
+        return PublishedModels(None, ()) if published is None else _MODELS.from_json(published)
 
 
 def _key(name: str) -> str:

@@ -1,4 +1,7 @@
-"""The worker's end of the model process: one spawned child that keeps networks in memory and runs pipelines."""
+"""Start, hear and replace the engine process.
+
+That is one spawned child that keeps networks in memory and runs pipelines.
+"""
 
 import logging
 import multiprocessing
@@ -12,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pkgutil import resolve_name
 
-from ..errors import ModelProcessDiedError
+from ..errors import EngineDiedError
 from ..jobs import Problem
 from ..protocol import FromModel, LoadFailed, Ready, Shutdown, ToModel
 from ..settings import WorkerSettings
@@ -20,11 +23,14 @@ from ..settings import WorkerSettings
 logger = logging.getLogger(__name__)
 
 Target = Callable[[Connection, int, WorkerSettings], None]
-"""Entry of the child: called with (its end of the pipe, the worker's process id, settings); must be picklable."""
+"""Entry of the child, called with its end of the pipe, the worker's process id and settings; picklable."""
 
 
 def entry_named(name: str, *arguments: object) -> Target:
-    """Return the entry `module:function`, called with `arguments` before the pipe; the child alone imports the module."""
+    """Return the entry `module:function`, called with `arguments` before the pipe.
+
+    The child alone imports the module.
+    """
     return partial(_call_by_name, name, arguments)
 
 
@@ -42,10 +48,11 @@ LONGEST_PAUSE_S = 60.0
 """Pauses between tries to load a model that cannot be loaded."""
 
 STOP_S = 2.0
+"""How long a child that was told to end may take, in seconds."""
 
 
-class ModelState(StrEnum):
-    """Whether the model process can take a job."""
+class EngineState(StrEnum):
+    """State of the engine process: only a READY one takes jobs."""
 
     STARTING = "starting"
     READY = "ready"
@@ -53,7 +60,10 @@ class ModelState(StrEnum):
 
 
 class EngineProcess:
-    """Starts, hears, stops and replaces the model process. Use it from the main thread (see `workers.die_with_parent`)."""
+    """The worker's end of the engine process: starts, hears, stops and replaces it.
+
+    Use it from the main thread (see `workers.die_with_parent`).
+    """
 
     def __init__(self, target: Target, settings: WorkerSettings) -> None:
         """`target` is ENGINE unless a test or a benchmark stands in for it."""
@@ -63,13 +73,13 @@ class EngineProcess:
         self._pipe: Connection | None = None
         self._failures = 0
         self._retry_at = 0.0
-        self.state = ModelState.STARTING
+        self.state = EngineState.STARTING
         self.ready: Ready | None = None
         self.problem: Problem | None = None
 
     @property
     def pid(self) -> int | None:
-        """Process id of the child."""
+        """Process id of the child, None while there is none."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:
@@ -78,35 +88,42 @@ class EngineProcess:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=self._target, args=(theirs, os.getpid(), self._settings), name="model", daemon=True
+            target=self._target, args=(theirs, os.getpid(), self._settings), name="engine", daemon=True
         )
         self._process.start()
         # Ours alone may hold the other end, or a dead child would not read as end of file.
         theirs.close()
-        self.state = ModelState.STARTING
+        self.state = EngineState.STARTING
 
     def send(self, message: ToModel) -> None:
-        """Raises ModelProcessDiedError."""
+        """Send a message to the child.
+
+        Raises:
+            EngineDiedError: the child is gone or was never started.
+        """
         try:
             self._connection().send(message)
         except OSError as error:
             raise self._death() from error
 
     def receive(self, timeout_s: float) -> FromModel | None:
-        """The next message within `timeout_s` seconds, or None; Ready, LoadFailed and a death while loading set `state`.
+        """Return the next message within `timeout_s` seconds, or None.
 
-        Raises ModelProcessDiedError if a loaded model's process is gone, once all it sent before is read.
+        Ready, LoadFailed and a death while the model loads set `state`.
+
+        Raises:
+            EngineDiedError: a child with a loaded model is gone, and all it sent before is read.
         """
         pipe = self._connection()
         assert self._process is not None
         if not wait([pipe, self._process.sentinel], timeout_s):
             return None
         try:
-            # A message may have been sent just before a death: read those first, the end of the pipe comes after.
+            # Messages sent just before a death are read first; the end of the pipe comes after them.
             message: FromModel = pipe.recv()
         except (EOFError, OSError) as error:
             death = self._death()
-            if self.state is ModelState.STARTING:
+            if self.state is EngineState.STARTING:
                 self._fail(
                     Problem(
                         "model-process-died", "The model process ended while loading its model", str(death)
@@ -118,11 +135,12 @@ class EngineProcess:
         return message
 
     def poll(self, timeout_s: float) -> None:
-        """While no job runs: hear the child for `timeout_s` seconds, and replace it if it is gone.
+        """Hear the child for `timeout_s` seconds, and replace it if it is gone; only while no job runs.
 
-        A model that could not be loaded is tried again after a pause that doubles up to a minute; `problem` says why.
+        A model that could not be loaded is tried again after a pause that doubles up to a minute; `problem`
+        says why.
         """
-        if self.state is ModelState.FAILED:
+        if self.state is EngineState.FAILED:
             pause = self._retry_at - time.monotonic()
             if pause > 0:
                 time.sleep(min(pause, timeout_s))
@@ -130,7 +148,7 @@ class EngineProcess:
             self.start()
         try:
             self.receive(timeout_s)
-        except ModelProcessDiedError as error:
+        except EngineDiedError as error:
             logger.warning("%s", error)
             self.start()
 
@@ -145,25 +163,25 @@ class EngineProcess:
         self._pipe = None
 
     def stop(self) -> None:
-        """End the child, politely first."""
+        """Ask the child to end, then kill it."""
         if self._process is not None:
             try:
                 self.send(Shutdown())
                 self._process.join(STOP_S)
-            except ModelProcessDiedError:
-                logger.debug("the model process was gone already")
+            except EngineDiedError:
+                logger.debug("the engine process was gone already")
         self.kill()
 
     def _connection(self) -> Connection:
         if self._pipe is None:
-            raise ModelProcessDiedError("The model process has not been started.")
+            raise EngineDiedError("The engine process has not been started.")
         return self._pipe
 
     def _note(self, message: FromModel) -> None:
         if isinstance(message, Ready):
-            self.state, self.ready, self.problem, self._failures = ModelState.READY, message, None, 0
+            self.state, self.ready, self.problem, self._failures = EngineState.READY, message, None, 0
             logger.info(
-                "model process %s ready: %s on %s (%s)",
+                "engine process %s ready: %s on %s (%s)",
                 self.pid,
                 message.default_model,
                 message.device,
@@ -175,22 +193,23 @@ class EngineProcess:
     def _fail(self, problem: Problem) -> None:
         logger.error("the model cannot be loaded: %s", problem.detail)
         self.kill()
-        self.state, self.problem = ModelState.FAILED, problem
+        self.state, self.problem = EngineState.FAILED, problem
         self._retry_at = time.monotonic() + min(FIRST_PAUSE_S * 2**self._failures, LONGEST_PAUSE_S)
         self._failures += 1
 
-    def _death(self) -> ModelProcessDiedError:
+    def _death(self) -> EngineDiedError:
         assert self._process is not None
         self._process.join(STOP_S)
-        return ModelProcessDiedError(
-            f"The model process {self.pid} ended: {explain_exit(self._process.exitcode)}"
-        )
+        return EngineDiedError(f"The engine process {self.pid} ended: {explain_exit(self._process.exitcode)}")
 
 
 def explain_exit(code: int | None) -> str:
-    """What an exit code of a child usually means."""
+    """Explain what an exit code of a child usually means."""
     if code == -signal.SIGKILL:
-        return "it was killed (exit code -9). It may have run out of memory; a smaller DAREFINE_BATCH_SIZE needs less."
+        return (
+            "it was killed (exit code -9). It may have run out of memory; a smaller DAREFINE_BATCH_SIZE "
+            "needs less."
+        )
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         return (

@@ -1,7 +1,7 @@
-"""Running one job from the worker's side: hand it to the model process, keep its lease, act on what happens.
+"""Run one job from the worker's side: hand it to the engine process, keep its lease, act on what happens.
 
-The worker's thread never waits for long: it listens to the pipe, and between messages renews the lease, looks for a
-cancel and for a stop. The model process computes on while the queue server is away.
+The worker's thread never waits for long: it listens to the pipe, and between messages renews the lease, looks
+for a cancel and for a stop. The engine process computes on while the queue server is away.
 """
 
 import logging
@@ -13,12 +13,12 @@ from typing import TypeVar
 
 from redis.exceptions import RedisError
 
-from ..errors import ModelProcessDiedError
+from ..errors import EngineDiedError
 from ..jobs import Job, Problem, Progress
 from ..protocol import Cancel, Failed, FromModel, ProgressMade, RunJob, Stopped, Succeeded
-from ..queue.job_queue import JobQueue, Ownership
+from ..queue.lease import JobLease, Ownership
 from ..settings import WorkerSettings
-from .engine_process import EngineProcess, ModelState
+from .engine_process import EngineProcess, EngineState
 
 logger = logging.getLogger(__name__)
 
@@ -41,21 +41,27 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """What a run needs of the worker around it.
+    """Parts of a worker that a run needs.
 
-    `beat` is called at every heartbeat that reached the queue server; `stopping` says whether the worker is to end.
+    `beat` is called at every heartbeat that reached the queue server; `stopping` says whether the worker is
+    to end.
     """
 
-    queue: JobQueue
-    model: EngineProcess
+    lease: JobLease
+    engine: EngineProcess
     settings: WorkerSettings
     worker: str
     beat: Callable[[], None]
     stopping: Callable[[], bool]
 
     def run(self, job_id: str, attempt: int) -> Outcome:
-        """Run an attempt to its end. Raises `redis.exceptions.RedisError` if it cannot even be started."""
-        job = self.queue.start(job_id, attempt, self.worker)
+        """Run an attempt to its end.
+
+        Raises:
+            redis.exceptions.RedisError: the attempt cannot even be started.
+            RecordInvalidError: the job's record cannot be read.
+        """
+        job = self.lease.start(job_id, attempt, self.worker)
         if job is None:
             logger.info("job %s, attempt %d: no longer wanted", job_id, attempt)
             return Outcome.STALE
@@ -66,11 +72,11 @@ class WorkerContext:
 
 
 class JobRun:
-    """One job between start and end; retries after a crash are part of it."""
+    """Run of one job from start to end; retries after a crash are part of it."""
 
-    def __init__(self, workplace: WorkerContext, job: Job) -> None:
+    def __init__(self, context: WorkerContext, job: Job) -> None:
         self.attempt = job.attempt
-        self._at = workplace
+        self._context = context
         self._job = job
         self._progress: Progress | None = None
         self._sent = False
@@ -80,64 +86,64 @@ class JobRun:
         self._reachable = True
 
     def follow(self) -> Outcome:
-        """Listen and act until the job is over, taken away or given back."""
+        """Listen and act until the job is over, taken away or released; return which."""
         while True:
             try:
                 outcome = self._step()
-            except ModelProcessDiedError as error:
+            except EngineDiedError as error:
                 outcome = self._after_death(str(error))
             if outcome is not None:
                 return outcome
 
     def _step(self) -> Outcome | None:
-        model, stopping = self._at.model, self._at.stopping()
-        if model.state is ModelState.FAILED or (stopping and not self._sent):
-            return self._give_back()
-        if model.state is ModelState.READY and not self._sent:
+        engine, stopping = self._context.engine, self._context.stopping()
+        if engine.state is EngineState.FAILED or (stopping and not self._sent):
+            return self._release()
+        if engine.state is EngineState.READY and not self._sent:
             self._send()
-        message = model.receive(0 if stopping else POLL_S)
+        message = engine.receive(0 if stopping else POLL_S)
         if message is not None:
             self._heard_at = time.monotonic()
         elif stopping:
-            # Only now that the pipe is empty: a job that is finished is published, not given back.
-            return self._give_back()
+            # Only now that the pipe is empty: a job that is finished is published, not released.
+            return self._release()
         return self._hear(message) or self._beat() or self._watch()
 
     def _send(self) -> None:
-        self._at.model.send(RunJob.of(self._job, self.attempt))
+        self._context.engine.send(RunJob.of(self._job, self.attempt))
         self._sent = True
         self._heard_at = time.monotonic()
 
     def _hear(self, message: FromModel | None) -> Outcome | None:
-        """Act on what the model process says."""
-        queue, job_id, attempt = self._at.queue, self._job.id, self.attempt
+        """Act on a message of the engine process."""
+        lease, job_id, attempt = self._context.lease, self._job.id, self.attempt
         match message:
             case ProgressMade(progress):
                 self._progress = progress
             case Succeeded():
-                whole = replace(self._progress or Progress(), fraction=1.0, stage="done", eta_s=None)
-                return self._publish(Outcome.SUCCEEDED, lambda: queue.succeed(job_id, attempt, whole))
+                last = replace(self._progress or Progress(), fraction=1.0, stage="done", eta_s=None)
+                return self._publish(Outcome.SUCCEEDED, lambda: lease.succeed(job_id, attempt, last))
             case Stopped():
                 return self._publish(
-                    Outcome.CANCELLED, lambda: queue.confirm_cancel(job_id, attempt, self._progress)
+                    Outcome.CANCELLED, lambda: lease.confirm_cancel(job_id, attempt, self._progress)
                 )
             case Failed(problem, suspect=True):
                 return self._after_crash(problem)
             case Failed(problem):
                 return self._publish(
-                    Outcome.FAILED, lambda: queue.fail(job_id, attempt, problem, self._progress)
+                    Outcome.FAILED, lambda: lease.fail(job_id, attempt, problem, self._progress)
                 )
         return None
 
     def _beat(self) -> Outcome | None:
         """Renew the lease and look for a cancel, as often as settings say. An outage is sat out."""
         now = time.monotonic()
-        if now - self._beat_at < self._at.settings.heartbeat_s:
+        if now - self._beat_at < self._context.settings.heartbeat_s:
             return None
         self._beat_at = now
         try:
-            ownership = self._at.queue.heartbeat(self._job.id, self.attempt, self._progress)
-            self._at.beat()
+            ownership = self._context.lease.heartbeat(self._job.id, self.attempt, self._progress)
+            self._context.beat()
         except RedisError as error:
             self._note_reachable(False, error)
             return None
@@ -149,12 +155,12 @@ class JobRun:
         if ownership is Ownership.CANCEL_REQUESTED and self._cancel_at is None:
             self._cancel_at = now
             if self._sent:
-                self._at.model.send(Cancel(self._job.id))
+                self._context.engine.send(Cancel(self._job.id))
         return None
 
     def _watch(self) -> Outcome | None:
         """Kill a pipeline that ignores a cancel or has gone silent."""
-        now, settings = time.monotonic(), self._at.settings
+        now, settings = time.monotonic(), self._context.settings
         grace_s = settings.cancel_grace_s if self._sent else 0.0
         if self._cancel_at is not None and now - self._cancel_at >= grace_s:
             return self._end_cancelled()
@@ -165,59 +171,59 @@ class JobRun:
         return None
 
     def _after_death(self, detail: str) -> Outcome | None:
-        """Go on with a new model process; a death before the job was handed over is not the job's."""
+        """Go on with a new engine process; a death before the job was handed over is not the job's."""
         if not self._sent and self._cancel_at is None:
             logger.warning("job %s, attempt %d: %s", self._job.id, self.attempt, detail)
-            self._at.model.start()
+            self._context.engine.start()
             return None
         return self._after_crash(crash_problem(detail))
 
     def _after_crash(self, problem: Problem) -> Outcome | None:
-        """Try again with a new model process; `problem` is what the job fails with if that was the last time."""
+        """Try again with a new engine process; the job fails with `problem` if that was the last time."""
         if self._cancel_at is not None:
             return self._end_cancelled()
         logger.warning("job %s, attempt %d: %s", self._job.id, self.attempt, problem.detail)
         self._drop()
-        queue, job_id, attempt, worker = self._at.queue, self._job.id, self.attempt, self._at.worker
-        following = self._insist(lambda: queue.retry(job_id, attempt, worker, problem, self._progress))
-        if following is None:
-            return Outcome.LOST if self._at.stopping() else Outcome.FAILED
-        self.attempt = following
+        lease, job_id, attempt, worker = self._context.lease, self._job.id, self.attempt, self._context.worker
+        next_attempt = self._insist(lambda: lease.retry(job_id, attempt, worker, problem, self._progress))
+        if next_attempt is None:
+            return Outcome.LOST if self._context.stopping() else Outcome.FAILED
+        self.attempt = next_attempt
         return None
 
     def _end_cancelled(self) -> Outcome:
         self._drop()
-        queue, job_id, attempt = self._at.queue, self._job.id, self.attempt
-        return self._publish(Outcome.CANCELLED, lambda: queue.confirm_cancel(job_id, attempt, self._progress))
+        lease, job_id, attempt = self._context.lease, self._job.id, self.attempt
+        return self._publish(Outcome.CANCELLED, lambda: lease.confirm_cancel(job_id, attempt, self._progress))
 
-    def _give_back(self) -> Outcome:
-        """Put the job back to the front of the queue; the model process must not touch it any more."""
+    def _release(self) -> Outcome:
+        """Put the job back to the front of the queue; the engine process must not touch it any more."""
         if self._sent:
-            self._at.model.kill()
+            self._context.engine.kill()
         try:
-            released = self._at.queue.release(self._job.id, self.attempt)
+            released = self._context.lease.release(self._job.id, self.attempt)
         except RedisError as error:
-            logger.warning("job %s: cannot be given back now (%s); its lease will end", self._job.id, error)
+            logger.warning("job %s: cannot be released now (%s); its lease will end", self._job.id, error)
             return Outcome.LOST
         return Outcome.RELEASED if released else Outcome.LOST
 
     def _drop(self) -> None:
-        """Take the job out of the model process's hands, by force if it has begun."""
+        """Take the job from the engine process, by killing that if the job has begun."""
         if self._sent:
-            self._at.model.start()
+            self._context.engine.start()
             self._sent = False
 
     def _publish(self, outcome: Outcome, publish: Callable[[], bool]) -> Outcome:
         return outcome if self._insist(publish) else Outcome.LOST
 
     def _insist(self, publish: Callable[[], T]) -> T | None:
-        """Try until the queue server answers; None if the worker has to stop before that."""
+        """Call `publish` until the queue server answers; None if the worker has to stop before that."""
         while True:
             try:
                 return publish()
             except RedisError as error:
                 self._note_reachable(False, error)
-                if self._at.stopping():
+                if self._context.stopping():
                     return None
                 time.sleep(POLL_S)
 
@@ -230,7 +236,7 @@ class JobRun:
 
 
 def crash_problem(detail: str) -> Problem:
-    """What a job fails with when its pipeline crashes again and again."""
+    """Return the problem of a job whose pipeline crashes again and again."""
     return Problem(
         type="pipeline-crashed",
         title="The job crashed its process again and again without finishing another patch",

@@ -1,7 +1,8 @@
-"""Working ahead: the tissue of the next slide is looked for while the current one computes, so no GPU waits for it.
+"""Make the tissue mask of the next job while the current one computes, so that no GPU waits for it.
 
-What looks at the slide is a short process of its own (`workers.engine.tissue`): a hostile slide may kill it, and neither
-the worker nor the job that runs may suffer. Whatever goes wrong here stays here: the job makes what it does not find.
+A short process of its own reads the slide (`workers.engine.tissue`): a hostile slide may kill it, and neither
+the worker nor the job that runs may suffer. Whatever goes wrong here stays here: the job makes what it does
+not find.
 """
 
 import json
@@ -15,13 +16,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from redis import Redis
 from redis.exceptions import RedisError
 
 from ..die_with_parent import die_with_parent
-from ..errors import JobNotFoundError
+from ..errors import JobNotFoundError, RecordInvalidError
 from ..jobs import Job, JobState
 from ..protocol import RunJob
-from ..queue.job_queue import JobQueue
+from ..queue.records import JobRecords
+from ..queue.rq_lists import RqLists
 from ..settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
@@ -29,26 +32,30 @@ logger = logging.getLogger(__name__)
 COMMAND = (sys.executable, "-m", "workers.engine.tissue")
 
 NICENESS = 19
-"""The job that runs goes first."""
+"""Niceness of the prefetching process: the job that runs goes first."""
 
 LIMIT_S = 600
-"""Seconds a preparation may take: network storage can hang."""
+"""Seconds that making a mask may take: network storage can hang."""
 
 STOP_S = 1.0
+"""How long a killed process is waited for, in seconds."""
 
 
 class Prefetcher:
-    """Prepares waiting jobs one at a time. Use it from the main thread (see `workers.die_with_parent`).
+    """Makes the tissue masks of waiting jobs, one at a time.
 
-    A job's directory is the claim on it: whoever makes it prepares the job, so several workers share the work, none is
-    tried twice, and a job that has run before, which may have its mask, is left alone.
+    A job's directory is the claim on it: whoever makes it makes the mask, so several workers share the work,
+    none is tried twice, and a job that has run before, which may have its mask, is left alone. Use it from
+    the main thread (see `workers.die_with_parent`).
     """
 
-    def __init__(
-        self, queue: JobQueue, settings: WorkerSettings, *, command: Sequence[str] = COMMAND
-    ) -> None:
-        """`command`: the preparing program; it is given two arguments as `workers.engine.tissue` is."""
-        self._queue = queue
+    def __init__(self, redis: Redis, settings: WorkerSettings, *, command: Sequence[str] = COMMAND) -> None:
+        """Watch the jobs that wait behind `redis`.
+
+        `command` makes a mask; it gets the same two arguments as `workers.engine.tissue`.
+        """
+        self._records = JobRecords(redis)
+        self._lists = RqLists(redis)
         self._settings = settings
         self._command = command
         self._job: Job | None = None
@@ -56,32 +63,33 @@ class Prefetcher:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the preparation that is not over."""
+        """Process id of the prefetching process, None while there is none."""
         return self._process.pid if self._process else None
 
     def look_ahead(self, cards: Sequence[str]) -> None:
-        """Start preparing the next job unless one is being prepared; `cards` are the worker's model cards as JSON.
+        """Start on the next job unless a mask is being made; `cards` are the worker's model cards as JSON.
 
-        To be called now and then while a job runs. Waits for nothing but the queue server, and raises nothing.
+        To be called now and then while a job runs. Waits for nothing but the queue server, and raises
+        nothing.
         """
         self.poll()
         if self._process is not None or not self._settings.prepare_ahead:
             return
         try:
             self._start_next(cards)
-        except (RedisError, OSError, subprocess.SubprocessError) as error:
-            logger.debug("no job can be prepared now: %s", error)
+        except (RedisError, RecordInvalidError, OSError, subprocess.SubprocessError) as error:
+            logger.debug("no mask can be made ahead now: %s", error)
 
     def poll(self) -> None:
-        """End a preparation whose job does not wait any more, and clear away what is over. Raises nothing."""
+        """Kill a process whose job does not wait any more, and clear away what is over. Raises nothing."""
         if self._process is None:
             return
         # Before the record is looked up: a job deleted between the two would leave its directory.
         ended = self._process.poll() is not None
         try:
             job = self._current()
-        except RedisError as error:
-            logger.debug("the prepared job cannot be looked up now: %s", error)
+        except (RedisError, RecordInvalidError) as error:
+            logger.debug("the prefetched job cannot be looked up now: %s", error)
             return
         if ended:
             self._finish(job)
@@ -90,19 +98,19 @@ class Prefetcher:
             self._process.kill()
 
     def stop(self) -> None:
-        """End the preparation that runs. Raises nothing."""
+        """Kill the process that runs. Raises nothing."""
         if self._process is None:
             return
         self._process.kill()
         try:
             self._process.wait(STOP_S)
         except subprocess.TimeoutExpired:
-            logger.debug("the preparing process %d does not end yet", self._process.pid)
+            logger.debug("the prefetching process %d does not end yet", self._process.pid)
         self.poll()
 
     def _start_next(self, cards: Sequence[str]) -> None:
-        """Prepare the first of the next jobs, as many as there are workers here, that nobody has claimed."""
-        for job in self._queue.waiting(self._settings.workers):
+        """Start on the first unclaimed one of the next jobs, as many as there are workers here."""
+        for job in self._lists.waiting(self._settings.workers):
             card_input = _input_of(job.request.model, cards)
             if job.request.parameters.tissue and card_input and _claim(Path(job.directory)):
                 self._start(job, card_input)
@@ -116,39 +124,40 @@ class Prefetcher:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            # Ctrl-C is the worker's to act on. No session of its own: Linux may deal out CPU time by session, and would
-            # heed the niceness only among the processes of one.
+            # Ctrl-C is the worker's to act on. No session of its own: Linux may deal out CPU time by session,
+            # and would heed the niceness only among the processes of one.
             process_group=0,
             preexec_fn=_restraints(os.getpid()),  # noqa: PLW1509 - only system calls, looked up beforehand
         )
         self._job = job
-        logger.debug("job %s: prepared ahead by process %d", job.id, self._process.pid)
+        logger.debug("job %s: mask made ahead by process %d", job.id, self._process.pid)
 
     def _current(self) -> Job | None:
-        """The record of the job being prepared as it is now; None if it was deleted."""
+        """Return the record of the job whose mask is being made as it is now; None if it was deleted."""
         assert self._job is not None
         try:
-            return self._queue.get(self._job.id)
+            return self._records.get(self._job.id)
         except JobNotFoundError:
             return None
 
     def _finish(self, job: Job | None) -> None:
-        """Forget a preparation that has ended; `job` is the record now."""
+        """Forget a process that has ended; `job` is the record now."""
         assert self._job is not None
         assert self._process is not None
         code = self._process.returncode
         if code not in (0, -signal.SIGKILL):
             logger.warning(
-                "job %s: preparing it ended with exit code %d; left to the job", self._job.id, code
+                "job %s: making its mask ahead ended with exit code %d; left to the job", self._job.id, code
             )
-        # Deleted or cancelled meanwhile: nobody else has written there, and who deletes a job may have been too early.
+        # Deleted or cancelled meanwhile: nobody else has written there, and whoever removed the job's files
+        # may have been too early.
         if job is None or (job.state.is_final and job.started_at is None):
             shutil.rmtree(self._job.directory, ignore_errors=True)
         self._job = self._process = None
 
 
 def _input_of(model: str, cards: Sequence[str]) -> dict[str, Any] | None:
-    """The `input` of the card named `model`, if it is there."""
+    """Return the `input` of the card named `model`, None if there is none."""
     for card in map(json.loads, cards):
         if card["name"] == model:
             found: dict[str, Any] | None = card.get("input")
@@ -166,7 +175,10 @@ def _claim(directory: Path) -> bool:
 
 
 def _restraints(worker_pid: int) -> Callable[[], None]:
-    """A function for the child to call first: it ends with the worker, ends in time, and gives way to others."""
+    """Return a function for the child to call first.
+
+    With it the child ends with the worker, ends in time, and gives way to other processes.
+    """
     tie = die_with_parent(worker_pid)
 
     def restrain() -> None:

@@ -1,4 +1,4 @@
-"""The one function that RQ jobs name."""
+"""Define the one function that RQ jobs name."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,22 +6,23 @@ from contextvars import ContextVar
 
 from .job_run import WorkerContext
 
-_workplace: ContextVar[WorkerContext] = ContextVar("workplace")
+_context: ContextVar[WorkerContext] = ContextVar("worker_context")
 
 
 @contextmanager
-def working_at(workplace: WorkerContext) -> Iterator[None]:
-    """Lend `workplace` to the task that runs inside."""
-    token = _workplace.set(workplace)
+def worker_context(context: WorkerContext) -> Iterator[None]:
+    """Let the task that runs inside find its worker."""
+    token = _context.set(context)
     try:
         yield
     finally:
-        _workplace.reset(token)
+        _context.reset(token)
 
 
 def run_job(job_id: str, attempt: int) -> str:
-    """Run an attempt of a job in the worker's model process; how that ended is for RQ's records only.
+    """Run an attempt of a job in the worker's engine process; return how it ended, for RQ's records only.
 
-    Raises LookupError outside a worker.
+    Raises:
+        LookupError: the caller is not inside `worker_context`.
     """
-    return _workplace.get().run(job_id, attempt).value
+    return _context.get().run(job_id, attempt).value

@@ -1,4 +1,4 @@
-"""The worker process: RQ takes jobs from the queue, the model process runs them. Imports no torch."""
+"""Run the worker process: RQ takes jobs from the queue, the engine process runs them. Imports no torch."""
 
 import logging
 import os
@@ -21,18 +21,19 @@ from rq.worker import SimpleWorker, WorkerStatus
 
 from ..errors import ForbiddenTaskError
 from ..queue.connection import connect, connect_patiently, socket_path, unix_url
-from ..queue.job_queue import QUEUES, TASK, JobQueue
-from ..queue.registry import WorkerInfo, WorkerState
+from ..queue.lease import JobLease
+from ..queue.registry import WorkerInfo, WorkerRegistry, WorkerState
+from ..queue.rq_lists import QUEUES, TASK
 from ..settings import WorkerSettings
-from .engine_process import ENGINE, EngineProcess, ModelState
+from .engine_process import ENGINE, EngineProcess, EngineState
 from .job_run import WorkerContext
 from .prefetch import Prefetcher
-from .tasks import run_job, working_at
+from .tasks import run_job, worker_context
 
 logger = logging.getLogger(__name__)
 
 DEQUEUE_S = 2
-"""How long RQ waits for a job at a time, in seconds; between waits the worker looks after its model process."""
+"""How long RQ waits for a job at a time, in seconds; in between the worker looks after its engine process."""
 
 RQ_MARGIN_S = 15
 """RQ waits `worker_ttl` less this."""
@@ -41,17 +42,25 @@ RQ_LEASE_S = 60
 RQ_BEAT_S = 15.0
 """RQ's own lease and heartbeat, kept only so that its tools do not call a long job abandoned."""
 
-PRESENCE_TTL_S = 15.0
+ANNOUNCEMENT_TTL_S = 15.0
+"""How long the API counts on a worker after its last sign of life, in seconds."""
 
 NO_RETRY = Retry(NoBackoff(), 0)
 
 
 class TaskJob(rq.job.Job):
-    """An RQ job that can run nothing but our task: whoever may write to Redis must not choose what workers import."""
+    """An RQ job that can run nothing but our task.
+
+    Whoever may write to Redis must not choose what workers import.
+    """
 
     @property
     def func(self) -> Callable[[str, int], str]:
-        """The task. Raises ForbiddenTaskError if the job names anything else."""
+        """The task.
+
+        Raises:
+            ForbiddenTaskError: the job names anything else.
+        """
         if self.instance is not None or self.func_name != TASK:
             raise ForbiddenTaskError(f"Workers run {TASK} only, not {self.func_name!r}.")
         return run_job
@@ -62,23 +71,26 @@ class TaskJob(rq.job.Job):
 
     @property
     def failure_callback(self) -> None:
-        """None, as above."""
+        """None: callbacks are names to import, too."""
 
     @property
     def stopped_callback(self) -> None:
-        """None, as above."""
+        """None: callbacks are names to import, too."""
 
 
 class HotWorker(SimpleWorker):
-    """RQ's in-process worker around one model process that stays loaded from job to job."""
+    """RQ's in-process worker around one engine process that stays loaded from job to job."""
 
     job_class = TaskJob
     max_connection_wait_time = 2.0
 
     def __init__(
-        self, queue: JobQueue, model: EngineProcess, settings: WorkerSettings, *, connection: Redis, name: str
+        self, redis: Redis, engine: EngineProcess, settings: WorkerSettings, *, connection: Redis, name: str
     ) -> None:
-        """`queue` answers soon or raises; `connection` is RQ's and sits outages out. See `workers.queue.connection`."""
+        """Talk to the queue through `redis`, which answers soon or raises.
+
+        RQ gets `connection`, which sits outages out. See `workers.queue.connection`.
+        """
         super().__init__(
             list(QUEUES.values()),
             name=name,
@@ -86,10 +98,12 @@ class HotWorker(SimpleWorker):
             serializer="json",
             worker_ttl=RQ_MARGIN_S + DEQUEUE_S,
         )
-        self.workplace = WorkerContext(queue, model, settings, name, self._beat, lambda: self._stop_requested)
-        self._queue = queue
-        self._model = model
-        self._preparer = Prefetcher(queue, settings)
+        lease = JobLease(redis, lease_s=settings.lease_s, max_crashes=settings.max_crashes)
+        self._context = WorkerContext(lease, engine, settings, name, self._beat, lambda: self._stop_requested)
+        self._redis = redis
+        self._registry = WorkerRegistry(redis)
+        self._engine = engine
+        self._prefetcher = Prefetcher(redis, settings)
         self._started_at = time.time()
         self._rq_beat_at = 0.0
         self._published_for: int | None = None
@@ -100,34 +114,34 @@ class HotWorker(SimpleWorker):
         return bool(self._stop_requested)
 
     def execute_job(self, job: rq.job.Job, queue: rq.Queue) -> None:
-        """Run a job where it finds this worker's model process."""
-        with working_at(self.workplace):
+        """Run a job where it finds this worker's engine process."""
+        with worker_context(self._context):
             super().execute_job(job, queue)
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """Take no job before the model is loaded: another worker may have one that is."""
-        while self._model.state is not ModelState.READY:
-            self._model.poll(DEQUEUE_S / 4)
+        while self._engine.state is not EngineState.READY:
+            self._engine.poll(DEQUEUE_S / 4)
             self._announce()
         return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """RQ's own sign of life; between jobs also the time to look after the model process."""
+        """Give RQ's own sign of life; between jobs also look after the engine process."""
         super().heartbeat(timeout, pipeline)
         if pipeline is None and self.get_state() != WorkerStatus.BUSY:
-            self._model.poll(0)
-            self._preparer.poll()
+            self._engine.poll(0)
+            self._prefetcher.poll()
             self._announce()
 
     def get_heartbeat_ttl(self, job: rq.job.Job, working_time: float = 0.0) -> int:  # noqa: ARG002 - RQ's signature
-        """RQ's lease on a job, in seconds."""
+        """Return RQ's lease on a job, in seconds."""
         return RQ_LEASE_S
 
     def subscribe(self) -> None:
-        """Listen to no commands: what stops a job is in its record."""
+        """Listen to no commands of RQ: a job is stopped through its record."""
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler
-        """SIGTERM, SIGINT: give a running job back and end; end at once between jobs."""
+        """Act on SIGTERM and SIGINT: release a running job and end; end at once between jobs."""
         if self._stop_requested:
             return
         self._stop_requested = True
@@ -138,21 +152,21 @@ class HotWorker(SimpleWorker):
             raise StopRequested
 
     def teardown(self) -> None:
-        """End the model process, and say good-bye if anybody listens."""
-        self._model.stop()
-        self._queue.redis.set_retry(NO_RETRY)
-        self._preparer.stop()
+        """End the engine process, and withdraw from the registry if the queue answers."""
+        self._engine.stop()
+        self._redis.set_retry(NO_RETRY)
+        self._prefetcher.stop()
         try:
-            self._queue.withdraw(self.name)
+            self._registry.withdraw(self.name)
             super().teardown()  # type: ignore[no-untyped-call]
         except RedisError as error:
             logger.warning("left without good-bye: %s", error)
 
     def _beat(self) -> None:
-        """A heartbeat of a running job reached the queue server: tell of the worker as well, and look at what comes next."""
+        """Announce the worker and look ahead; called when a job's heartbeat has reached the queue server."""
         self._announce()
-        if self._model.ready is not None:
-            self._preparer.look_ahead(self._model.ready.cards)
+        if self._engine.ready is not None:
+            self._prefetcher.look_ahead(self._engine.ready.cards)
         now = time.monotonic()
         if now - self._rq_beat_at >= RQ_BEAT_S:
             self._rq_beat_at = now
@@ -162,48 +176,50 @@ class HotWorker(SimpleWorker):
                     self.maintain_heartbeats(job, execution)
 
     def _announce(self) -> None:
-        """Tell the API of this worker and, once for each model process, of its models."""
-        model, ready = self._model, self._model.ready
+        """Announce this worker to the API and, once for each engine process, publish its models."""
+        engine, ready = self._engine, self._engine.ready
         info = WorkerInfo(
             name=self.name,
-            state=self._presence_state(),
+            state=self._worker_state(),
             device=ready.device if ready else None,
             dtype=ready.dtype if ready else None,
             models=(ready.default_model,) if ready else (),
             started_at=self._started_at,
-            problem=model.problem,
+            problem=engine.problem,
         )
         try:
-            self._queue.announce(info, ttl_s=PRESENCE_TTL_S)
-            if ready is not None and self._published_for != model.pid:
-                self._queue.publish_models(ready.default_model, ready.cards)
-                self._published_for = model.pid
+            self._registry.announce(info, ttl_s=ANNOUNCEMENT_TTL_S)
+            if ready is not None and self._published_for != engine.pid:
+                self._registry.publish_models(ready.default_model, ready.cards)
+                self._published_for = engine.pid
         except RedisError as error:
             logger.debug("cannot announce: %s", error)
 
-    def _presence_state(self) -> WorkerState:
-        if self._model.state is ModelState.FAILED:
+    def _worker_state(self) -> WorkerState:
+        if self._engine.state is EngineState.FAILED:
             return WorkerState.FAILED
-        if self._model.state is ModelState.STARTING:
+        if self._engine.state is EngineState.STARTING:
             return WorkerState.STARTING
         return WorkerState.BUSY if self.get_state() == WorkerStatus.BUSY else WorkerState.IDLE
 
 
-def run_worker(settings: WorkerSettings, model: EngineProcess | None = None) -> int:
-    """Be a worker until SIGTERM or SIGINT (exit code 0) or a queue lost for good (1). Call it in the main thread.
+def run_worker(settings: WorkerSettings, engine: EngineProcess | None = None) -> int:
+    """Work until SIGTERM or SIGINT (exit code 0) or a queue lost for good (1). Call it in the main thread.
 
-    `model` is a model process not yet started, by default the real one.
+    `engine` is an engine process not yet started, by default the real one.
     """
     url = settings.redis_url or unix_url(socket_path(settings.queue_dir))
-    queue = JobQueue(connect(url), lease_s=settings.lease_s, max_crashes=settings.max_crashes)
-    model = model or EngineProcess(ENGINE, settings)
-    worker = HotWorker(queue, model, settings, connection=connect_patiently(url), name=worker_name())
-    model.start()
+    engine = engine or EngineProcess(ENGINE, settings)
+    worker = HotWorker(connect(url), engine, settings, connection=connect_patiently(url), name=worker_name())
+    engine.start()
     worker.work()
     return 0 if worker.stopping else 1
 
 
 def worker_name() -> str:
-    """A name no other worker has: host, process, and a random part, for containers share host names and process ids."""
+    """Return a name no other worker has.
+
+    It holds host, process and a random part, for containers share host names and process ids.
+    """
     host = "".join(letter if letter.isalnum() else "-" for letter in socket.gethostname())
     return f"{host}-{os.getpid()}-{secrets.token_hex(2)}"

@@ -1,4 +1,4 @@
-"""One supervisor at most on an embedded queue."""
+"""Let one supervisor at most work on a data folder."""
 
 import fcntl
 import os
@@ -13,10 +13,10 @@ LOCK_NAME = "serve.lock"
 
 @contextmanager
 def supervisor_lock(data_dir: Path) -> Iterator[None]:
-    """Be the only supervisor of `data_dir` while inside; the kernel lets go of the lock however this process ends.
+    """Hold the lock of the only supervisor of `data_dir`; the kernel releases it however this process ends.
 
     Raises:
-        SupervisorRunningError: another process is.
+        SupervisorRunningError: another process holds it.
         QueueUnavailableError: the folder cannot be used.
     """
     path = data_dir / LOCK_NAME

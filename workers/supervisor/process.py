@@ -1,4 +1,4 @@
-"""A program that is kept running."""
+"""Keep a program running: start it again when it ends."""
 
 import logging
 import os
@@ -16,14 +16,14 @@ HEALTHY_S = 60.0
 """A program that ran this long is started again at once; others after a pause that doubles."""
 
 
-class ManagedProcess:
+class RestartingProcess:
     """Starts a program, starts it again when it ends, and takes it along when this process ends.
 
     Call its methods from the main thread (see `workers.die_with_parent`).
     """
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """`environment` is added to this process's own."""
+        """Prepare to run `command`; `environment` is added to this process's own."""
         self.name = name
         self._command = list(command)
         self._environment = dict(environment)

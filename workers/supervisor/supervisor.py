@@ -1,4 +1,4 @@
-"""One process that keeps the others running: embedded queue, workers, API; and that puts lost jobs back."""
+"""Keep embedded queue, workers and API running, and requeue lost jobs, in one process."""
 
 import logging
 import signal
@@ -13,11 +13,10 @@ from redis.exceptions import RedisError
 
 from ..errors import QueueUnavailableError, SupervisorRunningError
 from ..queue.connection import connect
-from ..queue.job_queue import JobQueue
 from ..queue.reconciler import Reconciler
 from ..settings import WorkerSettings
 from .lock import supervisor_lock
-from .process import ManagedProcess
+from .process import RestartingProcess
 from .valkey import EmbeddedValkey
 
 logger = logging.getLogger(__name__)
@@ -41,14 +40,17 @@ class Supervisor:
         *,
         worker_command: Sequence[str] = WORKER_COMMAND,
     ) -> None:
-        """`api_command`: the API's program and arguments, None for none. Both get the settings in their environment."""
+        """Prepare to run workers, and the API if `api_command` names its program and arguments.
+
+        Both get the settings in their environment.
+        """
         self._settings = settings
         self._valkey = None if settings.redis_url else EmbeddedValkey(settings.queue_dir)
         url = self._valkey.url if self._valkey else settings.redis_url
         assert url is not None
         shared = settings.model_copy(update={"redis_url": url})
         self._programs = [
-            ManagedProcess(
+            RestartingProcess(
                 f"worker {index}",
                 worker_command,
                 shared.model_copy(update={"device": settings.device_of(index)}).environment(),
@@ -56,16 +58,21 @@ class Supervisor:
             for index in range(settings.workers)
         ]
         if api_command is not None:
-            self._programs.append(ManagedProcess("api", api_command, shared.environment()))
-        queue = JobQueue(connect(url), lease_s=settings.lease_s, max_losses=settings.max_losses)
-        self._reconciler = Reconciler(queue, lost_after_s=settings.lost_after_s)
+            self._programs.append(RestartingProcess("api", api_command, shared.environment()))
+        self._reconciler = Reconciler(
+            connect(url),
+            lost_after_s=settings.lost_after_s,
+            lease_s=settings.lease_s,
+            max_losses=settings.max_losses,
+        )
         self._queue_answers = True
         self._stop = threading.Event()
 
     def run(self) -> int:
         """Keep everything running until SIGTERM or SIGINT, then end it in order. Call it in the main thread.
 
-        Returns the exit code: 0, or 1 if the embedded queue cannot be started or is another supervisor's; the log says.
+        Returns the exit code: 0, or 1 if the embedded queue cannot be started or is another supervisor's; the
+        log says.
         """
         before = {
             number: signal.signal(number, self._request_stop) for number in (signal.SIGTERM, signal.SIGINT)
@@ -107,7 +114,7 @@ class Supervisor:
             self._queue_answers = True
 
     def _end(self) -> None:
-        """Workers and API first, for they report to the queue; the queue last."""
+        """End workers and API first, for they report to the queue; the queue last."""
         for program in self._programs:
             program.terminate()
         deadline = time.monotonic() + self._settings.stop_grace_s

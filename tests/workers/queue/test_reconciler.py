@@ -2,65 +2,68 @@
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
+from redis import Redis
 
-from workers.jobs import Job, JobRequest, JobState, Progress
+from tests.workers.conftest import Queue
+from workers.jobs import Job, JobState, Progress
 from workers.queue.connection import connect
-from workers.queue.job_queue import JobQueue, rq_id
 from workers.queue.reconciler import LAST_TICK, SETTLING, WORKER_LOST, Reconciled, Reconciler
+from workers.queue.rq_lists import QUEUES, rq_id
 from workers.settings import WorkerSettings
 
-REQUEST = JobRequest(slide_id="slide", slide_name="a.svs", slide_path="/slides/a.svs", model="stand-in")
+from .examples import submit
+
 LEASE_S = 0.2
+NORMAL = "rq:queue:darefine"
+"""RQ's list of normal priority."""
 
 
 @pytest.fixture
-def queue(settings: WorkerSettings) -> JobQueue:
+def queue(settings: WorkerSettings) -> Iterator[Queue]:
     """A queue with a very short lease, on a server that has been up for longer than that."""
     assert settings.redis_url
-    queue = JobQueue(connect(settings.redis_url), lease_s=LEASE_S, max_losses=3)
-    while queue.redis.info("server")["uptime_in_seconds"] < 1:
-        time.sleep(0.05)
-    return queue
+    with connect(settings.redis_url) as redis:
+        while redis.info("server")["uptime_in_seconds"] < 1:
+            time.sleep(0.05)
+        yield Queue.of(redis, lease_s=LEASE_S)
 
 
 @pytest.fixture
-def reconciler(queue: JobQueue) -> Reconciler:
+def reconciler(queue: Queue) -> Reconciler:
     """A reconciler that has ticked before, so that leases count."""
-    reconciler = Reconciler(queue, lost_after_s=0.1)
+    reconciler = Reconciler(queue.redis, lost_after_s=0.1, lease_s=LEASE_S, max_losses=3)
     settle(queue)
     return reconciler
 
 
-def settle(queue: JobQueue) -> None:
+def settle(queue: Queue) -> None:
     """Make the queue look as if the last tick was just now."""
     queue.redis.delete(SETTLING)
     seconds, microseconds = queue.redis.time()
     queue.redis.set(LAST_TICK, seconds + microseconds / 1e6)
 
 
-def running(queue: JobQueue) -> Job:
+def running(queue: Queue) -> Job:
     """A job that worker `w` runs, taken out of RQ's list."""
-    job = queue.submit(REQUEST, jobs_root=Path("/jobs"))
-    assert queue.start(job.id, 1, "w")
-    queue.dequeue(job.id, 1)
+    job = submit(queue)
+    assert queue.lease.start(job.id, 1, "w")
+    queue.lists.dequeue(job.id, 1)
     return job
 
 
-def out_wait_lease(queue: JobQueue) -> None:
+def out_wait_lease(queue: Queue) -> None:
     """Let leases end while ticks went on."""
     time.sleep(LEASE_S * 1.5)
     settle(queue)
 
 
-def lose(queue: JobQueue, reconciler: Reconciler, job: Job, *, attempts: tuple[int, ...]) -> None:
+def lose(queue: Queue, reconciler: Reconciler, job: Job, *, attempts: tuple[int, ...]) -> None:
     """Lose the worker of each attempt."""
     for attempt in attempts:
-        assert queue.start(job.id, attempt, "w")
+        assert queue.lease.start(job.id, attempt, "w")
         out_wait_lease(queue)
         reconciler.tick()
 
@@ -75,93 +78,93 @@ def tick_until(reconciler: Reconciler, found: Callable[[Reconciled], tuple[str, 
     raise AssertionError("nothing found")
 
 
-def test_a_job_whose_lease_ended_is_queued_again(queue: JobQueue, reconciler: Reconciler) -> None:
+def test_a_job_whose_lease_ended_is_queued_again(queue: Queue, reconciler: Reconciler) -> None:
     job = running(queue)
     assert reconciler.tick() == Reconciled()
     out_wait_lease(queue)
     assert reconciler.tick() == Reconciled(reaped=(job.id,))
-    again = queue.get(job.id)
+    again = queue.client.get(job.id)
     assert (again.state, again.attempt, again.crashes) == (JobState.QUEUED, 2, 0)
-    assert queue.position(job.id) == 0
-    assert not queue.succeed(job.id, 1), "the lost worker must be fenced"
+    assert queue.client.position(job.id) == 0
+    assert not queue.lease.succeed(job.id, 1), "the lost worker must be fenced"
 
 
-def test_heartbeats_keep_a_lease(queue: JobQueue, reconciler: Reconciler) -> None:
+def test_heartbeats_keep_a_lease(queue: Queue, reconciler: Reconciler) -> None:
     job = running(queue)
     for _ in range(4):
         time.sleep(LEASE_S / 2)
-        queue.heartbeat(job.id, 1)
+        queue.lease.heartbeat(job.id, 1)
         settle(queue)
         assert reconciler.tick() == Reconciled()
 
 
-def test_a_job_that_loses_worker_after_worker_fails(queue: JobQueue, reconciler: Reconciler) -> None:
+def test_a_job_that_loses_worker_after_worker_fails(queue: Queue, reconciler: Reconciler) -> None:
     job = running(queue)
-    queue.heartbeat(job.id, 1, Progress(patches_done=1))
+    queue.lease.heartbeat(job.id, 1, Progress(patches_done=1))
     lose(queue, reconciler, job, attempts=(1, 2))
-    assert queue.get(job.id).state is JobState.QUEUED
+    assert queue.client.get(job.id).state is JobState.QUEUED
     lose(queue, reconciler, job, attempts=(3,))
-    failed = queue.get(job.id)
+    failed = queue.client.get(job.id)
     assert failed.state is JobState.FAILED
     assert failed.error is not None
     assert failed.error.type == "worker-lost"
 
 
-def test_losses_are_forgiven_while_patches_get_finished(queue: JobQueue, reconciler: Reconciler) -> None:
+def test_losses_are_forgiven_while_patches_get_finished(queue: Queue, reconciler: Reconciler) -> None:
     job = running(queue)
     lose(queue, reconciler, job, attempts=(1, 2))
-    assert queue.start(job.id, 3, "w")
-    queue.heartbeat(job.id, 3, Progress(patches_done=1))
+    assert queue.lease.start(job.id, 3, "w")
+    queue.lease.heartbeat(job.id, 3, Progress(patches_done=1))
     lose(queue, reconciler, job, attempts=(3, 4))
-    assert queue.get(job.id).state is JobState.QUEUED
+    assert queue.client.get(job.id).state is JobState.QUEUED
 
 
-def test_losses_are_not_counted_as_crashes(queue: JobQueue, reconciler: Reconciler) -> None:
+def test_losses_are_not_counted_as_crashes(queue: Queue, reconciler: Reconciler) -> None:
     job = running(queue)
     lose(queue, reconciler, job, attempts=(1, 2))
-    assert queue.start(job.id, 3, "w")
-    assert queue.retry(job.id, 3, "w", WORKER_LOST) == 4, "its first crash"
-    assert queue.get(job.id).crashes == 1
+    assert queue.lease.start(job.id, 3, "w")
+    assert queue.lease.retry(job.id, 3, "w", WORKER_LOST) == 4, "its first crash"
+    assert queue.client.get(job.id).crashes == 1
 
 
-def test_a_cancelled_job_is_cancelled_even_at_its_last_loss(queue: JobQueue, reconciler: Reconciler) -> None:
+def test_a_cancelled_job_is_cancelled_even_at_its_last_loss(queue: Queue, reconciler: Reconciler) -> None:
     job = running(queue)
     lose(queue, reconciler, job, attempts=(1, 2))
-    assert queue.start(job.id, 3, "w")
-    queue.cancel(job.id)
+    assert queue.lease.start(job.id, 3, "w")
+    queue.client.cancel(job.id)
     lose(queue, reconciler, job, attempts=(3,))
-    assert (queue.get(job.id).state, queue.get(job.id).error) == (JobState.CANCELLED, None)
+    assert (queue.client.get(job.id).state, queue.client.get(job.id).error) == (JobState.CANCELLED, None)
 
 
-def test_a_cancelled_job_of_a_lost_worker_is_cancelled(queue: JobQueue, reconciler: Reconciler) -> None:
+def test_a_cancelled_job_of_a_lost_worker_is_cancelled(queue: Queue, reconciler: Reconciler) -> None:
     job = running(queue)
-    queue.cancel(job.id)
+    queue.client.cancel(job.id)
     out_wait_lease(queue)
     reconciler.tick()
-    assert queue.get(job.id).state is JobState.CANCELLED
+    assert queue.client.get(job.id).state is JobState.CANCELLED
 
 
-def test_after_a_gap_between_ticks_workers_get_time_to_renew(queue: JobQueue) -> None:
+def test_after_a_gap_between_ticks_workers_get_time_to_renew(queue: Queue) -> None:
     job = running(queue)
     time.sleep(LEASE_S * 1.5)
-    reconciler = Reconciler(queue, lost_after_s=60)
+    reconciler = Reconciler(queue.redis, lost_after_s=60, lease_s=LEASE_S)
     assert reconciler.tick() == Reconciled(), "the first tick must not reap"
-    assert queue.get(job.id).state is JobState.RUNNING
+    assert queue.client.get(job.id).state is JobState.RUNNING
     assert tick_until(reconciler, lambda done: done.reaped) == (job.id,)
 
 
-def test_concurrent_reconcilers_queue_a_job_once(queue: JobQueue, settings: WorkerSettings) -> None:
+def test_concurrent_reconcilers_queue_a_job_once(queue: Queue, settings: WorkerSettings) -> None:
     assert settings.redis_url
     jobs = [running(queue) for _ in range(20)]
-    others = [JobQueue(connect(settings.redis_url), lease_s=LEASE_S) for _ in range(4)]
+    others = [connect(settings.redis_url) for _ in range(4)]
     out_wait_lease(queue)
     start = threading.Barrier(len(others))
     reaped: list[str] = []
 
-    def tick(other: JobQueue) -> None:
+    def tick(other: Redis) -> None:
         start.wait()
         for _ in range(3):
-            reaped.extend(Reconciler(other, lost_after_s=60).tick().reaped)
+            reaped.extend(Reconciler(other, lost_after_s=60, lease_s=LEASE_S).tick().reaped)
 
     threads = [threading.Thread(target=tick, args=(other,)) for other in others]
     for thread in threads:
@@ -169,48 +172,48 @@ def test_concurrent_reconcilers_queue_a_job_once(queue: JobQueue, settings: Work
     for thread in threads:
         thread.join()
     assert sorted(reaped) == sorted(job.id for job in jobs)
-    assert sorted(queue.rq["normal"].job_ids) == sorted(rq_id(job.id, 2) for job in jobs)
+    assert sorted(queue.redis.lrange(NORMAL, 0, -1)) == sorted(rq_id(job.id, 2).encode() for job in jobs)
 
 
-def test_a_queued_job_that_rq_lost_is_queued_again(queue: JobQueue, reconciler: Reconciler) -> None:
-    lost, kept = (queue.submit(REQUEST, jobs_root=Path("/jobs")) for _ in range(2))
-    queue.dequeue(lost.id, 1)
+def test_a_queued_job_that_rq_lost_is_queued_again(queue: Queue, reconciler: Reconciler) -> None:
+    lost, kept = (submit(queue) for _ in range(2))
+    queue.lists.dequeue(lost.id, 1)
     assert reconciler.tick() == Reconciled(), "it may just be in a worker's hands"
     assert tick_until(reconciler, lambda done: done.restored) == (lost.id,)
-    assert (queue.position(lost.id), queue.position(kept.id)) == (0, 1)
-    assert queue.get(lost.id).attempt == 1
+    assert (queue.client.position(lost.id), queue.client.position(kept.id)) == (0, 1)
+    assert queue.client.get(lost.id).attempt == 1
 
 
 def test_a_job_handed_to_a_worker_that_died_before_it_started_is_queued_again(
-    queue: JobQueue, reconciler: Reconciler
+    queue: Queue, reconciler: Reconciler
 ) -> None:
-    job = queue.submit(REQUEST, jobs_root=Path("/jobs"))
-    assert queue.redis.lpop(queue.rq["normal"].key)
+    job = submit(queue)
+    assert queue.redis.lpop(NORMAL)
     assert tick_until(reconciler, lambda done: done.restored) == (job.id,)
-    assert queue.position(job.id) == 0
+    assert queue.client.position(job.id) == 0
 
 
 def test_lost_jobs_come_back_in_their_order_behind_those_of_high_priority(
-    queue: JobQueue, reconciler: Reconciler
+    queue: Queue, reconciler: Reconciler
 ) -> None:
-    def submit(priority: str) -> str:
+    def submitted(priority: str) -> str:
         time.sleep(0.002)  # ids made within one millisecond have no order among themselves
-        return queue.submit(replace(REQUEST, priority=priority), jobs_root=Path("/jobs")).id
+        return submit(queue, priority=priority).id
 
-    first, second, third, kept = (submit("normal") for _ in range(4))
-    lost_urgent, kept_urgent = submit("high"), submit("high")
+    first, second, third, kept = (submitted("normal") for _ in range(4))
+    lost_urgent, kept_urgent = submitted("high"), submitted("high")
     lost = (first, second, third, lost_urgent)
     for job_id in lost:
-        queue.dequeue(job_id, 1)
+        queue.lists.dequeue(job_id, 1)
     assert tick_until(reconciler, lambda done: done.restored) == lost
     order = (lost_urgent, kept_urgent, first, second, third, kept)
-    assert [queue.position(job_id) for job_id in order] == list(range(len(order)))
+    assert [queue.client.position(job_id) for job_id in order] == list(range(len(order)))
 
 
-def test_the_whole_queue_is_not_read_at_every_tick(queue: JobQueue) -> None:
-    queue.submit(REQUEST, jobs_root=Path("/jobs"))
+def test_the_whole_queue_is_not_read_at_every_tick(queue: Queue) -> None:
+    submit(queue)
     queue.redis.config_resetstat()
-    reconciler = Reconciler(queue, lost_after_s=60)
+    reconciler = Reconciler(queue.redis, lost_after_s=60, lease_s=LEASE_S)
     for _ in range(3):
         reconciler.tick()
-    assert queue.redis.info("commandstats")["cmdstat_lrange"]["calls"] == len(queue.rq)
+    assert queue.redis.info("commandstats")["cmdstat_lrange"]["calls"] == len(QUEUES)

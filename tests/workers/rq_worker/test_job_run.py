@@ -1,50 +1,75 @@
-"""One job from the worker's side, with a model process that has already said everything."""
+"""One job from the worker's side, with a real engine process that says what it is told to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from workers.jobs import JobRequest, JobState, Progress
-from workers.protocol import FromModel, ProgressMade, RunJob, Succeeded
-from workers.queue.job_queue import JobQueue
-from workers.rq_worker.engine_process import ModelState
+from tests.workers.conftest import Bench
+from workers.jobs import JobState, Problem, Progress
+from workers.protocol import Failed, FromModel, ProgressMade, Stopped, Succeeded
+from workers.rq_worker.engine_process import EngineProcess, entry_named
 from workers.rq_worker.job_run import Outcome, WorkerContext
 
-REQUEST = JobRequest(slide_id="slide", slide_name="a.svs", slide_path="/slides/a.svs", model="stand-in")
+SOME = ProgressMade(Progress(patches_done=1))
+PROBLEM = Problem("slide-unreadable", "Not a slide", "Send a slide.")
+
+StartEngine = Callable[[list[FromModel]], EngineProcess]
 
 
-class Told:
-    """A loaded model process with `messages` in its pipe once it got a job."""
+@pytest.fixture
+def start_engine(settings, tmp_path: Path) -> Iterator[StartEngine]:
+    """Start an engine process that answers a job with messages; it is not left behind."""
+    started: list[EngineProcess] = []
 
-    state = ModelState.READY
+    def start(messages: list[FromModel]) -> EngineProcess:
+        entry = entry_named("tests.workers.rq_worker.scripted_engine:main", tmp_path, messages)
+        started.append(EngineProcess(entry, settings))
+        started[-1].start()
+        return started[-1]
 
-    def __init__(self, messages: Sequence[FromModel]) -> None:
-        self._messages = list(messages)
-        self.runs: list[RunJob] = []
-
-    def send(self, message: RunJob) -> None:
-        self.runs.append(message)
-
-    def receive(self, timeout_s: float) -> FromModel | None:
-        return self._messages.pop(0) if self.runs and self._messages else None
-
-    def kill(self) -> None:
-        self._messages.clear()
+    yield start
+    for engine in started:
+        engine.kill()
 
 
 @pytest.mark.parametrize(
     ("messages", "outcome", "state"),
     [
-        ([ProgressMade(Progress(patches_done=1)), Succeeded()], Outcome.SUCCEEDED, JobState.SUCCEEDED),
-        ([ProgressMade(Progress(patches_done=1))], Outcome.RELEASED, JobState.QUEUED),
+        ([SOME, Succeeded()], Outcome.SUCCEEDED, JobState.SUCCEEDED),
+        ([SOME, Failed(PROBLEM, suspect=False)], Outcome.FAILED, JobState.FAILED),
+        ([SOME, Stopped()], Outcome.CANCELLED, JobState.CANCELLED),
+        ([SOME], Outcome.RELEASED, JobState.QUEUED),
     ],
+    ids=["succeeded", "failed", "cancelled", "unfinished"],
 )
 def test_a_worker_that_stops_publishes_what_is_finished_and_gives_back_what_is_not(
-    queue: JobQueue, settings, messages: list[FromModel], outcome: Outcome, state: JobState
+    bench: Bench, settings, start_engine: StartEngine, tmp_path: Path, messages, outcome, state
 ) -> None:
-    model = Told(messages)
-    workplace = WorkerContext(queue, model, settings, "w", lambda: None, lambda: bool(model.runs))
-    job = queue.submit(REQUEST, jobs_root=Path("/jobs"))
-    assert workplace.run(job.id, 1) is outcome
-    assert queue.get(job.id).state is state
+    engine = start_engine(messages)
+
+    def stopping() -> bool:
+        """Once the job runs, true: by then the engine has said all, and nobody has read it."""
+        if not (tmp_path / "got").exists():
+            return False
+        (tmp_path / "go").touch()
+        bench.wait_until((tmp_path / "said").exists, "the engine's messages")
+        return True
+
+    context = WorkerContext(bench.queue.lease, engine, settings, "w", lambda: None, stopping)
+    job = bench.submit()
+    assert context.run(job.id, 1) is outcome
+    over = bench.queue.client.get(job.id)
+    assert (over.state, over.error) == (state, PROBLEM if state is JobState.FAILED else None)
+
+
+def test_an_attempt_that_is_no_longer_wanted_is_not_sent(
+    bench: Bench, settings, start_engine: StartEngine, tmp_path: Path
+) -> None:
+    engine = start_engine([])
+    context = WorkerContext(bench.queue.lease, engine, settings, "w", lambda: None, lambda: False)
+    job = bench.submit()
+    bench.queue.client.cancel(job.id)
+    assert context.run(job.id, 1) is Outcome.STALE
+    engine.kill()
+    assert not (tmp_path / "got").exists()

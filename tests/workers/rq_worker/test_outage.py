@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.workers.conftest import Queue
 from workers.jobs import JobState
 from workers.queue.connection import connect
-from workers.queue.job_queue import JobQueue
 from workers.queue.reconciler import LAST_TICK, SETTLING, Reconciler
 from workers.supervisor.valkey import EmbeddedValkey
 
@@ -44,21 +44,21 @@ def test_a_worker_without_its_queue_still_stops_when_told(bench, workers, valkey
     bench.wait_for_file(job, "patch-0")
     crash(valkey)
     worker.terminate()
-    assert worker.wait(20) is not None
+    assert worker.wait(20) == 0
     assert not bench.is_alive(bench.starts(job)[0])
 
 
 def test_leases_are_not_judged_before_workers_had_time_to_renew_them(bench, valkey: EmbeddedValkey) -> None:
     job = bench.submit()
-    hasty = JobQueue(connect(valkey.url), lease_s=0.1)
-    assert hasty.start(job.id, 1, "w")
+    hasty = Queue.of(connect(valkey.url), lease_s=0.1)
+    assert hasty.lease.start(job.id, 1, "w")
     crash(valkey)
     valkey.start()
-    patient = Reconciler(JobQueue(connect(valkey.url), lease_s=3600), lost_after_s=60)
+    patient = Reconciler(connect(valkey.url), lost_after_s=60, lease_s=3600)
     for _ in range(2):
         seconds, _ = hasty.redis.time()
         hasty.redis.set(LAST_TICK, seconds)
         hasty.redis.delete(SETTLING)
         assert patient.tick().reaped == ()
-    impatient = Reconciler(hasty, lost_after_s=60)
+    impatient = Reconciler(hasty.redis, lost_after_s=60, lease_s=0.1)
     bench.wait_until(lambda: impatient.tick().reaped == (job.id,), "the end of the lease")

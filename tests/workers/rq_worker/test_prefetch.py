@@ -1,4 +1,4 @@
-"""Preparing the next job while another runs: what it does, what it leaves alone, and that nothing suffers from it."""
+"""The next job's tissue mask, made while another job runs; that nothing suffers from it."""
 
 import json
 import os
@@ -13,9 +13,10 @@ import psutil
 import pytest
 import tifffile
 
+from tests.workers.conftest import Queue
 from workers.jobs import Job, JobParameters, JobRequest, JobState
+from workers.queue.client import JobClient
 from workers.queue.connection import connect
-from workers.queue.job_queue import JobQueue
 from workers.rq_worker.prefetch import Prefetcher
 
 CARD = {"name": "stand-in", "input": {"mpp": 1.0, "context_ratio": 5, "tiles_per_side": 5, "halo_px": 16}}
@@ -36,41 +37,41 @@ def slide(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def submit(queue: JobQueue, slide: Path, tmp_path: Path) -> Submit:
+def submit(queue: Queue, slide: Path, tmp_path: Path) -> Submit:
     """Queue a job on the slide; keywords are members of its request."""
 
     def queued(**members: object) -> Job:
         request = JobRequest(slide_id="slide", slide_name="{}", slide_path=str(slide), model="stand-in")
-        return queue.submit(replace(request, **members), jobs_root=tmp_path / "jobs")
+        return queue.client.submit(replace(request, **members), jobs_root=tmp_path / "jobs")
 
     return queued
 
 
 @pytest.fixture
-def start_preparer(queue: JobQueue, settings) -> Iterator[Callable[..., Prefetcher]]:
-    """Make preparers; none leaves a process behind."""
+def start_prefetcher(queue: Queue, settings) -> Iterator[Callable[..., Prefetcher]]:
+    """Make prefetchers; none leaves a process behind."""
     made: list[Prefetcher] = []
 
     def make(**changes: object) -> Prefetcher:
-        made.append(Prefetcher(queue, settings.model_copy(update=changes)))
+        made.append(Prefetcher(queue.redis, settings.model_copy(update=changes)))
         return made[-1]
 
     yield make
-    for preparer in made:
-        preparer.stop()
+    for prefetcher in made:
+        prefetcher.stop()
 
 
-def has_ended(preparer: Prefetcher) -> bool:
-    preparer.poll()
-    return preparer.pid is None
+def has_ended(prefetcher: Prefetcher) -> bool:
+    prefetcher.poll()
+    return prefetcher.pid is None
 
 
-def prepared(bench, preparer: Prefetcher, jobs: Sequence[Job]) -> list[bool]:
-    """Whether each job has its mask once the preparer has nothing more to do."""
-    preparer.look_ahead(CARDS)
-    while preparer.pid is not None:
-        bench.wait_until(lambda: has_ended(preparer), "end of a preparation")
-        preparer.look_ahead(CARDS)
+def prepared(bench, prefetcher: Prefetcher, jobs: Sequence[Job]) -> list[bool]:
+    """Whether each job has its mask once the prefetcher has nothing more to do."""
+    prefetcher.look_ahead(CARDS)
+    while prefetcher.pid is not None:
+        bench.wait_until(lambda: has_ended(prefetcher), "end of a preparation")
+        prefetcher.look_ahead(CARDS)
     return [job.files.tissue.exists() for job in jobs]
 
 
@@ -96,7 +97,7 @@ def test_the_next_job_gets_its_mask_while_another_runs(bench, workers, slide: Pa
     mask = bench.wait_for_file(following, "tissue.npz")
     assert [path.name for path in mask.parent.iterdir()] == [mask.name], "and nothing else"
     assert bench.state(following) is JobState.QUEUED
-    assert bench.queue.position(following.id) == 0
+    assert bench.queue.client.position(following.id) == 0
     (Path(running.directory) / "go").touch()
     for job in (running, following):
         assert bench.wait(job, JobState.SUCCEEDED).attempt == 1
@@ -132,14 +133,14 @@ def test_a_job_whose_turn_has_come_is_not_prepared_any_more(bench, workers, slid
     bench.wait(following, JobState.SUCCEEDED)
 
 
-@pytest.mark.parametrize("give_up", [JobQueue.cancel, JobQueue.delete])
+@pytest.mark.parametrize("give_up", [JobClient.cancel, JobClient.delete])
 def test_a_job_given_up_while_it_is_prepared_leaves_nothing(bench, workers, slide: Path, give_up) -> None:
     worker = workers.start()
     running = bench.submit(hold=True)
     bench.wait_for_file(running, "patch-0")
     unwanted = bench.submit(slide_path=str(slide), prepare="hang")
     process = hung_preparation(bench, unwanted, worker.pid)
-    give_up(bench.queue, unwanted.id)
+    give_up(bench.queue.client, unwanted.id)
     bench.wait_until(lambda: not Path(unwanted.directory).exists(), "end of its directory")
     assert not bench.is_alive(process)
     assert bench.state(running) is JobState.RUNNING
@@ -159,71 +160,79 @@ def test_a_preparation_ends_with_its_worker(bench, workers, slide: Path, number:
 # Choosing
 
 
-def test_jobs_are_prepared_in_their_order_as_many_as_there_are_workers(bench, submit, start_preparer) -> None:
+def test_jobs_are_prepared_in_their_order_as_many_as_there_are_workers(
+    bench, submit, start_prefetcher
+) -> None:
     last, second, first = submit(), submit(), submit(priority="high")
-    preparer = start_preparer()
-    assert prepared(bench, preparer, (first, second, last)) == [True, False, False]
-    bench.queue.start(first.id, 1, "w")
-    bench.queue.dequeue(first.id, 1)
-    assert prepared(bench, preparer, (last, second)) == [True, False]
-    assert prepared(bench, start_preparer(workers=2), (last, second)) == [True, True]
+    prefetcher = start_prefetcher()
+    assert prepared(bench, prefetcher, (first, second, last)) == [True, False, False]
+    bench.queue.lease.start(first.id, 1, "w")
+    bench.queue.lists.dequeue(first.id, 1)
+    assert prepared(bench, prefetcher, (last, second)) == [True, False]
+    assert prepared(bench, start_prefetcher(workers=2), (last, second)) == [True, True]
 
 
-def test_two_workers_do_not_prepare_the_same_job(submit, start_preparer) -> None:
+def test_two_workers_do_not_prepare_the_same_job(submit, start_prefetcher) -> None:
     submit()
-    preparers = [start_preparer() for _ in range(2)]
-    for preparer in preparers:
-        preparer.look_ahead(CARDS)
-    assert [preparer.pid is not None for preparer in preparers] == [True, False]
+    prefetchers = [start_prefetcher() for _ in range(2)]
+    for prefetcher in prefetchers:
+        prefetcher.look_ahead(CARDS)
+    assert [prefetcher.pid is not None for prefetcher in prefetchers] == [True, False]
 
 
 @pytest.mark.parametrize(
-    ("members", "changes"),
+    "members",
     [
-        ({"parameters": JobParameters(tissue=False)}, {}),
-        ({"model": "unheard-of"}, {}),
-        ({}, {"prepare_ahead": False}),
+        {"parameters": JobParameters(tissue=False)},
+        {"model": "unheard-of"},
     ],
-    ids=["no tissue wanted", "unknown model", "switched off"],
+    ids=["no tissue wanted", "unknown model"],
 )
-def test_what_needs_no_preparation_is_left_alone(submit, start_preparer, members, changes) -> None:
-    job = submit(**members)
-    preparer = start_preparer(**changes)
-    preparer.look_ahead(CARDS)
-    assert preparer.pid is None
+def test_what_needs_no_preparation_is_left_alone(bench, submit, start_prefetcher, members) -> None:
+    job, following = submit(**members), submit()
+    assert prepared(bench, start_prefetcher(workers=2), (job, following)) == [False, True]
     assert not Path(job.directory).exists()
 
 
-def test_a_job_that_ran_before_is_left_alone(submit, start_preparer) -> None:
+def test_nothing_is_prepared_when_that_is_switched_off(submit, start_prefetcher) -> None:
     job = submit()
+    prefetcher = start_prefetcher(prepare_ahead=False)
+    prefetcher.look_ahead(CARDS)
+    assert prefetcher.pid is None
+    assert not Path(job.directory).exists()
+    start_prefetcher().look_ahead(CARDS)
+    assert Path(job.directory).exists(), "it was the setting"
+
+
+def test_a_job_that_ran_before_is_left_alone(bench, submit, start_prefetcher) -> None:
+    job, following = submit(), submit()
     Path(job.directory).mkdir(parents=True)
-    preparer = start_preparer()
-    preparer.look_ahead(CARDS)
-    assert preparer.pid is None
+    assert prepared(bench, start_prefetcher(workers=2), (job, following)) == [False, True]
+    assert list(Path(job.directory).iterdir()) == []
 
 
 # Manners
 
 
-def test_the_preparing_process_gives_way(submit, start_preparer) -> None:
+def test_the_preparing_process_gives_way(submit, start_prefetcher) -> None:
     submit()
-    preparer = start_preparer()
-    preparer.look_ahead(CARDS)
-    assert os.getpriority(os.PRIO_PROCESS, preparer.pid) == 19
+    prefetcher = start_prefetcher()
+    prefetcher.look_ahead(CARDS)
+    assert os.getpriority(os.PRIO_PROCESS, prefetcher.pid) == 19
 
 
-def test_an_unreadable_slide_is_the_jobs_own_to_report(bench, submit, start_preparer, caplog) -> None:
+def test_an_unreadable_slide_is_the_jobs_own_to_report(bench, submit, start_prefetcher, caplog) -> None:
     job = submit(slide_path="/nowhere/slide.svs")
-    assert prepared(bench, start_preparer(), [job]) == [False]
+    assert prepared(bench, start_prefetcher(), [job]) == [False]
     assert caplog.records == []
     assert bench.state(job) is JobState.QUEUED
 
 
-def test_a_directory_deleted_meanwhile_is_not_made_again(bench, submit, start_preparer) -> None:
+def test_a_directory_deleted_meanwhile_is_not_made_again(bench, submit, start_prefetcher) -> None:
     job = submit()
-    preparer = start_preparer()
-    preparer.look_ahead(CARDS)
-    process = psutil.Process(preparer.pid)
+    prefetcher = start_prefetcher()
+    prefetcher.look_ahead(CARDS)
+    process = psutil.Process(prefetcher.pid)
     process.suspend()
     shutil.rmtree(job.directory)
     process.resume()
@@ -231,7 +240,9 @@ def test_a_directory_deleted_meanwhile_is_not_made_again(bench, submit, start_pr
     assert not Path(job.directory).exists()
 
 
-def test_an_outage_of_the_queue_is_sat_out(settings, tmp_path: Path) -> None:
-    preparer = Prefetcher(JobQueue(connect(f"unix://{tmp_path}/nobody.sock")), settings)
-    preparer.look_ahead(CARDS)
-    assert preparer.pid is None
+def test_an_outage_of_the_queue_is_sat_out(settings, tmp_path: Path, caplog) -> None:
+    caplog.set_level("DEBUG", "workers.rq_worker.prefetch")
+    prefetcher = Prefetcher(connect(f"unix://{tmp_path}/nobody.sock"), settings)
+    prefetcher.look_ahead(CARDS)
+    assert prefetcher.pid is None
+    assert "no mask can be made ahead now" in caplog.text

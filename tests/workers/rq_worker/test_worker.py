@@ -11,25 +11,26 @@ import zlib
 from pathlib import Path
 
 import pytest
-from rq import Callback
+import rq
 
 from tests import ROOT
+from workers.errors import JobNotFoundError
 from workers.jobs import JobState
-from workers.queue.job_queue import TASK
 from workers.queue.reconciler import Reconciler
+from workers.queue.rq_lists import QUEUES, TASK
 from workers.settings import WorkerSettings
 
 
 @pytest.fixture
 def reconciler(bench, settings):
     """What a supervisor would tick."""
-    return Reconciler(bench.queue, lost_after_s=settings.lost_after_s)
+    return Reconciler(bench.queue.redis, lost_after_s=settings.lost_after_s, lease_s=settings.lease_s)
 
 
 def test_the_worker_never_imports_torch() -> None:
-    code = "import sys, workers.__main__, workers.supervisor.supervisor, workers.engine.tissue; print(sorted(m for m in sys.modules if 'torch' in m))"
-    root = ROOT
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    modules = "workers.__main__, workers.supervisor.supervisor, workers.engine.tissue"
+    code = f"import sys, {modules}; print(sorted(m for m in sys.modules if 'torch' in m))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.strip() == "[]"
 
 
@@ -42,14 +43,14 @@ def test_a_job_runs_and_says_what_it_does(shop) -> None:
 
 
 def test_a_worker_tells_the_api_of_itself_and_its_models(shop) -> None:
-    shop.wait_until(shop.queue.live_workers, "a live worker")
-    (info,) = shop.queue.live_workers()
+    shop.wait_until(shop.queue.client.live_workers, "a live worker")
+    (info,) = shop.queue.client.live_workers()
     assert (info.device, info.dtype, info.models) == ("cpu", "float32", ("stand-in",))
-    models = shop.queue.models()
+    models = shop.queue.client.models()
     assert (models.default, [card["name"] for card in models.cards]) == ("stand-in", ["stand-in"])
 
 
-def test_one_model_process_serves_job_after_job(shop) -> None:
+def test_one_engine_process_serves_job_after_job(shop) -> None:
     jobs = [shop.submit(patches=1) for _ in range(3)]
     for job in jobs:
         shop.wait(job, JobState.SUCCEEDED)
@@ -67,7 +68,7 @@ def test_a_refused_slide_fails_its_job_for_good(shop) -> None:
     assert len(shop.starts(failed)) == 1
 
 
-def test_an_unexpected_error_is_tried_again_in_a_new_model_process(shop) -> None:
+def test_an_unexpected_error_is_tried_again_in_a_new_engine_process(shop) -> None:
     done = shop.wait(shop.submit(error="No space left on device", error_once=True), JobState.SUCCEEDED)
     assert (done.attempt, done.crashes, done.error) == (2, 1, None)
     assert len(set(shop.starts(done))) == 2
@@ -108,7 +109,7 @@ def test_two_crashes_at_the_same_patch_fail_the_job_but_not_the_next(shop) -> No
     shop.wait(after, JobState.SUCCEEDED)
 
 
-def test_a_killed_model_process_costs_one_attempt(shop) -> None:
+def test_a_killed_engine_process_costs_one_attempt(shop) -> None:
     job = shop.submit(hold=True)
     shop.wait_for_file(job, "patch-0")
     os.kill(shop.starts(job)[0], signal.SIGKILL)
@@ -117,7 +118,7 @@ def test_a_killed_model_process_costs_one_attempt(shop) -> None:
     assert shop.wait(job, JobState.SUCCEEDED).attempt == 2
 
 
-def test_a_killed_worker_takes_its_model_process_along_and_another_goes_on(
+def test_a_killed_worker_takes_its_engine_process_along_and_another_goes_on(
     bench, workers, reconciler
 ) -> None:
     first = workers.start()
@@ -127,7 +128,7 @@ def test_a_killed_worker_takes_its_model_process_along_and_another_goes_on(
     workers.start()
     first.kill()
     first.wait()
-    bench.wait_until(lambda: not bench.is_alive(orphan), "end of the model process")
+    bench.wait_until(lambda: not bench.is_alive(orphan), "end of the engine process")
 
     def resumed() -> bool:
         reconciler.tick()
@@ -145,17 +146,17 @@ def test_a_stopped_worker_gives_its_job_back_without_blame(bench, workers) -> No
     bench.wait_for_file(job, "patch-0")
     worker.terminate()
     assert worker.wait(10) == 0
-    released = bench.queue.get(job.id)
+    released = bench.queue.client.get(job.id)
     assert (released.state, released.attempt, released.crashes) == (JobState.QUEUED, 2, 0)
-    assert (bench.queue.position(job.id), bench.queue.position(waiting.id)) == (0, 1)
+    assert (bench.queue.client.position(job.id), bench.queue.client.position(waiting.id)) == (0, 1)
     assert not bench.is_alive(bench.starts(job)[0])
-    assert bench.queue.workers() == ()
+    assert bench.queue.client.workers() == ()
 
 
 def test_a_running_job_is_cancelled(shop) -> None:
     job = shop.submit(hold=True)
     shop.wait_for_file(job, "patch-0")
-    shop.queue.cancel(job.id)
+    shop.queue.client.cancel(job.id)
     shop.wait(job, JobState.CANCELLED)
     healthy = shop.submit(patches=1)
     shop.wait(healthy, JobState.SUCCEEDED)
@@ -165,7 +166,7 @@ def test_a_running_job_is_cancelled(shop) -> None:
 def test_a_pipeline_deaf_to_a_cancel_is_killed(shop) -> None:
     job = shop.submit(hold=True, deaf=True)
     shop.wait_for_file(job, "patch-0")
-    shop.queue.cancel(job.id)
+    shop.queue.client.cancel(job.id)
     shop.wait(job, JobState.CANCELLED)
     assert not shop.is_alive(shop.starts(job)[0])
 
@@ -181,7 +182,9 @@ def test_a_silent_pipeline_is_killed_and_counted_as_a_crash(bench, workers) -> N
 def test_deleting_a_running_job_stops_it_first(shop) -> None:
     job = shop.submit(hold=True)
     shop.wait_for_file(job, "patch-0")
-    assert shop.queue.delete(job.id).state is JobState.CANCELLED
+    assert shop.queue.client.delete(job.id).state is JobState.CANCELLED
+    with pytest.raises(JobNotFoundError):
+        shop.queue.client.get(job.id)
     healthy = shop.submit(patches=1)
     shop.wait(healthy, JobState.SUCCEEDED)
 
@@ -189,8 +192,8 @@ def test_deleting_a_running_job_stops_it_first(shop) -> None:
 def test_a_worker_fenced_off_drops_the_job(shop) -> None:
     job = shop.submit(hold=True, deaf=True)
     shop.wait_for_file(job, "patch-0")
-    shop.queue.delete(job.id, wait_s=0)
-    shop.wait_until(lambda: not shop.is_alive(shop.starts(job)[0]), "end of the model process")
+    shop.queue.client.delete(job.id, wait_s=0)
+    shop.wait_until(lambda: not shop.is_alive(shop.starts(job)[0]), "end of the engine process")
 
 
 def test_a_worker_without_a_model_takes_no_job_and_says_why_until_it_has_one(
@@ -200,13 +203,13 @@ def test_a_worker_without_a_model_takes_no_job_and_says_why_until_it_has_one(
     broken.touch()
     worker = workers.start()
     job = bench.submit(patches=1)
-    bench.wait_until(lambda: any(w.problem for w in bench.queue.workers()), "a worker that complains")
-    (info,) = bench.queue.workers()
+    bench.wait_until(lambda: any(w.problem for w in bench.queue.client.workers()), "a worker that complains")
+    (info,) = bench.queue.client.workers()
     assert info.problem is not None
     assert info.problem.type == "weights"
-    assert bench.queue.live_workers() == ()
+    assert bench.queue.client.live_workers() == ()
     for _ in range(40):  # it tries again all the while, too briefly to be seen for sure
-        assert [w.problem for w in bench.queue.workers()] == [info.problem], "the complaint stays"
+        assert [w.problem for w in bench.queue.client.workers()] == [info.problem], "the complaint stays"
         time.sleep(0.05)
     assert bench.state(job) is JobState.QUEUED
     broken.unlink()
@@ -217,9 +220,10 @@ def test_a_worker_without_a_model_takes_no_job_and_says_why_until_it_has_one(
 
 def test_a_worker_runs_no_other_function(shop, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
-    shop.queue.rq["normal"].enqueue_call("os.mkdir", args=(str(marker),), job_id="evil")
-    evil = Callback("stand_in_callback.leave_mark")
-    shop.queue.rq["normal"].enqueue_call(TASK, args=("nobody", 1), job_id="callback", on_success=evil)
+    normal = rq.Queue(QUEUES["normal"], connection=shop.queue.redis, serializer="json")
+    normal.enqueue_call("os.mkdir", args=(str(marker),), job_id="evil")
+    evil = rq.Callback("stand_in_callback.leave_mark")
+    normal.enqueue_call(TASK, args=("nobody", 1), job_id="callback", on_success=evil)
     shop.wait(shop.submit(patches=1), JobState.SUCCEEDED)
     assert not marker.exists()
     assert shop.queue.redis.hget("rq:job:callback", "status") == b"finished"

@@ -1,11 +1,12 @@
-"""`python tests/workers/stand_in`: a real worker around the stand-in model process.
+"""`python tests/workers/stand_in`: a real worker around the stand-in engine process.
 
-A folder with a `__main__.py`, so that the model process does not import the worker again (see `workers.__main__`).
+A folder with a `__main__.py`, so that the engine process does not import the worker again (see
+`workers.__main__`).
 """
 
 import sys
 
-from stand_in_model import main
+from stand_in_engine import main
 
 from workers.rq_worker.engine_process import EngineProcess
 from workers.rq_worker.worker import run_worker

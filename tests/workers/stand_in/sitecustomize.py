@@ -1,4 +1,7 @@
-"""Python imports this first wherever the folder is on its path, as it is on that of preparing processes: they do as a job's plan says."""
+"""Make prefetching processes do as a job's plan says.
+
+Python imports this first wherever the folder is on its path, as it is on theirs.
+"""
 
 import json
 import os

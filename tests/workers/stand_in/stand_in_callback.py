@@ -1,4 +1,7 @@
-"""What somebody who may write to Redis would like workers to run; they can import it, as it lies beside their main module."""
+"""A callback that somebody who may write to Redis would like workers to run.
+
+They can import it, as it lies beside their main module.
+"""
 
 from redis import Redis
 from rq.job import Job

@@ -6,7 +6,11 @@ from pathlib import Path
 from workers.settings import WorkerSettings, configure_logging
 from workers.supervisor.supervisor import Supervisor
 
-API = "import os, pathlib, time; pathlib.Path(os.environ['DAREFINE_DATA_DIR'], 'api').write_text(str(os.getpid())); time.sleep(3600)"
+API = """
+import os, pathlib, time
+pathlib.Path(os.environ['DAREFINE_DATA_DIR'], 'api').write_text(str(os.getpid()))
+time.sleep(3600)
+"""
 
 if __name__ == "__main__":
     settings = WorkerSettings()

@@ -51,7 +51,7 @@ def children(pid: int) -> list[int]:
 def has_worker(bench) -> bool:
     """Whether the queue answers and a worker is ready."""
     try:
-        return bool(bench.queue.live_workers())
+        return bool(bench.queue.client.live_workers())
     except RedisError:
         return False
 
@@ -70,7 +70,7 @@ def test_everything_runs_and_ends_in_order(supervise, bench, valkey: EmbeddedVal
     assert not [pid for pid in family if bench.is_alive(pid)]
 
     valkey.start()
-    released = bench.queue.get(held.id)
+    released = bench.queue.client.get(held.id)
     valkey.stop()
     assert (released.state, released.crashes) == (JobState.QUEUED, 0)
 

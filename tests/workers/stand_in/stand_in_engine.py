@@ -1,4 +1,7 @@
-"""A model process with everything real but networks and pipeline: it writes empty patch files, and fails as it is told to."""
+"""An engine process with everything real but networks and pipeline.
+
+It writes empty patch files, and fails as it is told to.
+"""
 
 import json
 import os
@@ -24,10 +27,10 @@ INPUT = {"mpp": 1.0, "context_ratio": 5, "tiles_per_side": 5, "halo_px": 16}
 class Plan:
     """What the pipeline of one job does, sent as the slide's name in JSON.
 
-    `die_at`: patches at which it dies, each time it comes there without `die_once`. `hold`: it waits, after the first
-    patch, until a file `go` lies in the job's directory. `deaf`: and does not look for a cancel while it waits. `error`: it
-    raises that before the first patch, with `error_once` only the first time. `prepare`: "die" or "hang" is what the process
-    does that prepares the job (see `sitecustomize`).
+    `die_at`: patches at which it dies, each time it comes there without `die_once`. `hold`: it waits, after
+    the first patch, until a file `go` lies in the job's directory. `deaf`: and does not look for a cancel
+    while it waits. `error`: it raises that before the first patch, with `error_once` only the first time.
+    `prepare`: "die" or "hang" is what the process does that prepares the job (see `sitecustomize`).
     """
 
     patches: int = 3
@@ -82,7 +85,7 @@ def die(mark: Path, plan: Plan) -> None:
 
 
 def load(settings: WorkerSettings) -> Engine[str]:
-    """The kit; the weights folder can hold a file that makes loading fail."""
+    """The engine; a file in the data folder makes loading fail."""
     broken = settings.data_dir / "broken-weights"
     if broken.exists():
         raise WeightsError("weights.safetensors is not the file its card describes")
@@ -91,5 +94,5 @@ def load(settings: WorkerSettings) -> Engine[str]:
 
 
 def main(pipe: Connection, worker_pid: int, settings: WorkerSettings) -> None:
-    """The model process."""
+    """The engine process."""
     serve(pipe, worker_pid, settings, load)

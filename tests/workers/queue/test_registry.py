@@ -1,0 +1,79 @@
+"""What workers announce and the API reads."""
+
+import json
+
+import pytest
+
+from tests.workers.conftest import Queue
+from workers.errors import RecordInvalidError
+from workers.jobs import Problem
+from workers.queue.registry import WorkerInfo, WorkerState
+
+from .examples import PROBLEM
+
+READY = WorkerInfo("a", WorkerState.IDLE, "cpu", "float32", ("m",), 1.0)
+BROKEN = WorkerInfo("b", WorkerState.FAILED, None, None, (), 2.0, PROBLEM)
+
+
+def test_workers_without_a_model_are_announced_but_not_live(queue: Queue) -> None:
+    for info in (BROKEN, READY):
+        queue.registry.announce(info, ttl_s=60)
+    assert queue.client.workers() == (READY, BROKEN)
+    assert queue.client.live_workers() == (READY,)
+    queue.registry.withdraw("a")
+    assert queue.client.live_workers() == ()
+    assert queue.client.workers() == (BROKEN,)
+
+
+@pytest.mark.parametrize(("state", "live"), [("starting", 0), ("idle", 1), ("busy", 1), ("failed", 0)])
+def test_a_worker_is_live_while_its_model_is_loaded(queue: Queue, state: str, live: int) -> None:
+    queue.registry.announce(WorkerInfo("a", WorkerState(state), "cpu", "float32", (), 1.0), ttl_s=60)
+    assert len(queue.client.live_workers()) == live
+
+
+def test_a_worker_that_gives_no_sign_of_life_is_forgotten(queue: Queue, bench) -> None:
+    queue.registry.announce(READY, ttl_s=0.05)
+    queue.registry.announce(BROKEN, ttl_s=60)
+    bench.wait_until(lambda: queue.client.workers() == (BROKEN,), "end of the sign of life")
+    assert queue.redis.smembers("darefine:workers") == {b"b"}
+
+
+def test_published_models_are_listed_with_their_default(queue: Queue) -> None:
+    assert (queue.client.models().default, queue.client.models().cards) == (None, ())
+    queue.registry.publish_models("b", ('{"name": "a"}', '{"name": "b"}'))
+    assert queue.client.models().default == "b"
+    assert queue.client.models().cards == ({"name": "a"}, {"name": "b"})
+
+
+# As version 0.1.0 wrote them
+
+WORKER = (
+    '{"name": "w", "state": "failed", "device": null, "dtype": null, "models": [], '
+    '"started_at": 1764000000.5, "problem": {"type": "weights", "title": "Weights", "detail": "No card."}}'
+)
+MODELS = '{"default": "m", "cards": [{"name": "m", "input": {"mpp": 0.934}}]}'
+
+
+def test_announcements_are_written_and_read_as_before(queue: Queue) -> None:
+    info = WorkerInfo(
+        "w", WorkerState.FAILED, None, None, (), 1764000000.5, Problem("weights", "Weights", "No card.")
+    )
+    queue.registry.announce(info, ttl_s=60)
+    assert queue.redis.get("darefine:workers:w") == WORKER.encode()
+    queue.redis.set("darefine:workers:w", WORKER)
+    assert queue.client.workers() == (info,)
+
+
+def test_models_are_written_and_read_as_before(queue: Queue) -> None:
+    queue.registry.publish_models("m", ('{"name": "m", "input": {"mpp": 0.934}}',))
+    assert queue.redis.get("darefine:models") == MODELS.encode()
+    queue.redis.set("darefine:models", MODELS)
+    assert queue.client.models().cards == ({"name": "m", "input": {"mpp": 0.934}},)
+
+
+@pytest.mark.parametrize("change", [{"state": "asleep"}, {"unheard_of": 1}, {"started_at": "now"}])
+def test_an_announcement_of_another_form_is_refused(queue: Queue, change: dict[str, object]) -> None:
+    queue.registry.announce(READY, ttl_s=60)
+    queue.redis.set("darefine:workers:a", json.dumps({**json.loads(WORKER), **change}))
+    with pytest.raises(RecordInvalidError, match="WorkerInfo"):
+        queue.client.workers()

@@ -1,0 +1,183 @@
+"""Submit, watch, cancel and delete jobs: the API's side of the queue.
+
+State, leases, attempts and retries are in our own records, changed by the atomic steps of
+`workers.queue.lua`. RQ forgets (its keys have TTLs) and doubts (its leases last minutes), so it decides
+nothing: it only carries (job id, attempt) to a worker. Needs no torch.
+
+Every method raises `redis.exceptions.RedisError` when the queue server does not answer, and
+RecordInvalidError when a record that it has to read was written in another form.
+"""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from redis import Redis
+
+from ..errors import IdempotencyConflictError, JobFinalError, JobNotFoundError
+from ..jobs import Job, JobRequest, JobState, new_job
+from . import lua
+from .connection import connect, text
+from .records import ALL_JOBS, PREFIX, JobRecords, encode_job, job_key, state_key
+from .registry import PublishedModels, WorkerInfo, WorkerRegistry
+from .rq_lists import RqLists
+
+IDEMPOTENCY_TTL_S = 24 * 3600
+
+
+class JobClient:
+    """Submits, reads, cancels and deletes jobs, and reads what workers announce."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._records = JobRecords(redis)
+        self._lists = RqLists(redis)
+        self._registry = WorkerRegistry(redis)
+        self._submit = redis.register_script(lua.SUBMIT)
+        self._cancel = redis.register_script(lua.CANCEL)
+        self._delete = redis.register_script(lua.DELETE)
+
+    @classmethod
+    def connect(cls, url: str) -> Self:
+        """Return a client of the queue behind a redis://, rediss:// or unix:// URL.
+
+        It connects at the first call.
+        """
+        return cls(connect(url))
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._redis.close()
+
+    def ping(self) -> None:
+        """Raise `redis.exceptions.RedisError` unless the server answers."""
+        self._redis.ping()
+
+    def submit(self, request: JobRequest, *, jobs_root: Path, idempotency_key: str | None = None) -> Job:
+        """Record a job and queue it; its directory will be `jobs_root/<id>`.
+
+        The record comes first: whoever dies between the two steps leaves a job that
+        `workers.queue.reconciler` queues. With an idempotency key, the same request within 24 h gives the
+        same job back.
+
+        Raises:
+            IdempotencyConflictError: the key stands for another request.
+        """
+        job = new_job(request, jobs_root)
+        fields = encode_job(job)
+        fingerprint = _sha256(fields["request"])
+        key = f"{PREFIX}idempotency:{_sha256(idempotency_key)}" if idempotency_key else ""
+        parts = [part for item in fields.items() for part in item]
+        reply = self._submit(args=[job.id, key, fingerprint, IDEMPOTENCY_TTL_S, *parts])
+        held_id, held_fingerprint = text(reply[0]), text(reply[1])
+        if held_fingerprint != fingerprint:
+            raise IdempotencyConflictError(idempotency_key or "", held_id)
+        if held_id == job.id:
+            self._lists.enqueue(job.id, job.attempt)
+        return self.get(held_id)
+
+    def get(self, job_id: str) -> Job:
+        """Return the record of a job.
+
+        Raises:
+            JobNotFoundError: there is none.
+        """
+        return self._records.get(job_id)
+
+    def list(
+        self, state: JobState | None = None, cursor: str | None = None, limit: int = 50
+    ) -> tuple[tuple[Job, ...], str | None]:
+        """Return a page of jobs, newest first, and the cursor of the next page, None on the last."""
+        index = state_key(state) if state else ALL_JOBS
+        newest = f"({cursor}" if cursor else "+"
+        ids = [text(key) for key in self._redis.zrevrangebylex(index, newest, "-", start=0, num=limit + 1)]
+        page = self._records.get_many(ids[:limit])
+        return page, ids[limit - 1] if len(ids) > limit else None
+
+    def counts(self) -> Mapping[JobState, int]:
+        """Return how many jobs are in each state."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for state in JobState:
+            pipeline.zcard(state_key(state))
+        return dict(zip(JobState, pipeline.execute(), strict=True))
+
+    def unfinished(self, slide_id: str) -> tuple[str, ...]:
+        """Return the ids of the jobs on a slide that are not over, oldest first.
+
+        Reads every job that is not over, whatever its slide.
+        """
+        ids = [
+            text(key)
+            for state in JobState
+            if not state.is_final
+            for key in self._redis.zrange(state_key(state), 0, -1)
+        ]
+        jobs = self._records.get_many(sorted(ids))
+        return tuple(job.id for job in jobs if job.request.slide_id == slide_id)
+
+    def position(self, job_id: str) -> int | None:
+        """Return how many jobs are before this one in the queue; None if it does not wait there."""
+        attempt = self._redis.hget(job_key(job_id), "attempt")
+        return None if attempt is None else self._lists.position(job_id, int(attempt))
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a queued job at once; ask a running one to stop, which takes about a second.
+
+        Raises:
+            JobNotFoundError: there is no such job.
+            JobFinalError: the job is over.
+        """
+        before = self._cancel(args=[job_id])
+        if before is None:
+            raise JobNotFoundError(job_id)
+        state = JobState(text(before))
+        if state.is_final:
+            raise JobFinalError(job_id, state)
+        job = self.get(job_id)
+        if state is JobState.QUEUED:
+            self._lists.dequeue(job_id, job.attempt)
+        return job
+
+    def delete(self, job_id: str, *, wait_s: float = 10.0) -> Job:
+        """Remove a job's record and return it; its files are the caller's to remove.
+
+        A job that is not over is cancelled first. A running one gets `wait_s` seconds to leave its directory
+        alone; after that the record goes anyway, and the worker stops at its next heartbeat.
+
+        Raises:
+            JobNotFoundError: there is no such job.
+        """
+        job = self.get(job_id)
+        if not job.state.is_final:
+            job = self._cancel_and_wait(job_id, wait_s)
+        self._delete(args=[job_id])
+        return job
+
+    def models(self) -> PublishedModels:
+        """Return the model cards that workers announced last."""
+        return self._registry.models()
+
+    def live_workers(self) -> tuple[WorkerInfo, ...]:
+        """Return the workers that gave a sign of life lately and have their model loaded."""
+        return tuple(worker for worker in self._registry.workers() if worker.is_ready)
+
+    def workers(self) -> tuple[WorkerInfo, ...]:
+        """Return all workers that gave a sign of life lately, those without a model too; they say why."""
+        return self._registry.workers()
+
+    def _cancel_and_wait(self, job_id: str, wait_s: float) -> Job:
+        try:
+            job = self.cancel(job_id)
+        except JobFinalError:
+            return self.get(job_id)
+        deadline = time.monotonic() + wait_s
+        while not job.state.is_final and time.monotonic() < deadline:
+            time.sleep(0.1)
+            job = self.get(job_id)
+        return job
+
+
+def _sha256(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()

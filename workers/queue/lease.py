@@ -1,0 +1,96 @@
+"""Own, report and finish attempts of jobs: the worker's side of the queue.
+
+Every method raises `redis.exceptions.RedisError` when the queue server does not answer.
+"""
+
+from enum import IntEnum
+
+from redis import Redis
+
+from ..jobs import Job, JobState, Problem, Progress
+from . import lua
+from .records import JobRecords, encode_problem, progress_arguments
+from .rq_lists import RqLists
+
+
+class Ownership(IntEnum):
+    """Answer to a heartbeat; the values are those of `lua.HEARTBEAT`."""
+
+    LOST = 0
+    HELD = 1
+    CANCEL_REQUESTED = 2
+
+
+class JobLease:
+    """Starts attempts under a lease, renews it, and publishes how they ended.
+
+    Every step names the attempt and is refused when another attempt is the running one.
+    """
+
+    def __init__(self, redis: Redis, *, lease_s: float = 8.0, max_crashes: int = 2) -> None:
+        """See `workers.settings` for the limits."""
+        self._lease_s = lease_s
+        self._max_crashes = max_crashes
+        self._records = JobRecords(redis)
+        self._lists = RqLists(redis)
+        self._start = redis.register_script(lua.START)
+        self._heartbeat = redis.register_script(lua.HEARTBEAT)
+        self._finish = redis.register_script(lua.FINISH)
+        self._release = redis.register_script(lua.RELEASE)
+        self._retry = redis.register_script(lua.RETRY)
+
+    def start(self, job_id: str, attempt: int, worker: str) -> Job | None:
+        """Own an attempt: queued -> running under a lease. None if the attempt is stale, cancelled or taken.
+
+        Raises:
+            RecordInvalidError: the record cannot be read.
+        """
+        taken = self._start(args=[job_id, attempt, worker, self._lease_s])
+        return self._records.get(job_id) if taken else None
+
+    def heartbeat(self, job_id: str, attempt: int, progress: Progress | None = None) -> Ownership:
+        """Renew the lease, save progress, and learn whether the job is still ours and still wanted."""
+        reply = self._heartbeat(args=[job_id, attempt, self._lease_s, *progress_arguments(progress)])
+        return Ownership(int(reply))
+
+    def succeed(self, job_id: str, attempt: int, progress: Progress | None = None) -> bool:
+        """Publish success.
+
+        False if the attempt is no longer the running one: somebody else's result counts.
+        """
+        return self._end(job_id, attempt, JobState.SUCCEEDED, None, progress)
+
+    def fail(self, job_id: str, attempt: int, problem: Problem, progress: Progress | None = None) -> bool:
+        """Publish a failure that trying again would not cure. False as in `succeed`."""
+        return self._end(job_id, attempt, JobState.FAILED, problem, progress)
+
+    def confirm_cancel(self, job_id: str, attempt: int, progress: Progress | None = None) -> bool:
+        """Publish that a job asked to stop has stopped. False as in `succeed`."""
+        return self._end(job_id, attempt, JobState.CANCELLED, None, progress)
+
+    def release(self, job_id: str, attempt: int) -> bool:
+        """Put a running job back before all others of its priority, without blame.
+
+        False if it was not ours, or is cancelled.
+        """
+        next_attempt = int(self._release(args=[job_id, attempt]))
+        if next_attempt:
+            self._lists.enqueue(job_id, next_attempt, at_front=True)
+        return next_attempt > 0
+
+    def retry(
+        self, job_id: str, attempt: int, worker: str, problem: Problem, progress: Progress | None = None
+    ) -> int | None:
+        """Count a crash and own the next attempt at once.
+
+        None if the job is over (failed with `problem`, or cancelled) or was not ours.
+        """
+        limits = (self._lease_s, self._max_crashes)
+        arguments = (*limits, encode_problem(problem), *progress_arguments(progress))
+        return int(self._retry(args=(job_id, attempt, worker, *arguments))) or None
+
+    def _end(
+        self, job_id: str, attempt: int, state: JobState, problem: Problem | None, progress: Progress | None
+    ) -> bool:
+        encoded = encode_problem(problem) if problem else ""
+        return bool(self._finish(args=[job_id, attempt, state, encoded, *progress_arguments(progress)]))
