@@ -3,12 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
-from model.card import UNWRITTEN, CardClass, CardInput, CardWeights, ModelCard
+from model.card import UNWRITTEN, CardWeights, ModelCard
 from model.network.build import build_network
 from model.network.imagenet import IMAGENET_COLOURS
 from model.network.init import initialise
 from model.network.zoo import NETWORKS
 from model.weights import save_weights
+from wsi.grid import InputGeometry
+from wsi.palette import LabelClass
 
 SEED = 11
 """Of the random weights."""
@@ -23,8 +25,8 @@ def card_of(network: str) -> ModelCard:
         description="For timing.",
         intended_use="Timing.",
         phantom=True,
-        classes=tuple(CardClass(value, f"class {value}", (0, 0, value)) for value in (1, 2, 3, 4)),
-        input=CardInput(mpp=0.934, context_ratio=5, tiles_per_side=5, halo_px=64),
+        classes=tuple(LabelClass(value, f"class {value}", (0, 0, value)) for value in (1, 2, 3, 4)),
+        input=InputGeometry(mpp=0.934, context_ratio=5, slices_per_side=5, halo_px=64),
         normalisation=IMAGENET_COLOURS,
         network=NETWORKS[network].config,
         weights=UNWRITTEN,

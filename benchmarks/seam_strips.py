@@ -55,8 +55,8 @@ class Corner:
 
 def corners_of(plan: Plan) -> list[Corner]:
     """All corners of four planned tiles."""
-    grid, side = plan.grid, plan.grid.tiles_per_side
-    tiles = {(p.column * side + x, p.row * side + y) for p in plan.patches for x, y in p.tiles}
+    grid, side = plan.grid, plan.grid.slices_per_side
+    tiles = {(p.column * side + x, p.row * side + y) for p in plan.patches for x, y in p.slices}
     corners = []
     for x, y in sorted(tiles):
         around = ((x - 1, y - 1), (x, y - 1), (x - 1, y), (x, y))

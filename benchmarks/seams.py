@@ -22,7 +22,6 @@ import numpy as np
 import torch
 
 from darefine.cli.bench import progress_bar
-from model.data.cohort import geometry_of
 from model.evaluation.regions import spread
 from model.inference.cpu_tuning import tune_malloc
 from model.inference.segmenter import Segmenter
@@ -33,6 +32,7 @@ from workers.engine.stopwatch import Stopwatch
 from wsi.errors import MppUnknownError
 from wsi.geometry import Rect
 from wsi.grid import TILE_PX, Grid, make_grid
+from wsi.patch_view import PatchView
 from wsi.phantom import write_phantom
 from wsi.plan import make_plan
 from wsi.reading.slide import Slide, open_slide
@@ -111,7 +111,7 @@ def measure_seams(
     every = corners_of(plan)
     corners = [c for kind in KINDS for c in spread([c for c in every if c.kind == kind], corners_each)]
     counts, step = count_corners(slide, judge_grid, segmenter, maps, corners, progress)
-    megapixels = sum(len(patch.tiles) for patch in plan.patches) * judge_grid.tile_megapixels_l0
+    megapixels = sum(len(patch.slices) for patch in plan.patches) * judge_grid.slice_megapixels_l0
     rows = tuple(
         HaloRow(
             halo,
@@ -152,7 +152,7 @@ def grid_of(slide: Slide, segmenter: Segmenter, halo_px: int) -> Grid:
     """As a job with that halo would cut the slide. Raises MppUnknownError, MppOutOfRangeError, HaloError."""
     if slide.info.mpp is None:
         raise MppUnknownError("The slide")
-    geometry = geometry_of(segmenter.card.input)
+    geometry = segmenter.card.input
     return make_grid(slide.info.size, slide.info.mpp.value, geometry, halo_px=halo_px)
 
 
@@ -193,22 +193,23 @@ def judge_labels(slide: Slide, grid: Grid, segmenter: Segmenter, corner: Corner)
         context = grid.patch_core(patch).grown(grid.context_margin_px)
         sides = (context.x - window.x, context.y - window.y, window.right - context.right)
         inset = max(0, *sides, window.bottom - context.bottom)
-        region = context.grown(inset)
-        (judges[patch],) = segmenter.label_patch(
-            slide.read_region(region.scaled(grid.downsample), grid.downsample),
-            [(window.x - region.x, window.y - region.y)],
-            window_px=grid.window_px,
+        view = PatchView(
+            region=context.grown(inset),
+            context=context,
+            corners=((corner.x - BLOCK_PX // 2, corner.y - BLOCK_PX // 2),),
+            slice_px=BLOCK_PX,
             halo_px=(grid.window_px - BLOCK_PX) // 2,
             slice_network_px=grid.slice_network_px,
             context_network_px=grid.context_network_px,
-            context_inset_px=inset,
         )
+        pixels = slide.read_region(view.region.scaled(grid.downsample), grid.downsample)
+        (judges[patch],) = segmenter.label_patch(pixels, view)
     return judges
 
 
 def network_px(grid: Grid, *, sees_patch: bool) -> float:
     """Network px of slices and context for each label px of a patch that is all tissue."""
-    slices = (grid.tiles_per_side * grid.slice_network_px) ** 2
+    slices = (grid.slices_per_side * grid.slice_network_px) ** 2
     context = grid.context_network_px**2 if sees_patch else 0
     return (slices + context) / grid.patch_px**2
 

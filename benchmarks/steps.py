@@ -65,13 +65,13 @@ def training_step(network: str, batch: int, device: torch.device, dtype: torch.d
         for side in (SLICE_PX, CONTEXT_PX)
     )
     labels = torch.randint(1, 5, (batch, SLICE_PX, SLICE_PX), device=device, dtype=torch.uint8)
-    places = torch.tensor([[0.4, 0.4, 0.6, 0.6]], device=device).repeat(batch, 1)
+    boxes = torch.tensor([[0.4, 0.4, 0.6, 0.6]], device=device).repeat(batch, 1)
 
     def step() -> float:
         start = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            loss = lesson(slices, labels, context, labels, places, 0.0)
+            loss = lesson(slices, labels, context, labels, boxes, 0.0)
         loss.backward()
         optimizer.step()
         if device.type == "cuda":

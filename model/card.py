@@ -1,7 +1,6 @@
-"""The model card: the JSON beside the weights that says what they are, what they expect and how they were
-made.
+"""Read and write model cards: the JSON beside the weights that says what they are, expect, and how they were made.
 
-This module does not import torch: the API lists cards without having the library.
+Imports no torch: commands and tests list cards without it.
 """
 
 import dataclasses
@@ -9,32 +8,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from wsi.atomic import write_atomically
+from wsi.grid import InputGeometry
+from wsi.palette import LabelClass, Palette
 
-from .card_json import read_card
 from .errors import CardError
 
-
-@dataclass(frozen=True, slots=True)
-class CardClass:
-    """One class of the label map. `value` is what a label pixel holds; `colour` is (red, green, blue),
-    0..255."""
-
-    value: int
-    name: str
-    colour: tuple[int, int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class CardInput:
-    """How slides must be cut for this network; the numbers of wsi.grid.InputGeometry."""
-
-    mpp: float
-    context_ratio: int
-    tiles_per_side: int
-    halo_px: int
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +94,9 @@ class ModelCard:
     description: str
     intended_use: str
     phantom: bool
-    classes: tuple[CardClass, ...]
-    input: CardInput
+    classes: tuple[LabelClass, ...]
+    input: InputGeometry
+    """How slides are cut for this network."""
     normalisation: Normalisation
     network: NetworkConfig
     weights: CardWeights
@@ -120,6 +105,11 @@ class ModelCard:
 
     def __post_init__(self) -> None:
         _check(self)
+
+    @property
+    def palette(self) -> Palette:
+        """The classes with their colours."""
+        return Palette(self.classes)
 
     @classmethod
     def load(cls, path: Path) -> "ModelCard":
@@ -136,14 +126,18 @@ class ModelCard:
                 f"{path} is not JSON ({error}). A model card is the .json written by training."
             ) from error
         try:
-            return read_card(cls, data)
+            return cls.from_json(data)
         except CardError as error:
             raise CardError(f"{path}: {error}") from error
 
     @classmethod
     def from_json(cls, data: object) -> "ModelCard":
-        """The card of a parsed JSON object. Raises CardError."""
-        return read_card(cls, data)
+        """Return the card of a parsed JSON object.
+
+        Raises:
+            CardError: a member is missing, unknown, of another type than declared, or cannot be.
+        """
+        return parse_strictly(_CARD, with_present_names(data), "card")
 
     def to_json(self) -> dict[str, Any]:
         """The card as JSON-ready values."""
@@ -153,6 +147,57 @@ class ModelCard:
     def save(self, path: Path) -> None:
         """Write the card: whole, or not at all."""
         write_atomically(path, (json.dumps(self.to_json(), indent=2) + "\n").encode())
+
+
+_CARD = TypeAdapter(ModelCard)
+_GEOMETRY = TypeAdapter(InputGeometry)
+
+FORMER_NAMES = {"tiles_per_side": "slices_per_side"}
+"""Members of a card's `input` by the names that earlier versions wrote."""
+
+
+def parse_geometry(data: object) -> InputGeometry:
+    """Return the geometry of a card's `input`, a parsed JSON object.
+
+    Raises:
+        CardError: a member is missing, unknown or of another type.
+    """
+    return parse_strictly(_GEOMETRY, with_present_names({"input": data})["input"], "input")
+
+
+def with_present_names(data: Any) -> Any:
+    """Return parsed JSON with the members of its `input` under their present names."""
+    if not isinstance(data, Mapping) or not isinstance(data.get("input"), Mapping):
+        return data
+    renamed = {FORMER_NAMES.get(name, name): value for name, value in data["input"].items()}
+    return {**data, "input": renamed}
+
+
+def parse_strictly(adapter: TypeAdapter[T], data: object, where: str) -> T:
+    """Return parsed JSON as the adapter's type: every member known, every type as declared.
+
+    Raises:
+        CardError: it is not; `where` names the place in the message.
+    """
+    try:
+        return adapter.validate_json(json.dumps(data), strict=True, extra="forbid")
+    except ValidationError as error:
+        raise CardError("; ".join(_told(problem, where) for problem in error.errors())) from error
+
+
+def _told(problem: Any, where: str) -> str:
+    """Return one problem that pydantic found, in words, with the place of its member."""
+    *outer, name = problem["loc"] or ("",)
+    place = where + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in outer)
+    if problem["type"] == "missing":
+        return f"{place} lacks {name}; add it"
+    if problem["type"] == "unexpected_keyword_argument":
+        return f"{place} has the unknown key {name}; leave it out"
+    cause = problem.get("ctx", {}).get("error")
+    if cause is not None:
+        return str(cause)
+    member = f"[{name}]" if isinstance(name, int) else f".{name}" if name else ""
+    return f"{place}{member}: {problem['msg']}, not {problem['input']!r}"
 
 
 def _check(card: ModelCard) -> None:
@@ -167,8 +212,8 @@ def _check(card: ModelCard) -> None:
             not 0 <= part <= 255 for entry in card.classes for part in entry.colour
         ),
         "input.mpp must be 0.05..20 um/px": not 0.05 <= card.input.mpp <= 20,
-        "input.context_ratio and input.tiles_per_side must be at least 1": (
-            min(card.input.context_ratio, card.input.tiles_per_side) < 1
+        "input.context_ratio and input.slices_per_side must be at least 1": (
+            min(card.input.context_ratio, card.input.slices_per_side) < 1
         ),
         "input.halo_px must be a multiple of 16 from 0 to 512": (
             card.input.halo_px % 16 != 0 or not 0 <= card.input.halo_px <= 512

@@ -5,19 +5,21 @@ network sees. The numbers come from the model card: the paper reads slices at 0.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .errors import HaloError, MppOutOfRangeError, SlideLimitError
 from .geometry import Rect, Size
+from .patch_view import PatchView
 
 TILE_PX = 512
-"""Side of a TIFF tile and of the output of one slice, in label px."""
+"""Side of a TIFF tile and of a slice, which yields exactly one tile, in label px."""
 
 NETWORK_MULTIPLE_PX = 32
 """The encoders halve five times, so every side the network is fed with is a multiple of this."""
 
 HALO_MULTIPLE_PX = NETWORK_MULTIPLE_PX // 2
-"""Two halos and a tile must give a multiple of NETWORK_MULTIPLE_PX."""
+"""Two halos and a slice must give a multiple of NETWORK_MULTIPLE_PX."""
 
 EXACT_TOLERANCE = 0.10
 """A scale this close to the card's is read as it is: better than decoding and resampling for a difference no one sees."""
@@ -31,8 +33,8 @@ class InputGeometry:
     """Pixel size of slices, um/px."""
     context_ratio: int
     """Context mpp / slice mpp."""
-    tiles_per_side: int
-    """Tiles along each side of a patch core, where label px have this mpp."""
+    slices_per_side: int
+    """Slices along each side of a patch core, where label px have this mpp."""
     halo_px: int
     """Margin of a slice window, and of the context around the patch core, on each side, label px."""
 
@@ -52,12 +54,14 @@ class Grid:
     """Margin of a slice window on each side: the request's, else the card's. Label px, multiple of 16."""
     context_margin_px: int
     """Margin of the context around the patch core, label px: the card's halo, as in training, whatever the request's."""
-    tiles_per_side: int
-    """Tiles along each side of a patch core: the card's, or what comes nearest to its patch in mm."""
+    slices_per_side: int
+    """Slices along each side of a patch core: the card's, or what comes nearest to its patch in mm."""
+    network_per_label_px: float
+    """Network px along the side of a label px; 1 where the network reads label px as they are."""
     slice_network_px: int
-    """Side of a network input slice, multiple of 32."""
+    """Side of a slice's window as it is fed to the network, multiple of 32."""
     context_network_px: int
-    """Side of the network input context, multiple of 32."""
+    """Side of the context as it is fed to the network, multiple of 32."""
 
     @property
     def label_mpp(self) -> float:
@@ -67,17 +71,17 @@ class Grid:
     @property
     def exact(self) -> bool:
         """Whether the network reads label px as they are, without resampling."""
-        return self.slice_network_px == self.window_px
+        return self.network_per_label_px == 1
 
     @property
     def window_px(self) -> int:
-        """Side of a slice window: tile and halo on both sides, label px."""
+        """Side of a window: a slice and its halo on both sides, label px."""
         return TILE_PX + 2 * self.halo_px
 
     @property
     def patch_px(self) -> int:
         """Side of a patch core, label px."""
-        return self.tiles_per_side * TILE_PX
+        return self.slices_per_side * TILE_PX
 
     @property
     def region_margin_px(self) -> int:
@@ -89,10 +93,9 @@ class Grid:
         """Side of a patch region, what is read of the slide at once: core and margin on both sides, label px."""
         return self.patch_px + 2 * self.region_margin_px
 
-    @property
-    def context_inset_px(self) -> int:
-        """How far inside the edges of a patch region its context begins, label px; 0 unless a request widens the halo."""
-        return self.region_margin_px - self.context_margin_px
+    def network_px(self, side_px: int) -> int:
+        """Side at which a square of `side_px` label px is fed to the network, multiple of 32."""
+        return _to_network_multiple(side_px * self.network_per_label_px)
 
     @property
     def tile_columns(self) -> int:
@@ -115,8 +118,8 @@ class Grid:
         return self.label_size.tiles(self.patch_px).height
 
     @property
-    def tile_megapixels_l0(self) -> float:
-        """Level-0 megapixels under one tile: the unit in which speed is counted."""
+    def slice_megapixels_l0(self) -> float:
+        """Level-0 megapixels under one slice: the unit in which speed is counted."""
         return (TILE_PX * self.downsample) ** 2 / 1e6
 
     def patch_core(self, index: int) -> Rect:
@@ -126,9 +129,18 @@ class Grid:
         row, column = divmod(index, self.patch_columns)
         return Rect(column * self.patch_px, row * self.patch_px, self.patch_px, self.patch_px)
 
-    def patch_region_l0(self, index: int) -> Rect:
-        """What patch `index` reads, in l0 px: core and margin; may be negative or stick out."""
-        return self.patch_core(index).grown(self.region_margin_px).scaled(self.downsample)
+    def patch_view(self, index: int, slices: Iterable[tuple[int, int]]) -> PatchView:
+        """Patch `index` cut for the network; `slices` are (column, row) inside the patch of those to label."""
+        core = self.patch_core(index)
+        return PatchView(
+            region=core.grown(self.region_margin_px),
+            context=core.grown(self.context_margin_px),
+            corners=tuple((core.x + column * TILE_PX, core.y + row * TILE_PX) for column, row in slices),
+            slice_px=TILE_PX,
+            halo_px=self.halo_px,
+            slice_network_px=self.slice_network_px,
+            context_network_px=self.context_network_px,
+        )
 
 
 def make_grid(slide: Size, slide_mpp: float, geometry: InputGeometry, *, halo_px: int | None = None) -> Grid:
@@ -155,9 +167,9 @@ def make_grid(slide: Size, slide_mpp: float, geometry: InputGeometry, *, halo_px
             f"The slide is {slide.width} x {slide.height} px, smaller than one {n} px block. Send a larger one."
         )
     network_per_label_px = _network_per_label_px(n, geometry.mpp / slide_mpp)
-    tiles_per_side = max(1, round(geometry.tiles_per_side / network_per_label_px))
+    slices_per_side = max(1, round(geometry.slices_per_side / network_per_label_px))
     window_px = TILE_PX + 2 * halo
-    context_px = tiles_per_side * TILE_PX + 2 * context_margin
+    context_px = slices_per_side * TILE_PX + 2 * context_margin
     return Grid(
         slide=slide,
         slide_mpp=slide_mpp,
@@ -165,7 +177,8 @@ def make_grid(slide: Size, slide_mpp: float, geometry: InputGeometry, *, halo_px
         label_size=label_size,
         halo_px=halo,
         context_margin_px=context_margin,
-        tiles_per_side=tiles_per_side,
+        slices_per_side=slices_per_side,
+        network_per_label_px=network_per_label_px,
         slice_network_px=_to_network_multiple(window_px * network_per_label_px),
         context_network_px=_to_network_multiple(context_px * network_per_label_px / geometry.context_ratio),
     )

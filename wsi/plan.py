@@ -1,4 +1,4 @@
-"""Which patches of a slide there are to do, and which tiles in each."""
+"""Plan a slide: the patches to do, and the slices with tissue in each."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -6,7 +6,8 @@ from typing import Any
 
 from .errors import PlanFormatError
 from .geometry import Size
-from .grid import TILE_PX, Grid
+from .grid import Grid
+from .patch_view import PatchView
 from .tissue import TissueMask
 
 
@@ -18,8 +19,8 @@ class Patch:
     """row * grid.patch_columns + column."""
     column: int
     row: int
-    tiles: tuple[tuple[int, int], ...]
-    """(column, row) inside the patch of each tile with tissue, row-major; never empty."""
+    slices: tuple[tuple[int, int], ...]
+    """(column, row) inside the patch of each slice with tissue, row-major; never empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +30,15 @@ class Plan:
     grid: Grid
     patches: tuple[Patch, ...]
 
-    def windows(self, patch: Patch) -> tuple[tuple[int, int], ...]:
-        """(x, y) of the slice window of each tile, label px in the patch region; one for each of `patch.tiles`.
-
-        A window is `grid.window_px` square: its tile and the halo, which is inside the region.
-        """
-        inset = self.grid.region_margin_px - self.grid.halo_px
-        return tuple((inset + column * TILE_PX, inset + row * TILE_PX) for column, row in patch.tiles)
+    def view(self, patch: Patch) -> PatchView:
+        """A patch of this plan cut for the network."""
+        return self.grid.patch_view(patch.index, patch.slices)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
         patches = [
-            {"index": patch.index, "tiles": [list(tile) for tile in patch.tiles]} for patch in self.patches
+            {"index": patch.index, "slices": [list(slice_) for slice_ in patch.slices]}
+            for patch in self.patches
         ]
         return {"grid": asdict(self.grid), "patches": patches}
 
@@ -52,7 +50,7 @@ class Plan:
             slide, label_size = Size(**fields.pop("slide")), Size(**fields.pop("label_size"))
             grid = Grid(slide=slide, label_size=label_size, **fields)
             patches = tuple(
-                _patch(grid, stored["index"], tuple((int(x), int(y)) for x, y in stored["tiles"]))
+                _patch(grid, stored["index"], tuple((int(x), int(y)) for x, y in stored["slices"]))
                 for stored in data["patches"]
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -65,18 +63,18 @@ class Plan:
 def make_plan(grid: Grid, tissue: TissueMask) -> Plan:
     """The patches that hold tissue. Pure: the same grid and mask give the same plan."""
     has_tissue = tissue.tile_has_tissue(grid)
-    tiles_by_patch: dict[int, list[tuple[int, int]]] = {}
+    slices_by_patch: dict[int, list[tuple[int, int]]] = {}
     for row, column in zip(*(axis.tolist() for axis in has_tissue.nonzero()), strict=True):
         (patch_row, y), (patch_column, x) = (
-            divmod(row, grid.tiles_per_side),
-            divmod(column, grid.tiles_per_side),
+            divmod(row, grid.slices_per_side),
+            divmod(column, grid.slices_per_side),
         )
-        tiles_by_patch.setdefault(patch_row * grid.patch_columns + patch_column, []).append((x, y))
+        slices_by_patch.setdefault(patch_row * grid.patch_columns + patch_column, []).append((x, y))
     return Plan(
-        grid, tuple(_patch(grid, index, tuple(tiles_by_patch[index])) for index in sorted(tiles_by_patch))
+        grid, tuple(_patch(grid, index, tuple(slices_by_patch[index])) for index in sorted(slices_by_patch))
     )
 
 
-def _patch(grid: Grid, index: int, tiles: tuple[tuple[int, int], ...]) -> Patch:
+def _patch(grid: Grid, index: int, slices: tuple[tuple[int, int], ...]) -> Patch:
     row, column = divmod(index, grid.patch_columns)
-    return Patch(index=index, column=column, row=row, tiles=tiles)
+    return Patch(index=index, column=column, row=row, slices=slices)

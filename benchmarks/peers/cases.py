@@ -11,7 +11,6 @@ from typing import Any
 from benchmarks.cards import write_card
 from benchmarks.tables import DEMO_CARD
 from model.card import ModelCard
-from model.data.cohort import geometry_of
 from workers.bench.measure import machine
 from wsi.grid import TILE_PX, make_grid
 from wsi.phantom import write_phantom
@@ -96,7 +95,7 @@ def task_of(case: Case, setting: Setting, card: Path, slide: Path, folder: Path)
     with open_slide(slide) as opened:
         mpp = opened.info.mpp
         assert mpp is not None
-        grid = make_grid(opened.info.size, mpp.value, geometry_of(model.input))
+        grid = make_grid(opened.info.size, mpp.value, model.input)
     return Task(
         slide=str(slide.resolve()),
         card=str(card.resolve()),
@@ -107,7 +106,7 @@ def task_of(case: Case, setting: Setting, card: Path, slide: Path, folder: Path)
         downsample=grid.downsample,
         label_mpp=grid.label_mpp,
         slice_px=TILE_PX,
-        slices_per_side=grid.tiles_per_side,
+        slices_per_side=grid.slices_per_side,
         context_px=grid.patch_px // model.input.context_ratio,
     )
 

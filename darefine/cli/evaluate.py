@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from model.card import CardClass, ModelCard
+from model.card import ModelCard
 from model.data.index import SlideIndex
 from model.evaluation import figures, report
 from model.evaluation.benchmark import On, SetName, Task, evaluate_index
@@ -21,6 +21,7 @@ from model.evaluation.label_maps import compare, described_classes, open_truth
 from model.evaluation.metrics import ConfusionMatrix, Metrics
 from model.inference.cpu_tuning import tune_malloc
 from wsi.atomic import write_atomically
+from wsi.palette import LabelClass
 from wsi.writing.label_tiff import LabelTiff
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -182,7 +183,7 @@ def evaluate_label_map(
 
 
 def draw_confusion(
-    confusion: ConfusionMatrix, metrics: Metrics, classes: Sequence[CardClass], name: str, out: Path
+    confusion: ConfusionMatrix, metrics: Metrics, classes: Sequence[LabelClass], name: str, out: Path
 ) -> None:
     """Write confusion-<name>.png."""
     title = f"{name}\nMIoU {report.percent(metrics.miou)} %, accuracy {report.percent(metrics.accuracy)} %"
@@ -190,7 +191,7 @@ def draw_confusion(
     figures.save_confusion(confusion, names, title, out / f"confusion-{name}.png")
 
 
-def value_of(name: str, classes: Sequence[CardClass]) -> int:
+def value_of(name: str, classes: Sequence[LabelClass]) -> int:
     """The value of the class of that name."""
     for entry in classes:
         if entry.name == name:

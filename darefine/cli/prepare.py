@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from model.card import CardClass
 from model.data.bach import BACH_CLASSES, Glass, annotated_slides, prepare_annotated
 from model.data.index import PlannedSlice, SlideIndex
 from model.data.phantom import HELD_OUT_PX, PHANTOM_CLASSES, prepare_phantoms
@@ -20,6 +19,7 @@ from model.data.prepared import PreparedSlides
 from model.data.slices import PAPER_INPUT, PAPER_QUOTAS, Quota
 from model.data.splits import BACH_SPLITS, Split, own_split
 from model.training.phantom_recipe import PHANTOM_INPUT
+from wsi.palette import LabelClass
 
 DEFAULT_FOLDER = "darefine-index"
 
@@ -237,7 +237,7 @@ def _finish(
     click.echo(f"{path} in {time.perf_counter() - started:.0f} s")
 
 
-def _areas(prepared: PreparedSlides, classes: Sequence[CardClass]) -> Table:
+def _areas(prepared: PreparedSlides, classes: Sequence[LabelClass]) -> Table:
     """Area of each class in each slide, set by set."""
     table = _table("Truth, mm²", "slide", "um/px", *(entry.name for entry in classes), "none")
     for name, slides in prepared.sets().items():

@@ -13,7 +13,7 @@ from wsi.reading.slide import Slide, open_slide
 from wsi.writing.label_tiff import LabelTiff
 
 from ..errors import CohortError
-from .cohort import SlideWithTruth
+from .splits import SlideWithTruth
 
 
 class AnnotatedSlide:

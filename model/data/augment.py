@@ -42,9 +42,9 @@ class Augmentation:
         turned = np.rot90(square, self.quarter_turns)
         return turned[:, ::-1] if self.mirrored else turned
 
-    def turn_places(self, places: NDArray[np.float32]) -> NDArray[np.float32]:
+    def turn_boxes(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Rectangles (N, 4) of left, top, right, bottom as fractions of a square that is turned and mirrored."""
-        left, top, right, bottom = places.T
+        left, top, right, bottom = boxes.T
         for _ in range(self.quarter_turns):
             left, top, right, bottom = top, 1 - right, bottom, 1 - left
         if self.mirrored:

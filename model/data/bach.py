@@ -8,25 +8,23 @@ from pathlib import Path
 from typing import Literal
 
 from wsi.geometry import Rect
-from wsi.grid import TILE_PX, Grid, make_grid
+from wsi.grid import TILE_PX, Grid, InputGeometry, make_grid
 from wsi.palette import LabelClass, Palette
 from wsi.reading.slide import Slide, open_slide
 from wsi.tissue import TissueMask, find_tissue
 from wsi.writing.pyramid import write_label_pyramids
 from wsi.writing.tile_codec import encode_tile
 
-from ..card import CardClass, CardInput
 from ..errors import CohortError
 from .annotations import NORMAL, Annotations, AnnotationTruth, Region, read_annotations
-from .cohort import SlideWithTruth, geometry_of
 from .prepared import PreparedSlide, PreparedSlides
-from .splits import Split
+from .splits import SlideWithTruth, Split
 
 BACH_CLASSES = (
-    CardClass(1, "normal", (0, 0, 0)),
-    CardClass(2, "benign", (255, 0, 0)),
-    CardClass(3, "in situ", (0, 255, 0)),
-    CardClass(4, "invasive", (0, 0, 255)),
+    LabelClass(1, "normal", (0, 0, 0)),
+    LabelClass(2, "benign", (255, 0, 0)),
+    LabelClass(3, "in situ", (0, 255, 0)),
+    LabelClass(4, "invasive", (0, 0, 255)),
 )
 """In the challenge's colours. A value is the challenge's number and one: 0 is taken by "not analysed"."""
 
@@ -87,7 +85,7 @@ def prepare_annotated(
     folder: Path,
     out: Path,
     split: Split,
-    card_input: CardInput,
+    geometry: InputGeometry,
     *,
     glass: Glass = "normal",
     progress: Progress = unheard,
@@ -100,7 +98,7 @@ def prepare_annotated(
     """
     truths = out / "truth"
     works = {
-        name: _Work(slide, xml, truths, card_input, glass, taught=name in split.train)
+        name: _Work(slide, xml, truths, geometry, glass, taught=name in split.train)
         for name, (slide, xml) in annotated_slides(folder, split.names).items()
     }
     for work in works.values():
@@ -120,7 +118,7 @@ class _Work:
     slide: Path
     xml: Path
     truths: Path
-    card_input: CardInput
+    geometry: InputGeometry
     glass: Glass
     taught: bool
 
@@ -148,10 +146,10 @@ class _Work:
         mpp = slide.info.mpp
         if mpp is None:
             raise CohortError(f"{self.slide.name}: pixel size unknown. Add resolution tags to the file.")
-        grid = make_grid(slide.info.size, mpp.value, geometry_of(self.card_input))
+        grid = make_grid(slide.info.size, mpp.value, self.geometry)
         if self.taught and not grid.exact:
             raise CohortError(
-                f"{self.slide.name} has {grid.label_mpp:g} um a label px, over 10 % off the {self.card_input.mpp:g} "
+                f"{self.slide.name} has {grid.label_mpp:g} um a label px, over 10 % off the {self.geometry.mpp:g} "
                 "asked for; training reads slides as they are. Leave it out, or give --mpp to fit the slides."
             )
         return grid
@@ -163,7 +161,7 @@ class _Work:
         write_label_pyramids(
             _TruthTiles(annotations, grid, tissue if self.glass == "ignore" else None),
             grid,
-            Palette(tuple(LabelClass(c.value, c.name, c.colour) for c in BACH_CLASSES)),
+            Palette(BACH_CLASSES),
             {"truth_of": self.slide.name, "annotations": self.xml.name, "glass": self.glass},
             labels=truth,
             overlay=truth.with_name(f"{self.xml.stem}-truth-overlay.tif"),

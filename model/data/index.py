@@ -11,13 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from wsi.atomic import write_atomically
 from wsi.geometry import Rect
+from wsi.grid import InputGeometry
+from wsi.palette import LabelClass
 
-from ..card import CardClass, CardInput
-from ..card_json import read_card
+from ..card import parse_strictly, with_present_names
 from ..errors import CardError, CohortError
-from .cohort import Cohort, SlideWithTruth
+from .splits import Cohort, SlideWithTruth
 
 FORMAT = 1
 
@@ -46,8 +49,8 @@ class PlannedSlice:
 class SlideIndex:
     """A cohort ready for training and evaluation. Raises CohortError for slices that fit neither slides nor classes."""
 
-    classes: tuple[CardClass, ...]
-    input: CardInput
+    classes: tuple[LabelClass, ...]
+    input: InputGeometry
     """The geometry it was planned for; a model with another `mpp` has another label grid and needs other truths."""
     cohort: Cohort
     train: tuple[PlannedSlice, ...]
@@ -119,11 +122,14 @@ class _StoredSet:
 class _StoredIndex:
     format: int
     source: str
-    classes: tuple[CardClass, ...]
-    input: CardInput
+    classes: tuple[LabelClass, ...]
+    input: InputGeometry
     train: _StoredSet
     validation: _StoredSet
     test: _StoredSet
+
+
+_STORED = TypeAdapter(_StoredIndex)
 
 
 def _stored_set(pairs: Sequence[SlideWithTruth], slices: Sequence[PlannedSlice], folder: Path) -> _StoredSet:
@@ -171,7 +177,7 @@ def _read(path: Path) -> _StoredIndex:
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise CohortError(f"{path} is no index of this version. {_AGAIN}")
     try:
-        return read_card(_StoredIndex, data, "index")
+        return parse_strictly(_STORED, with_present_names(data), "index")
     except CardError as error:
         raise CohortError(f"{path}: {error}. {_AGAIN}") from error
 

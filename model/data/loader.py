@@ -1,4 +1,4 @@
-"""Training batches: patches with their context and slices, read from the slides on the fly.
+"""Load training batches: patches with their context and slices, read from the slides on the fly.
 
 A batch is a pure function of (slides, seed, step, spec), whatever the number of threads or processes: a resumed
 training sees what an undisturbed one would, and several GPUs together see what one would.
@@ -34,7 +34,7 @@ class Batch:
     context_labels: Tensor
     """(P, c, c) uint8: the truth under each pixel of the context, looked up on a grid of CELL_PX label px. At the 1 / 32 of
     the coarse map that learns from it, it taught a third as fast."""
-    places: Tensor
+    boxes: Tensor
     """(P * S, 4) float32: left, top, right, bottom of each slice as fractions of its context."""
 
 
@@ -46,14 +46,14 @@ class _Patch:
     labels: NDArray[np.uint8]
     context: NDArray[np.uint8]
     context_labels: NDArray[np.uint8]
-    places: NDArray[np.float32]
+    boxes: NDArray[np.float32]
 
 
 class BatchLoader:
-    """Makes the batches of a training from places that `draws` chooses."""
+    """Makes the batches of a training from the patches that `sampler` chooses."""
 
-    def __init__(self, draws: PatchSampler, *, seed: int, stain_jitter: float, threads: int = 1) -> None:
-        self._draws = draws
+    def __init__(self, sampler: PatchSampler, *, seed: int, stain_jitter: float, threads: int = 1) -> None:
+        self._sampler = sampler
         self._seed = seed
         self._stain_jitter = stain_jitter
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="patches") if threads > 1 else None
@@ -71,27 +71,27 @@ class BatchLoader:
             labels=torch.from_numpy(np.concatenate([one.labels for one in patches])),
             context=torch.from_numpy(np.stack([one.context for one in patches])).permute(0, 3, 1, 2).float(),
             context_labels=torch.from_numpy(np.stack([one.context_labels for one in patches])),
-            places=torch.from_numpy(np.concatenate([one.places for one in patches])),
+            boxes=torch.from_numpy(np.concatenate([one.boxes for one in patches])),
         )
 
     def _patch(self, step: int, index: int, spec: BatchSpec) -> _Patch:
         rng = np.random.default_rng((self._seed, step, index))
-        draw = self._draws.draw(rng, step * spec.patches + index, spec)
+        sample = self._sampler.draw(rng, step * spec.patches + index, spec)
         augmentation = Augmentation.draw(rng, self._stain_jitter)
-        slide, side_px = draw.annotated.slide, spec.slice_px
-        slices = np.empty((len(draw.squares), side_px, side_px, 3), np.uint8)
-        labels = np.empty((len(draw.squares), side_px, side_px), np.uint8)
-        for k, square in enumerate(draw.squares):
-            pixels = _resized(slide.read_pixels(square), side_px)
+        slide, view, side_px = sample.slide.slide, sample.view, spec.slice_px
+        slices = np.empty((len(view.corners), side_px, side_px, 3), np.uint8)
+        labels = np.empty((len(view.corners), side_px, side_px), np.uint8)
+        for k, rect in enumerate(view.slices):
+            pixels = _resized(slide.read_pixels(rect), side_px)
             slices[k] = augmentation.turn(augmentation.stain(pixels))
-            labels[k] = augmentation.turn(_picked(slide.read_truth(square), side_px))
-        context = slide.read_context(draw.region, slide.grid.context_network_px)
+            labels[k] = augmentation.turn(_picked(slide.read_truth(rect), side_px))
+        context = slide.read_context(view.context, view.context_network_px)
         return _Patch(
             slices=slices,
             labels=labels,
             context=augmentation.turn(augmentation.stain(context)),
-            context_labels=augmentation.turn(_context_truth(draw, slide.grid.context_network_px)),
-            places=_places(draw, augmentation),
+            context_labels=augmentation.turn(_context_truth(sample)),
+            boxes=augmentation.turn_boxes(view.boxes),
         )
 
 
@@ -111,22 +111,14 @@ def _picked(labels: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
     return picked
 
 
-def _context_truth(draw: PatchSample, side_px: int) -> NDArray[np.uint8]:
-    """The truth about the middle of each pixel of the context: (side_px, side_px)."""
-    cells = draw.annotated.cells
-    middles = (np.arange(side_px) + 0.5) * draw.region.width / side_px
+def _context_truth(sample: PatchSample) -> NDArray[np.uint8]:
+    """Return the truth about the middle of each pixel of the context: (context_network_px, context_network_px)."""
+    cells, context, side_px = sample.slide.cells, sample.view.context, sample.view.context_network_px
+    middles = (np.arange(side_px) + 0.5) * context.width / side_px
     rows, columns = (
-        np.floor((start + middles) / CELL_PX).astype(np.intp) for start in (draw.region.y, draw.region.x)
+        np.floor((start + middles) / CELL_PX).astype(np.intp) for start in (context.y, context.x)
     )
     on_rows, on_columns = (rows >= 0) & (rows < cells.shape[0]), (columns >= 0) & (columns < cells.shape[1])
     truth = np.zeros((side_px, side_px), np.uint8)
     truth[np.ix_(on_rows, on_columns)] = cells[np.ix_(rows[on_rows], columns[on_columns])]
     return truth
-
-
-def _places(draw: PatchSample, augmentation: Augmentation) -> NDArray[np.float32]:
-    """(S, 4): where the slices lie in the turned context."""
-    edges = [(s.x, s.y, s.right, s.bottom) for s in draw.squares]
-    origin = (draw.region.x, draw.region.y) * 2
-    fractions = (np.array(edges, np.float32).reshape(-1, 4) - origin) / draw.region.width
-    return augmentation.turn_places(fractions.astype(np.float32))

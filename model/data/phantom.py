@@ -11,13 +11,12 @@ from wsi.phantom import PHANTOM_PALETTE, write_phantom
 from wsi.reading.slide import open_slide
 from wsi.tissue import TissueMask
 
-from ..card import CardClass
 from .bach import Progress, unheard
-from .cohort import SlideWithTruth, geometry_of
 from .prepared import PreparedSlide, PreparedSlides
 from .slices import PAPER_INPUT
+from .splits import SlideWithTruth
 
-PHANTOM_CLASSES = tuple(CardClass(c.value, c.name, c.colour) for c in PHANTOM_PALETTE.classes)
+PHANTOM_CLASSES = PHANTOM_PALETTE.classes
 
 HELD_OUT_PX = 20_480
 """Side of a held-out slide: large enough to hold all four classes, about in balance."""
@@ -62,7 +61,7 @@ def _prepared(folder: Path, side_px: int, seed: int, progress: Progress) -> Prep
     pair = _written(folder / f"{name}.tif", side_px, seed, partial(progress, name))
     with open_slide(pair.slide) as slide:
         assert slide.info.mpp is not None, "a phantom says its mpp"
-        grid = make_grid(slide.info.size, slide.info.mpp.value, geometry_of(PAPER_INPUT))
+        grid = make_grid(slide.info.size, slide.info.mpp.value, PAPER_INPUT)
     # Its truth knows what is glass.
     tissue = TissueMask.everywhere(grid, Rect.of(grid.slide))
     return PreparedSlide.of(pair, grid, tissue, PHANTOM_CLASSES, started=started)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wsi.grid import Grid
+from wsi.grid import Grid, InputGeometry
+from wsi.palette import LabelClass
 from wsi.tissue import TissueMask
 
-from ..card import CardClass, CardInput
-from .cohort import Cohort, SlideWithTruth
 from .index import SlideIndex
 from .slices import Candidates, Quota, count_blocks, find_candidates, screen
+from .splits import Cohort, SlideWithTruth
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +36,7 @@ class PreparedSlide:
         pair: SlideWithTruth,
         grid: Grid,
         tissue: TissueMask,
-        classes: Sequence[CardClass],
+        classes: Sequence[LabelClass],
         *,
         notes: tuple[str, ...] = (),
         started: float,
@@ -74,8 +74,8 @@ class PreparedSlides:
     def index(
         self,
         source: str,
-        classes: tuple[CardClass, ...],
-        card_input: CardInput,
+        classes: tuple[LabelClass, ...],
+        geometry: InputGeometry,
         quotas: Mapping[str, Quota],
         *,
         seed: int,
@@ -91,4 +91,4 @@ class PreparedSlides:
             for number, (name, slides) in enumerate(self.sets().items())
         }
         pairs = {name: tuple(slide.pair for slide in slides) for name, slides in self.sets().items()}
-        return SlideIndex(classes=classes, input=card_input, cohort=Cohort(**pairs), source=source, **planned)
+        return SlideIndex(classes=classes, input=geometry, cohort=Cohort(**pairs), source=source, **planned)

@@ -1,4 +1,4 @@
-"""Where training looks: random places with the classes in balance, or the slices that an index plans."""
+"""Sample training patches: at random with the classes in balance, or the slices that an index plans."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi.geometry import Rect
+from wsi.patch_view import PatchView
 
 from ..errors import CohortError
 from .annotated_slide import AnnotatedSlide
@@ -29,15 +30,14 @@ class IndexedSlide:
 
 @dataclass(frozen=True, slots=True)
 class PatchSample:
-    """One patch to read: its region (the context) and square slices in it, label px."""
+    """One patch to read from one slide; without halo, its region is the context."""
 
-    annotated: IndexedSlide
-    region: Rect
-    squares: tuple[Rect, ...]
+    slide: IndexedSlide
+    view: PatchView
 
 
 class PatchSampler(Protocol):
-    """Chooses places."""
+    """Chooses the patches of training batches."""
 
     def draw(self, rng: np.random.Generator, number: int, spec: BatchSpec, /) -> PatchSample:
         """The place of patch `number` of the spec (0, 1, ...); all chance comes from `rng`."""
@@ -71,34 +71,34 @@ def _check(indexed: IndexedSlide, classes: int) -> None:
 
 
 class RandomPatchSampler:
-    """Places at random, every class asked for equally often, whatever its area.
+    """Samples patches at random, every class equally often, whatever its area.
 
     Patches lie anywhere an inference patch could reach, so their edges, glass and the slide's outside are seen in
     training as they are later.
     """
 
     def __init__(self, slides: Sequence[IndexedSlide], classes: int) -> None:
-        self._places = [
+        self._cells = [
             [(slide, found) for slide in slides if (found := np.flatnonzero(slide.cells == k + 1)).size]
             for k in range(classes)
         ]
 
     def draw(self, rng: np.random.Generator, _number: int, spec: BatchSpec, /) -> PatchSample:
-        """See PatchSampler."""
-        holders = self._places[rng.integers(len(self._places))]
+        """Choose a patch, see PatchSampler."""
+        holders = self._cells[rng.integers(len(self._cells))]
         indexed, found = holders[rng.integers(len(holders))]
         scale = rng.uniform(*spec.scales)
         slice_px, region_px = round(spec.slice_px / scale), round(indexed.slide.grid.region_px / scale)
         if slice_px > region_px:
             raise CohortError(f"slice_px={spec.slice_px} is larger than the patch region of {region_px} px")
         row, column = divmod(int(found[rng.integers(found.size)]), indexed.cells.shape[1])
-        region, first = _place(rng, indexed, (column * CELL_PX, row * CELL_PX), slice_px, region_px)
-        others = (_square_in(rng, indexed, region, slice_px) for _ in range(spec.slices - 1))
-        return PatchSample(indexed, region, tuple([first, *others][: spec.slices]))
+        region, first = _region_around(rng, indexed, (column * CELL_PX, row * CELL_PX), slice_px, region_px)
+        others = (_slice_in(rng, indexed, region, slice_px) for _ in range(spec.slices - 1))
+        return _sample(indexed, region, [first, *others][: spec.slices], slice_px, spec)
 
 
 class PlannedPatchSampler:
-    """The slices of an index, each with its patch, all of them once an epoch in random order."""
+    """Samples the slices of an index, each with its patch, all of them once an epoch in random order."""
 
     def __init__(self, slides: Sequence[IndexedSlide], planned: Sequence[PlannedSlice], seed: int) -> None:
         self._slides = slides
@@ -106,7 +106,7 @@ class PlannedPatchSampler:
         self._seed = seed
 
     def draw(self, rng: np.random.Generator, number: int, spec: BatchSpec, /) -> PatchSample:
-        """See PatchSampler. One slice a patch, whatever the spec says; scaled about the planned one, or cropped from it."""
+        """Choose a patch, see PatchSampler. One slice a patch, whatever the spec says; scaled about the planned one, or cropped from it."""
         epoch, position = divmod(number, len(self._planned))
         order = np.random.default_rng((self._seed, epoch)).permutation(len(self._planned))
         planned = self._planned[order[position]]
@@ -119,14 +119,26 @@ class PlannedPatchSampler:
         )
         region_px = round(indexed.slide.grid.region_px / scale)
         region = planned.patch.grown(indexed.slide.grid.halo_px)
-        return PatchSample(
-            indexed,
-            region.grown((region_px - region.width) // 2),
-            (Rect(x, y, side, side),) if spec.slices else (),
-        )
+        slices = [Rect(x, y, side, side)] if spec.slices else []
+        return _sample(indexed, region.grown((region_px - region.width) // 2), slices, side, spec)
 
 
-def _place(
+def _sample(
+    indexed: IndexedSlide, region: Rect, slices: Sequence[Rect], slice_px: int, spec: BatchSpec
+) -> PatchSample:
+    view = PatchView(
+        region=region,
+        context=region,
+        corners=tuple((one.x, one.y) for one in slices),
+        slice_px=slice_px,
+        halo_px=0,
+        slice_network_px=spec.slice_px,
+        context_network_px=indexed.slide.grid.context_network_px,
+    )
+    return PatchSample(indexed, view)
+
+
+def _region_around(
     rng: np.random.Generator, indexed: IndexedSlide, wanted: tuple[int, int], slice_px: int, region_px: int
 ) -> tuple[Rect, Rect]:
     """A random patch region and a slice in it that holds the label px `wanted` (x, y)."""
@@ -139,15 +151,15 @@ def _place(
     return Rect(region_x, region_y, region_px, region_px), Rect(x, y, slice_px, slice_px)
 
 
-def _square_in(rng: np.random.Generator, indexed: IndexedSlide, region: Rect, slice_px: int) -> Rect:
+def _slice_in(rng: np.random.Generator, indexed: IndexedSlide, region: Rect, slice_px: int) -> Rect:
     """A random slice inside the region that holds a pixel of a random class of those in the region."""
     top, left = max(0, -(-region.y // CELL_PX)), max(0, -(-region.x // CELL_PX))
     cells = indexed.cells[top : (region.bottom - 1) // CELL_PX + 1, left : (region.right - 1) // CELL_PX + 1]
     present = np.unique(cells[cells > 0])
     if not present.size:  # a region whose only truth fell between the cells
         return Rect(region.x, region.y, slice_px, slice_px)
-    places = np.flatnonzero(cells == present[rng.integers(present.size)])
-    row, column = divmod(int(places[rng.integers(places.size)]), cells.shape[1])
+    found = np.flatnonzero(cells == present[rng.integers(present.size)])
+    row, column = divmod(int(found[rng.integers(found.size)]), cells.shape[1])
     x, y = (
         int(rng.integers(max(low, at - slice_px + 1), min(at, high - slice_px) + 1))
         for low, at, high in (

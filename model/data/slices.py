@@ -12,15 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi.geometry import Rect
-from wsi.grid import TILE_PX, Grid
+from wsi.grid import TILE_PX, Grid, InputGeometry
 from wsi.tissue import TissueMask
 from wsi.writing.label_tiff import LabelTiff
 
-from ..card import CardInput
 from ..errors import CohortError
 from .index import PlannedSlice
 
-PAPER_INPUT = CardInput(mpp=0.934, context_ratio=5, tiles_per_side=5, halo_px=64)
+PAPER_INPUT = InputGeometry(mpp=0.934, context_ratio=5, slices_per_side=5, halo_px=64)
 
 SLICE_PX = TILE_PX
 STEP_PX = TILE_PX // 2
@@ -109,7 +108,7 @@ def find_candidates(grid: Grid, blocks: NDArray[np.int64], tissue: TissueMask) -
 
 
 def screen(slides: Sequence[Candidates], quota: Quota, rng: np.random.Generator) -> tuple[PlannedSlice, ...]:
-    """PatchSample the slices of a set from its slides, each at most once; in the order of slides, patches and places."""
+    """Draw the slices of a set from its slides, each at most once; in the order of slides, patches and places."""
     places = [(slide, number) for slide, found in enumerate(slides) for number in range(len(found.squares))]
     rare = np.concatenate(
         [np.zeros(0, np.bool_), *((found.shares[:, list(RARE)] > 0).any(axis=1) for found in slides)]

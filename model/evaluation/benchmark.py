@@ -1,4 +1,4 @@
-"""Several networks on one set of an index, one after another, with example places for a picture."""
+"""Evaluate several networks on one set of an index, with example regions for a figure."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from typing import Literal
 
 from ..card import ModelCard
 from ..data.annotated_slide import AnnotatedSlide
-from ..data.cohort import SlideWithTruth
 from ..data.index import SlideIndex
+from ..data.splits import SlideWithTruth
 from ..errors import CohortError, InputError
 from ..inference.segmenter import Segmenter
-from .evaluate import Evaluation, check_classes, evaluate_places, open_slides
+from .evaluate import Evaluation, check_classes, evaluate_patches, open_slides
 from .examples import Examples
-from .regions import EvalPatch, all_places
+from .regions import EvalPatch, all_patches
 
 SetName = Literal["train", "validation", "test"]
 On = Literal["slices", "slides"]
@@ -22,7 +22,7 @@ On = Literal["slices", "slides"]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What networks are examined on."""
+    """The slides or slices that networks are evaluated on."""
 
     index: SlideIndex
     set_name: SetName
@@ -58,11 +58,11 @@ class Task:
         pairs: tuple[SlideWithTruth, ...] = getattr(self.index.cohort, self.set_name)
         return pairs
 
-    def places(self, slides: Sequence[AnnotatedSlide]) -> list[EvalPatch]:
-        """What is labelled and compared on these slides, opened."""
+    def patches(self, slides: Sequence[AnnotatedSlide]) -> list[EvalPatch]:
+        """Return the patches of these opened slides to label and compare."""
         planned = getattr(self.index, self.set_name) if self.on == "slices" else ()
         classes = len(self.index.classes)
-        return all_places(slides, planned, classes, patches_per_slide=self.patches_per_slide)
+        return all_patches(slides, planned, classes, patches_per_slide=self.patches_per_slide)
 
 
 def evaluate_index(
@@ -74,7 +74,7 @@ def evaluate_index(
     precision: str = "auto",
     progress: Callable[[str, float], None] | None = None,
 ) -> tuple[list[Evaluation], Examples]:
-    """Each card's network on the same task, and up to `examples` places with what each made of them.
+    """Evaluate each card's network on the same task, and up to `examples` regions with what each labelled there.
 
     `progress` gets the network's name and its fraction done. Raises CohortError, InputError (two cards of one name, or
     truth values without a class), CardError, WeightsError, DeviceError and the errors of wsi.
@@ -88,12 +88,12 @@ def evaluate_index(
         check_classes(segmenter.card, task.index.classes)
         report = None if progress is None else partial(progress, name)
         with open_slides(segmenter.card, task.slides) as slides:
-            places = task.places(slides)
-            if not places:
+            patches = task.patches(slides)
+            if not patches:
                 raise CohortError(f"the {task.set_name} set has no pixel with truth; add slides that do")
-            chosen = chosen or Examples.choose(slides, places, examples)
+            chosen = chosen or Examples.choose(slides, patches, examples)
             evaluations.append(
-                evaluate_places(segmenter, slides, places, seen=chosen.catch(name), progress=report)
+                evaluate_patches(segmenter, slides, patches, seen=chosen.catch(name), progress=report)
             )
     return evaluations, chosen or Examples(())
 

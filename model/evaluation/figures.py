@@ -18,7 +18,6 @@ from PIL import Image
 
 from wsi.palette import LabelClass, Palette
 
-from ..card import CardClass
 from ..errors import ReportError
 from .examples import Example
 from .metrics import ConfusionMatrix
@@ -56,7 +55,7 @@ def require_matplotlib() -> None:
 
 
 def example_rows(
-    examples: Sequence[Example], networks: Sequence[str], classes: Sequence[CardClass]
+    examples: Sequence[Example], networks: Sequence[str], classes: Sequence[LabelClass]
 ) -> list[Row]:
     """Slide, truth and one panel a network for each example. Where there is no truth, networks are not shown: nothing
     counts there."""
@@ -64,7 +63,7 @@ def example_rows(
     rows = []
     for example in examples:
         maps = (example.truth, *(example.labels[name] * (example.truth > 0) for name in networks))
-        side_mm = example.square.width * example.label_mpp / 1000
+        side_mm = example.rect.width * example.label_mpp / 1000
         title = f"{Path(example.slide).stem}\n{side_mm:.2f} mm wide"
         rows.append(Row(title, (_small(example.pixels), *(colours[_small_map(labels)] for labels in maps))))
     return rows
@@ -73,7 +72,7 @@ def example_rows(
 def save_figure(
     rows: Sequence[Row],
     titles: Sequence[str],
-    classes: Sequence[CardClass],
+    classes: Sequence[LabelClass],
     path: Path,
     *,
     panel_inch: float = PANEL_INCH,
@@ -128,9 +127,9 @@ def save_confusion(confusion: ConfusionMatrix, names: Sequence[str], title: str,
     figure.savefig(path)
 
 
-def palette_of(classes: Sequence[CardClass]) -> Palette:
+def palette_of(classes: Sequence[LabelClass]) -> Palette:
     """The classes as wsi knows them."""
-    return Palette(tuple(LabelClass(entry.value, entry.name, entry.colour) for entry in classes))
+    return Palette(tuple(classes))
 
 
 def _figure(width_inch: float, height_inch: float) -> Figure:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi.geometry import Rect, Size, ceil_div
+from wsi.palette import LabelClass
 from wsi.writing.label_tiff import LabelTiff
 
-from ..card import CardClass
 from ..data.annotations import Annotations, AnnotationTruth, read_annotations
 from ..errors import InputError
 from .metrics import ConfusionMatrix
@@ -73,7 +73,7 @@ def open_truth(path: Path, labels: LabelTiff) -> Iterator[Truth]:
         yield truth
 
 
-def described_classes(labels: LabelTiff) -> tuple[CardClass, ...]:
+def described_classes(labels: LabelTiff) -> tuple[LabelClass, ...]:
     """The classes that a label map of the service says it has; their colours are ours, ICIAR2018's first.
 
     Raises InputError when it says nothing of them.
@@ -90,7 +90,7 @@ def described_classes(labels: LabelTiff) -> tuple[CardClass, ...]:
         )
     colours = PAPER_COLOURS + MORE_COLOURS
     values = range(1, len(names) + 1)
-    return tuple(CardClass(v, str(names[str(v)]), colours[(v - 1) % len(colours)]) for v in values)
+    return tuple(LabelClass(v, str(names[str(v)]), colours[(v - 1) % len(colours)]) for v in values)
 
 
 class _Drawn:

@@ -1,4 +1,4 @@
-"""What of a slide is labelled and compared: patches as inference cuts them, or slices as an index plans them."""
+"""Choose the patches of annotated slides to evaluate: those of the inference grid, or slices that an index plans."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi.geometry import Rect
-from wsi.grid import NETWORK_MULTIPLE_PX, TILE_PX
+from wsi.grid import TILE_PX, Grid
+from wsi.patch_view import PatchView
 
-from ..card import CardInput
 from ..data.annotated_slide import AnnotatedSlide
 from ..data.index import PlannedSlice
 
@@ -22,22 +22,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class EvalPatch:
-    """A patch of one slide and the squares in it that are labelled. All in label px."""
+    """A patch of one slide, cut as inference cuts it, and what its truth holds."""
 
     slide: int
     """Index into the slides it was planned for."""
-    patch: Rect
-    """The patch's core; may stick out of the slide, as the region may."""
-    region: Rect
-    """The patch with its margin: what the network sees as context."""
-    squares: tuple[Rect, ...]
-    """Equally large; what is labelled and compared: tiles of the patch, or planned slices."""
-    halo_px: int
-    """Margin that the network sees around each square, inside the region."""
+    core: Rect
+    """The patch without margin, label px; may stick out of the slide, as its region may."""
+    view: PatchView
+    """Its slices are what is labelled and compared: those of the patch's grid, or planned ones."""
     counts: tuple[int, ...]
     """Pixels of each class in the patch's truth."""
     planned: bool
-    """Whether the squares are slices that an index planned."""
+    """Whether the slices are those that an index planned."""
 
     @property
     def mixed(self) -> bool:
@@ -45,62 +41,40 @@ class EvalPatch:
         second = sorted(self.counts)[-2] if len(self.counts) > 1 else 0
         return second >= MIXED_SHARE * sum(self.counts) and second > 0
 
-    @property
-    def window_px(self) -> int:
-        """Side of what the network sees of a square."""
-        return self.squares[0].width + 2 * self.halo_px
 
-    @property
-    def corners(self) -> list[tuple[int, int]]:
-        """(x, y) of each square's window in the region."""
-        return [
-            (square.x - self.halo_px - self.region.x, square.y - self.halo_px - self.region.y)
-            for square in self.squares
-        ]
-
-
-def network_sides(slide: AnnotatedSlide, place: EvalPatch, card_input: CardInput) -> tuple[int, int]:
-    """Sides of slice and context that the network is fed with; for a patch of the grid they are the grid's own."""
-    grid = slide.grid
-    scale = 1.0 if grid.exact else grid.label_mpp / card_input.mpp
-    sides = (place.window_px * scale, place.region.width * scale / card_input.context_ratio)
-    slice_px, context_px = (max(1, round(side / NETWORK_MULTIPLE_PX)) * NETWORK_MULTIPLE_PX for side in sides)
-    return slice_px, context_px
-
-
-def all_places(
+def all_patches(
     slides: Sequence[AnnotatedSlide],
     planned: Sequence[PlannedSlice],
     classes: int,
     *,
     patches_per_slide: int | None = None,
 ) -> list[EvalPatch]:
-    """The planned slices where there are some, else every patch with truth."""
+    """Return the planned slices where there are some, else every patch with truth."""
     if planned:
-        return slice_places(slides, planned, classes, patches_per_slide=patches_per_slide)
-    return patch_places(slides, classes, patches_per_slide=patches_per_slide)
+        return planned_patches(slides, planned, classes, patches_per_slide=patches_per_slide)
+    return grid_patches(slides, classes, patches_per_slide=patches_per_slide)
 
 
-def patch_places(
+def grid_patches(
     slides: Sequence[AnnotatedSlide], classes: int, *, patches_per_slide: int | None = None
 ) -> list[EvalPatch]:
-    """Every patch with truth, and of it the tiles with truth; at most so many of a slide, evenly spread."""
-    places = []
+    """Return every patch with truth, cut to its slices with truth; at most so many of a slide, evenly spread."""
+    patches = []
     for number, slide in enumerate(slides):
-        patches = range(slide.grid.patch_columns * slide.grid.patch_rows)
-        found = (_patch_place(slide, number, index, classes) for index in patches)
-        places += spread([place for place in found if place is not None], patches_per_slide)
-    return places
+        indices = range(slide.grid.patch_columns * slide.grid.patch_rows)
+        found = (_grid_patch(slide, number, index, classes) for index in indices)
+        patches += spread([patch for patch in found if patch is not None], patches_per_slide)
+    return patches
 
 
-def slice_places(
+def planned_patches(
     slides: Sequence[AnnotatedSlide],
     slices: Sequence[PlannedSlice],
     classes: int,
     *,
     patches_per_slide: int | None = None,
 ) -> list[EvalPatch]:
-    """Planned slices, those of one patch together; of at most so many patches of a slide, evenly spread.
+    """Return planned slices, those of one patch together; of at most so many patches of a slide, evenly spread.
 
     As in the paper a slice is seen without a margin. Its context is the region that inference reads for the patch, halo
     included: what the network has been trained on.
@@ -108,49 +82,60 @@ def slice_places(
     groups: dict[tuple[int, Rect, int], list[Rect]] = {}
     for planned in slices:
         groups.setdefault((planned.slide, planned.patch, planned.square.width), []).append(planned.square)
-    places = []
+    found = []
     for number, slide in enumerate(slides):
         own = [(patch, squares) for (of, patch, _), squares in groups.items() if of == number]
-        places += [
+        found += [
             EvalPatch(
                 slide=number,
-                patch=patch,
-                region=patch.grown(slide.grid.halo_px),
-                squares=tuple(squares),
-                halo_px=0,
+                core=patch,
+                view=_planned_view(slide.grid, patch, squares),
                 counts=_counts(slide.read_truth(patch), classes),
                 planned=True,
             )
             for patch, squares in spread(own, patches_per_slide)
         ]
-    return places
+    return found
+
+
+def _planned_view(grid: Grid, patch: Rect, squares: Sequence[Rect]) -> PatchView:
+    """Cut planned slices without halo; their context is the region that inference reads for the patch."""
+    region, side = patch.grown(grid.halo_px), squares[0].width
+    return PatchView(
+        region=region,
+        context=region,
+        corners=tuple((square.x, square.y) for square in squares),
+        slice_px=side,
+        halo_px=0,
+        slice_network_px=grid.network_px(side),
+        context_network_px=grid.context_network_px,
+    )
 
 
 def spread(items: list[T], limit: int | None) -> list[T]:
-    """At most `limit` of them, evenly spread."""
+    """Return at most `limit` of the items, evenly spread."""
     if limit is None or limit >= len(items):
         return items
     return [items[int((k + 0.5) * len(items) / limit)] for k in range(limit)]
 
 
-def _patch_place(slide: AnnotatedSlide, number: int, index: int, classes: int) -> EvalPatch | None:
+def _grid_patch(slide: AnnotatedSlide, number: int, index: int, classes: int) -> EvalPatch | None:
     grid = slide.grid
     core = grid.patch_core(index)
     truth = slide.read_truth(core)
-    squares = tuple(
-        Rect(core.x + x, core.y + y, TILE_PX, TILE_PX)
-        for y in range(0, grid.patch_px, TILE_PX)
-        for x in range(0, grid.patch_px, TILE_PX)
-        if truth[y : y + TILE_PX, x : x + TILE_PX].any()
-    )
-    if not squares:
+    steps = range(grid.slices_per_side)
+    with_truth = [
+        (x, y)
+        for y in steps
+        for x in steps
+        if truth[y * TILE_PX : (y + 1) * TILE_PX, x * TILE_PX : (x + 1) * TILE_PX].any()
+    ]
+    if not with_truth:
         return None
     return EvalPatch(
         slide=number,
-        patch=core,
-        region=core.grown(grid.halo_px),
-        squares=squares,
-        halo_px=grid.halo_px,
+        core=core,
+        view=grid.patch_view(index, with_truth),
         counts=_counts(truth, classes),
         planned=False,
     )

@@ -1,7 +1,7 @@
 """Patch pixels in, label maps out. Knows devices and precision; knows nothing of slides."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+
+from wsi.patch_view import PatchView
 
 from ..card import ModelCard
 from ..errors import InputError
@@ -27,41 +29,21 @@ from .preprocess import Normaliser, context_from_region
 from .transfer import PendingLabels, Transfer
 
 StageTimer = Callable[[str], AbstractContextManager[object]]
-"""Gives what a named stage of the work runs inside of, such as a clock."""
-
-
-@dataclass(frozen=True, slots=True)
-class PatchSizes:
-    """Sizes in a patch: in label px, the pixels of its region, but for what the network sees."""
-
-    window_px: int
-    """Side of a slice window."""
-    halo_px: int
-    """Margin of a window whose labels are not kept."""
-    slice_network_px: int
-    """Side of a slice as the network sees it, network px."""
-    context_network_px: int
-    """Side of the context, network px."""
-    context_inset_px: int = 0
-    """How far inside the edges of the region its context begins."""
-
-    @property
-    def tile_px(self) -> int:
-        """Side of what is kept of a window."""
-        return self.window_px - 2 * self.halo_px
+"""Return a context manager that times the named stage."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A patch on the device. Behind the last window it is repeated, for passes that are filled up."""
+    """Patch tensors on the device; the last window is repeated to pad the final batch."""
 
     region: Tensor
     """(H, W, 3) uint8."""
-    corners: tuple[tuple[int, int], ...]
-    places: Tensor
-    """(len(corners), 4) float32: see SegmentationNetwork."""
+    windows: tuple[tuple[int, int], ...]
+    """(x, y) of each in the region."""
+    boxes: Tensor
+    """(len(windows), 4) float32: see SegmentationNetwork."""
     context: ContextFeatures | None
-    sizes: PatchSizes
+    view: PatchView
 
 
 class Segmenter:
@@ -129,85 +111,77 @@ class Segmenter:
         """The most slices in one pass, as it was asked for; on a CPU never "auto"."""
         return self._batching.asked
 
-    def batch_size(self, sizes: PatchSizes) -> int | None:
-        """Slices in one pass of the network for patches of these sizes; None before the first such patch."""
-        return self._batching.size(sizes)
+    def batch_size(self, view: PatchView) -> int | None:
+        """Slices in one pass of the network for patches of this shape; None before the first such patch."""
+        return self._batching.size(view.shape)
 
     def label_patch(
-        self,
-        pixels: NDArray[np.uint8],
-        corners: Sequence[tuple[int, int]],
-        *,
-        window_px: int,
-        halo_px: int,
-        slice_network_px: int,
-        context_network_px: int,
-        context_inset_px: int = 0,
-        stage: StageTimer = nullcontext,
+        self, pixels: NDArray[np.uint8], view: PatchView, *, stage: StageTimer = nullcontext
     ) -> NDArray[np.uint8]:
-        """`submit`, with its sizes by name, and `collect` in one."""
-        sizes = PatchSizes(window_px, halo_px, slice_network_px, context_network_px, context_inset_px)
-        return self.collect(self.submit(pixels, corners, sizes, stage=stage), stage=stage)
+        """Label the slices of one patch: `submit` and `collect` in one."""
+        return self.collect(self.submit(pixels, view, stage=stage), stage=stage)
 
     @torch.inference_mode()
     def submit(
-        self,
-        pixels: NDArray[np.uint8],
-        corners: Sequence[tuple[int, int]],
-        sizes: PatchSizes,
-        *,
-        stage: StageTimer = nullcontext,
+        self, pixels: NDArray[np.uint8], view: PatchView, *, stage: StageTimer = nullcontext
     ) -> PendingLabels:
-        """Begin to label slice windows of one patch region; `collect` gives the labels.
+        """Begin to label the slices of one patch; `collect` gives the labels.
 
-        `pixels` (H, W, 3) RGB is the region in label px, `corners` the (x, y) of its windows. The region, without
-        `sizes.context_inset_px` on each side, becomes the context, encoded once; windows run in batches and only their
-        centres are kept. A CPU has done it all on return; a GPU has only been told, and can be told the next patch before
-        this one is collected, so that it need not wait. `stage` is called with "context" and "slices": on a CPU they
-        hold the seconds of each, on a GPU those of telling it, and waiting for it falls into "slices".
+        `pixels` (H, W, 3) RGB uint8 is the view's region. Its context is encoded once; windows run in batches and only
+        their centres are kept. A CPU has done it all on return; a GPU has only been told, and can be told the next patch
+        before this one is collected, so that it need not wait. `stage` is called with "context" and "slices": on a CPU
+        they hold the seconds of each, on a GPU those of telling it, and waiting for it falls into "slices".
 
-        Raises InputError for a window outside the region, DeviceMemoryError.
+        Raises:
+            InputError: the pixels are not the region's, or a window is outside it.
+            DeviceMemoryError: not even the context or one slice fits.
         """
-        _check_windows(pixels, corners, sizes.window_px)
-        if not corners:
-            return PendingLabels(torch.empty(0, sizes.tile_px, sizes.tile_px, dtype=torch.uint8))
+        _check_view(pixels, view)
+        count = len(view.corners)
+        if not count:
+            return PendingLabels(torch.empty(0, view.slice_px, view.slice_px, dtype=torch.uint8))
         with computing_on(self._device):
             with stage("context"):
                 patch, labels = with_second_try(
-                    lambda: (self._prepare(pixels, corners, sizes), self._blank(len(corners), sizes)),
-                    self._device,
+                    lambda: (self._prepare(pixels, view), self._blank(count, view)), self._device
                 )
             with stage("slices"):
 
                 def run_pass(start: int, stop: int) -> None:
-                    # What lies beyond the last window is filling.
-                    labels[start:stop] = self._labels(patch, start, stop)[: len(corners) - start]
+                    # What lies beyond the last window is padding.
+                    labels[start:stop] = self._labels(patch, start, stop)[: count - start]
 
-                self._batching.run(len(corners), sizes, run_pass)
+                self._batching.run(count, view.shape, run_pass)
             return self._transfer.download(labels)
 
     def collect(self, pending: PendingLabels, *, stage: StageTimer = nullcontext) -> NDArray[np.uint8]:
-        """Labels (N, tile, tile) of values 1..K of the N windows submitted, tile = window_px - 2 * halo_px; waits for a GPU.
+        """Return the labels (N, slice_px, slice_px) of the slices submitted, values 1..K; waits for a GPU.
 
         `stage` is called with "slices".
         """
         with stage("slices"):
             return pending.wait()
 
-    def _blank(self, count: int, sizes: PatchSizes) -> Tensor:
-        """Room for labels."""
-        shape = (count, sizes.tile_px, sizes.tile_px)
+    def _blank(self, count: int, view: PatchView) -> Tensor:
+        """Return room for the labels of `count` slices."""
+        shape = (count, view.slice_px, view.slice_px)
         return torch.empty(shape, dtype=torch.uint8, device=self._device)
 
-    def _prepare(
-        self, pixels: NDArray[np.uint8], corners: Sequence[tuple[int, int]], sizes: PatchSizes
-    ) -> _Prepared:
+    def _prepare(self, pixels: NDArray[np.uint8], view: PatchView) -> _Prepared:
         """Upload what all windows need, at once: an upload for each batch would make the GPU wait for it."""
-        filled = (*corners, *[corners[-1]] * (self._batching.largest - 1))
+        padding = self._batching.largest - 1
+        windows = (*view.windows, *view.windows[-1:] * padding)
+        boxes = np.concatenate([view.boxes, np.repeat(view.boxes[-1:], padding, axis=0)])
         region = self._transfer.upload(pixels)
-        field = _without_border(region, sizes.context_inset_px)
-        places = self._transfer.upload(_places(filled, sizes, field.shape))
-        return _Prepared(region, filled, places, self._encode_context(field, sizes.context_network_px), sizes)
+        inside = view.context_in_region
+        field = region[inside.y : inside.bottom, inside.x : inside.right]
+        return _Prepared(
+            region,
+            windows,
+            self._transfer.upload(boxes),
+            self._encode_context(field, view.context_network_px),
+            view,
+        )
 
     def _encode_context(self, region: Tensor, side_px: int) -> ContextFeatures | None:
         if not self.card.network.sees_patch:
@@ -216,51 +190,41 @@ class Segmenter:
         return self._network.encode_context(context)
 
     def _labels(self, patch: _Prepared, start: int, stop: int) -> Tensor:
-        """uint8 (stop - start, tile, tile) on the device."""
-        side = patch.sizes.window_px
+        """Return uint8 (stop - start, slice_px, slice_px) on the device."""
+        view, side = patch.view, patch.view.window_px
         windows = torch.stack(
-            [patch.region[y : y + side, x : x + side] for x, y in patch.corners[start:stop]]
+            [patch.region[y : y + side, x : x + side] for x, y in patch.windows[start:stop]]
         )
         logits = self._logits(
             windows.permute(0, 3, 1, 2),
-            patch.sizes.slice_network_px,
+            view.slice_network_px,
             patch.context,
-            patch.places[start:stop],
+            patch.boxes[start:stop],
         )
-        return argmax_labels(logits, side, patch.sizes.halo_px)
+        return argmax_labels(logits, side, view.halo_px)
 
     def _logits(
-        self, windows: Tensor, side_px: int, context: ContextFeatures | None, places: Tensor
+        self, windows: Tensor, side_px: int, context: ContextFeatures | None, boxes: Tensor
     ) -> Tensor:
         """float32 (N, K, h, w), at the network's own size, of uint8 windows (N, 3, window_px, same)."""
         images = windows.float()
         if images.shape[-1] != side_px:
             size = (side_px, side_px)
             images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
-        logits: Tensor = self._network(self._normalise(images).to(PRECISIONS[self.dtype]), context, places)
+        logits: Tensor = self._network(self._normalise(images).to(PRECISIONS[self.dtype]), context, boxes)
         return logits.float().contiguous()
 
 
-def _places(
-    corners: Sequence[tuple[int, int]], sizes: PatchSizes, field: tuple[int, ...]
-) -> NDArray[np.float32]:
-    """(N, 4): left, top, right, bottom of each window as fractions of the context's field (H, W, ...)."""
-    edges = np.array([(x, y, x + sizes.window_px, y + sizes.window_px) for x, y in corners], np.float32)
-    sides = np.array([field[1], field[0]] * 2, np.float32)
-    return (edges - sizes.context_inset_px) / sides
-
-
-def _without_border(region: Tensor, border_px: int) -> Tensor:
-    """(H, W, 3) -> (H - 2 * border_px, W - 2 * border_px, 3), a view."""
-    return region[border_px : len(region) - border_px, border_px : region.shape[1] - border_px]
-
-
-def _check_windows(pixels: NDArray[np.uint8], corners: Sequence[tuple[int, int]], window_px: int) -> None:
+def _check_view(pixels: NDArray[np.uint8], view: PatchView) -> None:
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise InputError(f"pixels must be (H, W, 3) uint8, not {pixels.shape} {pixels.dtype}")
     height, width = pixels.shape[:2]
-    for x, y in corners:
-        if not (0 <= x <= width - window_px and 0 <= y <= height - window_px):
+    if (width, height) != (view.region.width, view.region.height):
+        raise InputError(
+            f"pixels are {width} x {height}, the region {view.region.size}; send those of the region"
+        )
+    for x, y in view.windows:
+        if not (0 <= x <= width - view.window_px and 0 <= y <= height - view.window_px):
             raise InputError(
-                f"a window of {window_px} px at ({x}, {y}) is outside the region of {width} x {height} px"
+                f"a window of {view.window_px} px at ({x}, {y}) is outside the region of {width} x {height} px"
             )

@@ -43,13 +43,13 @@ class SegmentationNetwork(nn.Module, ABC):
         self,
         slices: Tensor,
         context: Tensor | ContextFeatures | None = None,
-        places: Tensor | None = None,
+        boxes: Tensor | None = None,
     ) -> Tensor:
         """Logits (N, K, h, w) of slices (N, 3, H, W), normalised, sides multiples of 32.
 
         The logits cover the slice edge to edge at a size of the network's own: up-sample them to the slice.
         `context`: of P patches, raw (P, 3, h, w) or encoded; N is a multiple of P and slice i belongs to patch
-        i // (N / P). `places` (N, 4) float32: left, top, right and bottom of each slice as fractions of its
+        i // (N / P). `boxes` (N, 4) float32: left, top, right and bottom of each slice as fractions of its
         context's sides; may stick out of 0..1. What a network has no use for it ignores. Raises InputError for what
         is missing and sizes that cannot be.
         """

@@ -128,17 +128,17 @@ class AddFusion(nn.Module):
         return fused if context is None else fused + context[:, :, None, None]
 
 
-def crop_at(maps: Tensor, places: Tensor, size: Sequence[int]) -> Tensor:
+def crop_at(maps: Tensor, boxes: Tensor, size: Sequence[int]) -> Tensor:
     """What of each context map (N, C, h, w) lies under its slice, bilinear, on the slice's grid: (N, C, *size).
 
-    `maps` and `places` are float32; `places` (N, 4) holds left, top, right and bottom as fractions of the map's sides.
+    `maps` and `boxes` are float32; `boxes` (N, 4) holds left, top, right and bottom as fractions of the map's sides.
     Maps and slices are taken to fill their frames edge to edge, as in all resizing of the decoder. Past the edge of a
     map its last pixels go on. The arithmetic stays out of matrix products, which autocast would round to half
     precision: fractions of a pixel count here.
     """
-    left, top, right, bottom = places.unsqueeze(2).unbind(1)
+    left, top, right, bottom = boxes.unsqueeze(2).unbind(1)
     across, down = (
-        2 * torch.lerp(start, end, (torch.arange(count, device=places.device) + 0.5) / count) - 1
+        2 * torch.lerp(start, end, (torch.arange(count, device=boxes.device) + 0.5) / count) - 1
         for start, end, count in ((left, right, size[1]), (top, bottom, size[0]))
     )
     grid = torch.stack(

@@ -100,10 +100,10 @@ class DaRefineNet(SegmentationNetwork):
         self,
         slices: Tensor,
         context: Tensor | ContextFeatures | None = None,
-        places: Tensor | None = None,
+        boxes: Tensor | None = None,
     ) -> Tensor:
         """Logits (N, K, H / 4, W / 4); see SegmentationNetwork. "dual" and "aligned" networks need `context`, "aligned"
-        ones `places` as well."""
+        ones `boxes` as well."""
         check_slices(slices)
         encoded = self._context_for(slices, context)
         maps = [adapt(x) for adapt, x in zip(self.adapt, self.encoder(slices), strict=True)]
@@ -111,7 +111,7 @@ class DaRefineNet(SegmentationNetwork):
             fused = self.previous_units[3](maps[3])
         else:
             if self.second_input == "aligned":
-                maps = _with_aligned(maps, encoded, places)
+                maps = _with_aligned(maps, encoded, boxes)
             # Slice and context may differ in size; at stride 32 the context map is laid over the slice's grid.
             coarse = F.interpolate(
                 encoded.coarse, size=maps[3].shape[2:], mode="bilinear", align_corners=False
@@ -150,15 +150,15 @@ class DaRefineNet(SegmentationNetwork):
         return encoded.repeated(count // patches)
 
 
-def _with_aligned(maps: list[Tensor], encoded: ContextFeatures, places: Tensor | None) -> list[Tensor]:
+def _with_aligned(maps: list[Tensor], encoded: ContextFeatures, boxes: Tensor | None) -> list[Tensor]:
     """X_S + what of the context lies at its place, at each scale."""
-    if places is None or places.shape != (len(maps[0]), 4):
-        found = "nothing" if places is None else tuple(places.shape)
+    if boxes is None or boxes.shape != (len(maps[0]), 4):
+        found = "nothing" if boxes is None else tuple(boxes.shape)
         raise InputError(
-            f"an aligned network needs `places` ({len(maps[0])}, 4), left, top, right and bottom of each slice as "
+            f"an aligned network needs `boxes` ({len(maps[0])}, 4), left, top, right and bottom of each slice as "
             f"fractions of its context's sides, not {found}"
         )
-    crops = (crop_at(x, places.float(), own.shape[2:]) for x, own in zip(encoded.aligned, maps, strict=True))
+    crops = (crop_at(x, boxes.float(), own.shape[2:]) for x, own in zip(encoded.aligned, maps, strict=True))
     return [own + crop.to(own.dtype) for own, crop in zip(maps, crops, strict=True)]
 
 

@@ -32,13 +32,13 @@ def network_cost(config: NetworkConfig, *, classes: int = 4, side_px: int = COUN
     """Count a network on slices and contexts of `side_px` square, on the meta device: no weights, no pixels."""
     with torch.device("meta"), torch.no_grad():
         network = build_network(config, classes).eval()
-        images, places = torch.empty(1, 3, side_px, side_px), torch.empty(1, 4)
+        images, boxes = torch.empty(1, 3, side_px, side_px), torch.empty(1, 4)
         context, context_gflop = None, None
         if config.sees_patch:
             with FlopCounterMode(display=False) as counter:
                 context = network.encode_context(images)
             context_gflop = counter.get_total_flops() / 1e9
         with FlopCounterMode(display=False) as counter:
-            network(images, context, places)
+            network(images, context, boxes)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return NetworkCost(parameters, counter.get_total_flops() / 1e9, context_gflop)

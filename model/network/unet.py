@@ -43,7 +43,7 @@ class UNet(SegmentationNetwork):
         self,
         slices: Tensor,
         context: Tensor | ContextFeatures | None = None,  # noqa: ARG002  (the signature of every network)
-        places: Tensor | None = None,  # noqa: ARG002
+        boxes: Tensor | None = None,  # noqa: ARG002
     ) -> Tensor:
         """Logits (N, K, H, W) of slices (N, 3, H, W), normalised, sides multiples of 32. Raises InputError for other
         sizes."""

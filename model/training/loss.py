@@ -47,7 +47,7 @@ class TrainingModule(nn.Module):
         labels: Tensor,
         context: Tensor,
         context_labels: Tensor,
-        places: Tensor,
+        boxes: Tensor,
         context_loss: float,
     ) -> Tensor:
         """NLL of the slices' pixels (paper Eq. 12), and of the context's coarse map if it has a weight.
@@ -59,7 +59,7 @@ class TrainingModule(nn.Module):
         encoded = self.network.encode_context(context)
         loss = torch.zeros((), device=context.device)
         if len(slices):
-            loss = loss + _nll(self.network(slices, encoded, places), labels)
+            loss = loss + _nll(self.network(slices, encoded, boxes), labels)
         if context_loss:
             loss = loss + context_loss * _nll(self.context_head(encoded.coarse), context_labels)
         return loss

@@ -2,13 +2,14 @@
 
 import math
 
+from wsi.grid import InputGeometry
 from wsi.phantom import PHANTOM_PALETTE
 
-from ..card import UNWRITTEN, CardClass, CardInput, ModelCard, NetworkConfig, Normalisation
+from ..card import UNWRITTEN, ModelCard, NetworkConfig, Normalisation
 from ..data.batch import BatchSpec
 from .config import Stage, TrainConfig
 
-PHANTOM_INPUT = CardInput(mpp=0.934, context_ratio=20, tiles_per_side=5, halo_px=64)
+PHANTOM_INPUT = InputGeometry(mpp=0.934, context_ratio=20, slices_per_side=5, halo_px=64)
 """Slices at the paper's scale; the context at a quarter of its, 18.7 um/px. What tells a phantom's classes apart is plain
 at both, and a sixteenth of the pixels lets a laptop see many more patches in the same time."""
 
@@ -30,7 +31,7 @@ SMALL = NetworkConfig(encoder_depth=18, encoder_width=16, context_depth=18, deco
 """The demo network: 2.4 M parameters."""
 
 
-def phantom_card(name: str, network: NetworkConfig, card_input: CardInput) -> ModelCard:
+def phantom_card(name: str, network: NetworkConfig, geometry: InputGeometry) -> ModelCard:
     """The draft of the card; it says plainly what the model is for."""
     return ModelCard(
         name=name,
@@ -42,8 +43,8 @@ def phantom_card(name: str, network: NetworkConfig, card_input: CardInput) -> Mo
         ),
         intended_use="Demonstrations, tests and benchmarks of this software on phantom slides. No use on tissue.",
         phantom=True,
-        classes=tuple(CardClass(c.value, c.name, c.colour) for c in PHANTOM_PALETTE.classes),
-        input=card_input,
+        classes=PHANTOM_PALETTE.classes,
+        input=geometry,
         normalisation=PHANTOM_COLOURS,
         network=network,
         weights=UNWRITTEN,
@@ -53,7 +54,7 @@ def phantom_card(name: str, network: NetworkConfig, card_input: CardInput) -> Mo
 def phantom_recipe(
     name: str,
     network: NetworkConfig,
-    card_input: CardInput,
+    geometry: InputGeometry,
     *,
     steps: int,
     seed: int,
@@ -69,7 +70,7 @@ def phantom_recipe(
     # Slices of one patch look alike, so many patches with one slice each teach more than few with many. Without strong
     # stain jitter the network learns the slides by their colours and knows nothing of others.
     return TrainConfig(
-        card=phantom_card(name, network, card_input),
+        card=phantom_card(name, network, geometry),
         stages=(
             Stage(context, BatchSpec(slice_px=192, patches=32, slices=0), context_loss=1.0),
             Stage(slices, BatchSpec(slice_px=192, patches=16, slices=1), context_loss=0.5),

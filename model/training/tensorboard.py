@@ -8,7 +8,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..card import CardClass
+from wsi.palette import LabelClass
+
 from ..errors import ReportError
 from ..evaluation.examples import Example
 from .trainer import TrainProgress
@@ -17,7 +18,7 @@ from .trainer import TrainProgress
 class TrainBoard:
     """Writes what `train` reports into `folder`, for `tensorboard --logdir`. A context manager, and a listener."""
 
-    def __init__(self, folder: Path, classes: Sequence[CardClass]) -> None:
+    def __init__(self, folder: Path, classes: Sequence[LabelClass]) -> None:
         """Raises ReportError where TensorBoard is not installed."""
         try:
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (an extra: not everyone has it)
@@ -48,7 +49,7 @@ class TrainBoard:
         for entry, iou in zip(self._classes, now.validation.iou, strict=True):
             self._writer.add_scalar(f"validation IoU/{entry.name}", iou, now.step)
         for example in now.examples:
-            tag = f"{example.slide} at {example.square.x}, {example.square.y}: slide, truth, network"
+            tag = f"{example.slide} at {example.rect.x}, {example.rect.y}: slide, truth, network"
             self._writer.add_image(tag, self._picture(example), now.step, dataformats="HWC")
 
     def _picture(self, example: Example) -> NDArray[np.uint8]:

@@ -56,7 +56,7 @@ class TrainProgress:
     validation: Metrics | None = None
     """Scores on the validation slides, at the steps where they were taken."""
     examples: tuple[Example, ...] = ()
-    """A few of their places with what the network makes of them, likewise."""
+    """A few of their boxes with what the network makes of them, likewise."""
 
 
 def train(
@@ -72,7 +72,7 @@ def train(
 ) -> ModelCard | None:
     """Train a network and write `out`/<name>.safetensors and .json; returns the card.
 
-    On the index's planned slices where it has some, else on random places of its slides, read by `threads` threads.
+    On the index's planned slices where it has some, else on random boxes of its slides, read by `threads` threads.
     State is kept in `out`/<name>.state.safetensors until the end: started again with the same arguments, an interrupted
     training goes on from there and ends with the same weights. With TrainingStoppedError `progress` ends it after the step it
     is told of, saved. `provenance` (such as the command) is added to the card's training section. Under torchrun all GPUs
@@ -240,10 +240,10 @@ class _Training:
     def _loss(self, batch: Batch, context_loss: float) -> torch.Tensor:
         config, device = self._config, self._ranks.device
         slices, context = (self._normalise(x.to(device)) for x in (batch.slices, batch.context))
-        labels, coarse, places = (x.to(device) for x in (batch.labels, batch.context_labels, batch.places))
+        labels, coarse, boxes = (x.to(device) for x in (batch.labels, batch.context_labels, batch.boxes))
         dtype = PRECISIONS[config.precision]
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            loss: torch.Tensor = self._shared(slices, labels, context, coarse, places, context_loss)
+            loss: torch.Tensor = self._shared(slices, labels, context, coarse, boxes, context_loss)
         return loss
 
     def _after_step(self, loss: float) -> tuple[Metrics | None, tuple[Example, ...]]:

@@ -45,7 +45,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     """A phantom of 2 x 2 patches, those at the right and below cut off, for the demo network in patches of 2 x 2 slices."""
     folder = tmp_path_factory.mktemp("peers")
     demo = ModelCard.load(DEMO_CARD)
-    small = replace(demo, input=replace(demo.input, context_ratio=8, tiles_per_side=2, halo_px=16))
+    small = replace(demo, input=replace(demo.input, context_ratio=8, slices_per_side=2, halo_px=16))
     small.save(folder / "small.json")
     shutil.copy(DEMO_CARD.with_name(demo.weights.file), folder)
     slide = write_phantom(folder / "slide.tif", size_px=SIZE_PX, seed=3, tissue_fraction=1.0, threads=1).slide

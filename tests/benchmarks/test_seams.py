@@ -1,6 +1,5 @@
 """Seams found where they were made, and none where none were."""
 
-from collections.abc import Sequence
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,10 +20,10 @@ from benchmarks.seam_strips import (
     count_strips,
 )
 from benchmarks.seams import Seams, cheapest, measure_seams, table_of
-from model.card import CardInput, NetworkConfig
-from model.inference.segmenter import PatchSizes
+from model.card import NetworkConfig
 from model.inference.transfer import PendingLabels
-from wsi.grid import TILE_PX
+from wsi.grid import TILE_PX, InputGeometry
+from wsi.patch_view import PatchView
 from wsi.reading.slide import open_slide
 
 MIDDLE = BLOCK_PX // 2
@@ -93,44 +92,29 @@ class Edgy:
 
     WRONG_PX = 40
     card = SimpleNamespace(
-        input=CardInput(mpp=1.0, context_ratio=4, tiles_per_side=2, halo_px=16), network=NetworkConfig()
+        input=InputGeometry(mpp=1.0, context_ratio=4, slices_per_side=2, halo_px=16), network=NetworkConfig()
     )
 
     def __init__(self) -> None:
         self._noise = np.random.default_rng(0).random((3000, 3000)) < 1 / 8
         self._calls = 0
 
-    def label_patch(
-        self,
-        pixels: NDArray[np.uint8],
-        corners: Sequence[tuple[int, int]],
-        *,
-        window_px: int,
-        halo_px: int,
-        **_: object,
-    ) -> NDArray[np.uint8]:
+    def label_patch(self, pixels: NDArray[np.uint8], view: PatchView) -> NDArray[np.uint8]:
         labels: list[NDArray[np.uint8]] = []
-        for x, y in corners:
-            assert 0 <= min(x, y) <= max(x, y) <= len(pixels) - window_px
+        for x, y in view.windows:
+            assert 0 <= min(x, y) <= max(x, y) <= len(pixels) - view.window_px
             self._calls += 1
             start = 7 * self._calls % 1400
-            wrong = self._noise[start : start + window_px, start : start + window_px].copy()
+            wrong = self._noise[start : start + view.window_px, start : start + view.window_px].copy()
             edge = np.ones_like(wrong)
             edge[self.WRONG_PX : -self.WRONG_PX, self.WRONG_PX : -self.WRONG_PX] = False
-            true = pixels[y : y + window_px, x : x + window_px, 1] > 120
-            kept = slice(halo_px, window_px - halo_px)
+            true = pixels[y : y + view.window_px, x : x + view.window_px, 1] > 120
+            kept = slice(view.halo_px, view.window_px - view.halo_px)
             labels.append((true ^ (wrong | edge))[kept, kept] + np.uint8(1))
         return np.array(labels, np.uint8)
 
-    def submit(
-        self,
-        pixels: NDArray[np.uint8],
-        corners: Sequence[tuple[int, int]],
-        sizes: PatchSizes,
-        **_: object,
-    ) -> PendingLabels:
-        labels = self.label_patch(pixels, corners, window_px=sizes.window_px, halo_px=sizes.halo_px)
-        return PendingLabels(torch.from_numpy(labels))
+    def submit(self, pixels: NDArray[np.uint8], view: PatchView, **_: object) -> PendingLabels:
+        return PendingLabels(torch.from_numpy(self.label_patch(pixels, view)))
 
     def collect(self, pending: PendingLabels, **_: object) -> NDArray[np.uint8]:
         return pending.wait()

@@ -18,9 +18,9 @@ from benchmarks.study.results import Run
 from benchmarks.study.rows import SIZES, rows_of
 from benchmarks.study.runs import config_of
 from model.card import CardWeights, ModelCard, NetworkConfig
-from model.data.cohort import Cohort, SlideWithTruth
 from model.data.index import SlideIndex
 from model.data.phantom import PHANTOM_CLASSES
+from model.data.splits import Cohort, SlideWithTruth
 from model.evaluation.benchmark import Task
 from model.evaluation.evaluate import Evaluation, Tally
 from model.network.flops import NetworkCost, network_cost

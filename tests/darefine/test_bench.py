@@ -13,10 +13,11 @@ from click.testing import CliRunner
 
 from darefine.cli.bench import slides_per_hour, tables_of
 from darefine.cli.main import main
-from model.card import CardInput, CardWeights, ModelCard, NetworkConfig
+from model.card import CardWeights, ModelCard, NetworkConfig
 from model.network.build import build_network
 from model.weights import save_weights
 from tests import ROOT, WEIGHTS
+from wsi.grid import InputGeometry
 
 DEMO = WEIGHTS / "phantom-resnet18-aligned.json"
 
@@ -30,7 +31,7 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sha256 = save_weights(build_network(network, 4), folder / "tiny.safetensors")
     weights = CardWeights("tiny.safetensors", sha256, "float16")
     demo = ModelCard.load(DEMO)
-    replace(demo, name="tiny", network=network, input=CardInput(1.0, 5, 1, 16), weights=weights).save(
+    replace(demo, name="tiny", network=network, input=InputGeometry(1.0, 5, 1, 16), weights=weights).save(
         folder / "tiny.json"
     )
     return folder / "tiny.json"

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from darefine.cli.main import main
-from model.card import CardInput, CardWeights, ModelCard, NetworkConfig
-from model.data.cohort import Cohort, SlideWithTruth
+from model.card import CardWeights, ModelCard, NetworkConfig
 from model.data.index import PlannedSlice, SlideIndex
+from model.data.splits import Cohort, SlideWithTruth
 from model.evaluation import figures
 from model.network.build import build_network
 from model.network.init import initialise
@@ -23,6 +23,7 @@ from model.training.phantom_recipe import PHANTOM_INPUT
 from model.weights import save_weights
 from tests import WEIGHTS
 from wsi.geometry import Rect
+from wsi.grid import InputGeometry
 
 DEMO = WEIGHTS / "phantom-resnet18-aligned.json"
 PICTURES = {"figure.png", "results.json", "results.md"}
@@ -61,7 +62,7 @@ def card(tmp_path: Path) -> Path:
         ModelCard.load(DEMO),
         name="tiny",
         network=network,
-        input=CardInput(PHANTOM_INPUT.mpp, 5, 1, 16),
+        input=InputGeometry(PHANTOM_INPUT.mpp, 5, 1, 16),
         weights=CardWeights("tiny.safetensors", sha256, "float16"),
     )
     draft.save(tmp_path / "tiny.json")

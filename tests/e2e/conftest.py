@@ -14,9 +14,11 @@ import torch
 
 from darefine.cli.client import Client
 from darefine.cli.demo import free_port, own_environment
-from model.card import CardClass, CardInput, CardWeights, ModelCard, NetworkConfig, Normalisation
+from model.card import CardWeights, ModelCard, NetworkConfig, Normalisation
 from model.network.build import build_network
 from model.weights import save_weights
+from wsi.grid import InputGeometry
+from wsi.palette import LabelClass
 from wsi.phantom import PhantomFiles, write_phantom
 
 READY_S = 90
@@ -61,8 +63,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         description="Random weights for tests.",
         intended_use="Tests.",
         phantom=True,
-        classes=tuple(CardClass(v, f"class {v}", (60 * v, 0, 255 - 60 * v)) for v in (1, 2, 3, 4)),
-        input=CardInput(mpp=0.934, context_ratio=5, tiles_per_side=5, halo_px=16),
+        classes=tuple(LabelClass(v, f"class {v}", (60 * v, 0, 255 - 60 * v)) for v in (1, 2, 3, 4)),
+        input=InputGeometry(mpp=0.934, context_ratio=5, slices_per_side=5, halo_px=16),
         normalisation=Normalisation((0.7, 0.5, 0.7), (0.2, 0.2, 0.2)),
         network=config,
         weights=CardWeights("tiny.safetensors", sha256, "float16"),

@@ -8,9 +8,11 @@ import pytest
 import tifffile
 import torch
 
-from model.card import CardClass, CardInput, CardWeights, ModelCard, NetworkConfig, Normalisation
-from model.data.cohort import Cohort, SlideWithTruth
+from model.card import CardWeights, ModelCard, NetworkConfig, Normalisation
 from model.data.index import SlideIndex
+from model.data.splits import Cohort, SlideWithTruth
+from wsi.grid import InputGeometry
+from wsi.palette import LabelClass
 
 MPP = 0.934
 
@@ -32,11 +34,11 @@ def card() -> ModelCard:
         intended_use="tests",
         phantom=True,
         classes=(
-            CardClass(1, "normal", (0, 0, 0)),
-            CardClass(2, "odd", (255, 0, 0)),
-            CardClass(3, "bad", (0, 0, 255)),
+            LabelClass(1, "normal", (0, 0, 0)),
+            LabelClass(2, "odd", (255, 0, 0)),
+            LabelClass(3, "bad", (0, 0, 255)),
         ),
-        input=CardInput(mpp=MPP, context_ratio=5, tiles_per_side=1, halo_px=16),
+        input=InputGeometry(mpp=MPP, context_ratio=5, slices_per_side=1, halo_px=16),
         normalisation=Normalisation(mean=(0.8, 0.7, 0.8), std=(0.2, 0.2, 0.2)),
         network=NetworkConfig(encoder_depth=18, encoder_width=8, context_depth=18, decoder_width=8),
         weights=CardWeights(file="tiny.safetensors", sha256="0" * 64, dtype="float16"),

@@ -7,6 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.card import ModelCard
+from model.data.splits import SlideWithTruth
+from model.evaluation.evaluate import evaluate_patches, open_slides
+from model.evaluation.metrics import ConfusionMatrix
+from model.evaluation.regions import grid_patches
+from model.inference.segmenter import Segmenter
+from wsi.patch_view import PatchView
 
 Labels = NDArray[np.uint8]
 
@@ -27,29 +33,24 @@ class Oracle:
     dtype: str = "none"
     calls: list[dict[str, int]] = field(default_factory=list)
 
-    def label_patch(
-        self,
-        pixels: Labels,
-        corners: Sequence[tuple[int, int]],
-        *,
-        window_px: int,
-        halo_px: int,
-        slice_network_px: int,
-        context_network_px: int,
-    ) -> Labels:
-        side = window_px - 2 * halo_px
+    def label_patch(self, pixels: Labels, view: PatchView) -> Labels:
         self.calls.append(
             {
                 "region": pixels.shape[0],
-                "windows": len(corners),
-                "slice": slice_network_px,
-                "context": context_network_px,
+                "windows": len(view.windows),
+                "slice": view.slice_network_px,
+                "context": view.context_network_px,
             }
         )
-        for x, y in corners:
-            assert 0 <= x <= pixels.shape[1] - window_px
-            assert 0 <= y <= pixels.shape[0] - window_px
-        windows = [
-            pixels[y + halo_px : y + halo_px + side, x + halo_px : x + halo_px + side] for x, y in corners
-        ]
-        return np.stack([self.label(window) for window in windows])
+        for x, y in view.windows:
+            assert 0 <= x <= pixels.shape[1] - view.window_px
+            assert 0 <= y <= pixels.shape[0] - view.window_px
+        own = (rect.moved(-view.region.x, -view.region.y) for rect in view.slices)
+        return np.stack([self.label(pixels[one.y : one.bottom, one.x : one.right]) for one in own])
+
+
+def confusion_of(segmenter: Segmenter, slides: Sequence[SlideWithTruth]) -> ConfusionMatrix:
+    """Confusion matrix of a model over all pixels with truth."""
+    with open_slides(segmenter.card, slides) as opened:
+        patches = grid_patches(opened, len(segmenter.card.classes))
+        return evaluate_patches(segmenter, opened, patches).total.all

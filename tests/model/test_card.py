@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from model.card import ModelCard, NetworkConfig
+from model.card import ModelCard, NetworkConfig, parse_geometry
 from model.errors import CardError
 from tests import WEIGHTS
 
@@ -25,7 +25,7 @@ CONTRACT = {
         {"value": 1, "name": "normal", "colour": [0, 0, 0]},
         {"value": 2, "name": "benign", "colour": [255, 0, 0]},
     ],
-    "input": {"mpp": 0.934, "context_ratio": 5, "tiles_per_side": 5, "halo_px": 64},
+    "input": {"mpp": 0.934, "context_ratio": 5, "slices_per_side": 5, "halo_px": 64},
     "normalisation": {"mean": [0.5, 0.5, 0.5], "std": [1, 1, 1]},
     "network": {
         "architecture": "da_refinenet",
@@ -81,26 +81,29 @@ def edited(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     ("change", "message"),
     [
         (lambda d: d.pop("title"), "card lacks title"),
-        (lambda d: d.update(colour=1), "unknown keys colour"),
-        (lambda d: d.update(phantom=1), r"card\.phantom must be of type bool"),
+        (lambda d: d.update(colour=1), "card has the unknown key colour"),
+        (lambda d: d.update(phantom=1), r"card\.phantom: Input should be a valid boolean"),
         (lambda d: d.update(name="../x"), "name is empty or has a path separator"),
-        (lambda d: d.update(training=[]), r"card\.training must be of type mapping"),
+        (lambda d: d.update(training=[]), r"card\.training: Input should be an object"),
         (lambda d: d.update(classes=[]), "class values are"),
         (lambda d: d["classes"].reverse(), "number them 1, 2, 3"),
         (lambda d: d["classes"][0].update(colour=[0, 0, 256]), "0..255"),
-        (lambda d: d["classes"][0].update(colour=[0, 0]), r"card\.classes\[0\]\.colour must have 3 entries"),
-        (lambda d: d["classes"][0].update(value=True), "must be of type int"),
-        (lambda d: d["input"].update(mpp="0.9"), r"card\.input\.mpp must be of type float"),
+        (lambda d: d["classes"][0].update(colour=[0, 0]), r"card\.classes\[0\]\.colour lacks 2"),
+        (
+            lambda d: d["classes"][0].update(value=True),
+            r"card\.classes\[0\]\.value: Input should be a valid integer",
+        ),
+        (lambda d: d["input"].update(mpp="0.9"), r"card\.input\.mpp: Input should be a valid number"),
         (lambda d: d["input"].update(mpp=0), "0.05..20"),
         (lambda d: d["input"].update(halo_px=60), "multiple of 16"),
-        (lambda d: d["input"].update(tiles_per_side=0), "at least 1"),
+        (lambda d: d["input"].update(slices_per_side=0), "at least 1"),
         (lambda d: d["normalisation"].update(std=[1, 0, 1]), "std must be above 0"),
-        (lambda d: d["network"].update(fusion="sum"), "'attention', 'concat', 'add'"),
-        (lambda d: d["network"].update(encoder_depth=20), "18, 34, 50, 101, 152"),
+        (lambda d: d["network"].update(fusion="sum"), "'attention', 'concat' or 'add'"),
+        (lambda d: d["network"].update(encoder_depth=20), "18, 34, 50, 101 or 152"),
         (lambda d: d["network"].update(decoder_width=0), "multiples of 8"),
         (lambda d: d["network"].update(encoder_width=12), "multiples of 8"),
-        (lambda d: d["network"].update(architecture="segnet"), "'da_refinenet', 'unet'"),
-        (lambda d: d["network"].update(second_input="both"), "'dual', 'aligned', 'multi-size', 'single'"),
+        (lambda d: d["network"].update(architecture="segnet"), "'da_refinenet' or 'unet'"),
+        (lambda d: d["network"].update(second_input="both"), "'dual', 'aligned', 'multi-size' or 'single'"),
         (lambda d: d["network"].update(architecture="unet"), 'set second_input to "single", not "dual"'),
         (
             lambda d: d["network"].update(architecture="unet", second_input="single", fusion="add"),
@@ -108,7 +111,7 @@ def edited(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         ),
         (lambda d: d["weights"].update(file="/etc/passwd"), "bare file name"),
         (lambda d: d["weights"].update(sha256="12"), "64 hexadecimal"),
-        (lambda d: d.update(weights="x"), r"card\.weights must be an object"),
+        (lambda d: d.update(weights="x"), r"card\.weights: Input should be an object"),
     ],
 )
 def test_a_wrong_card_is_refused_with_cause_and_cure(
@@ -129,3 +132,9 @@ def test_a_missing_card_and_one_that_is_no_json_are_named(tmp_path: Path) -> Non
 def test_cards_can_be_read_without_torch() -> None:
     code = "import sys, model.card; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_card_of_an_earlier_version_keeps_being_read() -> None:
+    old = edited(lambda d: d["input"].update(tiles_per_side=d["input"].pop("slices_per_side")))
+    assert ModelCard.from_json(old) == ModelCard.from_json(CONTRACT)
+    assert parse_geometry(old["input"]) == ModelCard.from_json(CONTRACT).input

@@ -26,7 +26,7 @@ CARD = {
     "name": "stand-in",
     "version": "1",
     "classes": [{"value": 1, "name": "normal", "colour": [0, 0, 0]}],
-    "input": {"mpp": 0.934, "context_ratio": 5, "tiles_per_side": 5, "halo_px": 64},
+    "input": {"mpp": 0.934, "context_ratio": 5, "slices_per_side": 5, "halo_px": 64},
 }
 
 

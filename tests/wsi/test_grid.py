@@ -11,7 +11,7 @@ from wsi.errors import HaloError, MppOutOfRangeError, SlideLimitError
 from wsi.geometry import Rect, Size
 from wsi.grid import TILE_PX, Grid, InputGeometry, make_grid
 
-CARD = InputGeometry(mpp=0.934, context_ratio=5, tiles_per_side=5, halo_px=64)
+CARD = InputGeometry(mpp=0.934, context_ratio=5, slices_per_side=5, halo_px=64)
 
 grids = st.builds(
     lambda width, height, mpp, halo: make_grid(Size(width, height), mpp, CARD, halo_px=16 * halo),
@@ -54,7 +54,7 @@ def test_a_scale_more_than_ten_percent_off_is_resampled_to_the_card() -> None:
     grid = make_grid(Size(9000, 9000), 0.65, CARD)
 
     assert grid.slice_network_px == 448  # 640 px of 0.65 um are 445 px of 0.934 um
-    assert grid.tiles_per_side == 7  # of 0.333 mm each: 2.33 mm, as 5 of the card's 0.478 mm are 2.39 mm
+    assert grid.slices_per_side == 7  # of 0.333 mm each: 2.33 mm, as 5 of the card's 0.478 mm are 2.39 mm
     assert grid.context_network_px == 512  # 3712 px are 2583 px of 0.934 um, a fifth of them
 
 
@@ -94,10 +94,10 @@ def test_no_more_detail_than_ten_percent_is_thrown_away(grid: Grid) -> None:
 def test_a_patch_is_as_near_to_the_size_of_the_cards_as_whole_tiles_come(grid: Grid) -> None:
     within = abs(grid.label_mpp / CARD.mpp - 1) < 0.0999
     if within:
-        assert grid.tiles_per_side == CARD.tiles_per_side
-    off_um = abs(grid.tiles_per_side * grid.label_mpp - CARD.tiles_per_side * CARD.mpp) * TILE_PX
+        assert grid.slices_per_side == CARD.slices_per_side
+    off_um = abs(grid.slices_per_side * grid.label_mpp - CARD.slices_per_side * CARD.mpp) * TILE_PX
     half_a_tile_um = grid.label_mpp * TILE_PX / 2
-    assert off_um <= half_a_tile_um * (1.12 if grid.tiles_per_side == CARD.tiles_per_side else 1.001)
+    assert off_um <= half_a_tile_um * (1.12 if grid.slices_per_side == CARD.slices_per_side else 1.001)
 
 
 @given(grids)
@@ -127,25 +127,23 @@ def test_patch_cores_tile_the_label_map_exactly_once(grid: Grid) -> None:
 def test_the_region_is_the_core_and_a_margin_for_slices_and_context(grid: Grid, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, grid.patch_columns * grid.patch_rows - 1))
 
-    region, core = grid.patch_region_l0(index), grid.patch_core(index)
+    region, core = grid.patch_view(index, ()).region, grid.patch_core(index)
 
     margin_px = max(grid.halo_px, CARD.halo_px)
-    assert region.width == region.height == grid.region_px * grid.downsample
-    assert region.x == (core.x - margin_px) * grid.downsample
-    assert region.bottom == (core.bottom + margin_px) * grid.downsample
+    assert region.width == region.height == grid.region_px
+    assert region.x == core.x - margin_px
+    assert region.bottom == core.bottom + margin_px
 
 
 @given(grids)
 def test_a_request_for_another_halo_changes_the_slices_and_not_the_context(grid: Grid) -> None:
     usual = make_grid(grid.slide, grid.slide_mpp, CARD)
 
-    context_l0, usual_l0 = (
-        each.patch_region_l0(0).grown(-each.context_inset_px * each.downsample) for each in (grid, usual)
-    )
+    view, usual_view = grid.patch_view(0, ()), usual.patch_view(0, ())
 
-    assert context_l0 == usual_l0
+    assert view.context == usual_view.context
     assert grid.context_network_px == usual.context_network_px
-    assert usual.context_inset_px == 0
+    assert usual_view.context == usual_view.region
     assert grid.window_px - usual.window_px == 2 * (grid.halo_px - CARD.halo_px)
 
 
@@ -156,7 +154,7 @@ def test_a_patch_that_does_not_exist_is_an_index_error() -> None:
         grid.patch_core(grid.patch_columns * grid.patch_rows)
 
 
-def test_other_tiles_per_side_change_the_patch() -> None:
-    grid = make_grid(Size(9000, 9000), 0.5, replace(CARD, tiles_per_side=2))
+def test_other_slices_per_side_change_the_patch() -> None:
+    grid = make_grid(Size(9000, 9000), 0.5, replace(CARD, slices_per_side=2))
 
     assert (grid.patch_px, grid.patch_columns) == (1024, 5)

@@ -33,8 +33,8 @@ def test_each_tile_with_tissue_is_in_exactly_one_patch(planned: tuple[Plan, Tiss
     for patch in plan.patches:
         core = plan.grid.patch_core(patch.index)
         assert (patch.column * plan.grid.patch_px, patch.row * plan.grid.patch_px) == (core.x, core.y)
-        assert patch.tiles
-        for column, row in patch.tiles:
+        assert patch.slices
+        for column, row in patch.slices:
             done[core.y // TILE_PX + row, core.x // TILE_PX + column] += 1
 
     assert (done == tissue.mask).all()
@@ -47,7 +47,7 @@ def test_windows_lie_in_the_region_around_their_tile(planned: tuple[Plan, Tissue
     grid = plan.grid
     for patch in plan.patches[:3]:
         core = grid.patch_core(patch.index)
-        for (x, y), (column, row) in zip(plan.windows(patch), patch.tiles, strict=True):
+        for (x, y), (column, row) in zip(plan.view(patch).windows, patch.slices, strict=True):
             window = Rect(x, y, grid.window_px, grid.window_px)
             assert window.intersect(Rect(0, 0, grid.region_px, grid.region_px)) == window
             margin_px = grid.region_margin_px

@@ -13,7 +13,7 @@ from wsi.reading.levels import PyramidSlide
 from wsi.reading.slide_info import SlideInfo
 from wsi.tissue import TissueMask, find_tissue
 
-CARD = InputGeometry(mpp=0.934, context_ratio=5, tiles_per_side=5, halo_px=64)
+CARD = InputGeometry(mpp=0.934, context_ratio=5, slices_per_side=5, halo_px=64)
 GLASS = (242, 241, 239)
 
 

@@ -27,7 +27,6 @@ from wsi.reading.slide import open_slide
 
 from ..engine.main import load_engine
 from ..engine.pipeline import run_pipeline
-from ..engine.segment import sizes_of
 from ..engine.server import Engine, serve
 from ..engine.tissue import job_grid
 from ..errors import BenchFailedError
@@ -143,11 +142,12 @@ def warm_up(segmenter: Segmenter, run: RunJob) -> int:
     """
     with open_slide(Path(run.slide_path), mpp=run.parameters.mpp) as slide:
         grid = job_grid(run, slide, segmenter.card.input)
-    sizes = sizes_of(grid)
+    steps = range(grid.slices_per_side)
+    whole = grid.patch_view(0, [(x, y) for y in steps for x in steps])
     pixels = np.full((grid.region_px, grid.region_px, 3), 200, np.uint8)
-    segmenter.collect(segmenter.submit(pixels, [(0, 0)], sizes))
-    batch_size = segmenter.batch_size(sizes) or 1
-    segmenter.collect(segmenter.submit(pixels, [(0, 0)] * grid.tiles_per_side**2, sizes))
+    segmenter.label_patch(pixels, replace(whole, corners=whole.corners[:1]))
+    batch_size = segmenter.batch_size(whole) or 1
+    segmenter.label_patch(pixels, whole)
     return batch_size
 
 
@@ -185,22 +185,22 @@ def time_network(segmenter: Segmenter, plan: Plan, batch_size: int) -> Run:
         return noise.to(dtype).contiguous(memory_format=torch.channels_last)
 
     slices, context = images(batch_size, grid.slice_network_px), images(1, grid.context_network_px)
-    places = torch.tensor([[0.4, 0.4, 0.6, 0.6]], device=device).expand(batch_size, -1)
+    boxes = torch.tensor([[0.4, 0.4, 0.6, 0.6]], device=device).expand(batch_size, -1)
     _wait_for(device)
     start = time.perf_counter()
     with computing_on(torch.device(device)):
         for patch in patches:
             encoded = segmenter.network.encode_context(context) if segmenter.card.network.sees_patch else None
-            left = len(patch.tiles)
+            left = len(patch.slices)
             while left > 0:
                 # As in a job: a compiled network gets whole batches only.
                 count = batch_size if segmenter.compiled else pass_size(left, batch_size)
-                segmenter.network(slices[:count], encoded, places[:count])
+                segmenter.network(slices[:count], encoded, boxes[:count])
                 left -= count
     _wait_for(device)
     seconds = time.perf_counter() - start
-    tiles = sum(len(patch.tiles) for patch in patches)
-    return Run(seconds, tiles * grid.tile_megapixels_l0, len(patches))
+    slices_run = sum(len(patch.slices) for patch in patches)
+    return Run(seconds, slices_run * grid.slice_megapixels_l0, len(patches))
 
 
 def _wait_for(device: str) -> None:

@@ -14,7 +14,6 @@ import torch
 from model.card import ModelCard
 from model.inference.segmenter import Segmenter, StageTimer
 from wsi.grid import Grid
-from wsi.palette import LabelClass, Palette
 from wsi.plan import Plan, make_plan
 from wsi.reading.slide import Slide, open_slide
 from wsi.tissue import TissueMask
@@ -65,13 +64,13 @@ def run_pipeline(
         store = LabelStore(files.patches, plan.grid)
         patches = PatchRun(slide, plan, tissue, store, segmenter, watch)
         with watch.stage("segment"):
-            labelled_tiles = segment_patches(patches, report, cancelled)
+            labelled_slices = segment_patches(patches, report, cancelled)
         with watch.stage("pyramid"):
             follower = ProgressThrottle("pyramid", len(plan.patches), report, cancelled)
             summary = write_pyramids(
                 run, slide, segmenter.card, plan.grid, store, files, follower, watch.stage
             )
-        result = job_result(run, slide.info, segmenter, plan, summary, watch.seconds, labelled_tiles, files)
+        result = job_result(run, slide.info, segmenter, plan, summary, watch.seconds, labelled_slices, files)
         write_json(files.result, result)
     shutil.rmtree(files.patches, ignore_errors=True)
 
@@ -111,7 +110,7 @@ def write_pyramids(
     stage: StageTimer,
 ) -> PyramidSummary:
     """Write and verify `labels.tif` and `overlay.tif` from the label store."""
-    palette = Palette(tuple(LabelClass(c.value, c.name, c.colour) for c in card.classes))
+    palette = card.palette
     description: Mapping[str, Any] = provenance(run, slide.info, card, grid)
     return write_label_pyramids(
         store,

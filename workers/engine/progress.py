@@ -56,14 +56,14 @@ class ProgressMeter:
 
     plan: Plan
     done: int
-    tiles_todo: int
-    tiles_done: int = 0
+    slices_todo: int
+    slices_done: int = 0
     started: float = field(default_factory=time.perf_counter)
 
     def finish(self, patch: Patch) -> Progress:
         """Count one more finished patch."""
         self.done += 1
-        self.tiles_done += len(patch.tiles)
+        self.slices_done += len(patch.slices)
         return self.progress()
 
     def progress(self) -> Progress:
@@ -72,9 +72,9 @@ class ProgressMeter:
         seconds = time.perf_counter() - self.started
         share = self.done / total if total else 1.0
         speed = eta = None
-        if self.tiles_done:
-            speed = self.tiles_done * self.plan.grid.tile_megapixels_l0 / seconds
-            eta = seconds * (self.tiles_todo - self.tiles_done) / self.tiles_done
+        if self.slices_done:
+            speed = self.slices_done * self.plan.grid.slice_megapixels_l0 / seconds
+            eta = seconds * (self.slices_todo - self.slices_done) / self.slices_done
         return Progress(
             fraction=PLAN_SHARE + (1 - PLAN_SHARE - PYRAMID_SHARE) * share,
             stage="segment",

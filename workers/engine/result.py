@@ -18,7 +18,6 @@ from wsi.writing.pyramid import PyramidSummary
 from ..jobs import JobFiles
 from ..protocol import RunJob
 from .provenance import software
-from .segment import sizes_of
 
 
 def provenance(run: RunJob, info: SlideInfo, card: ModelCard, grid: Grid) -> dict[str, Any]:
@@ -39,17 +38,17 @@ def job_result(
     plan: Plan,
     summary: PyramidSummary,
     stage_seconds: Mapping[str, float],
-    labelled_tiles: int,
+    labelled_slices: int,
     files: JobFiles,
 ) -> dict[str, Any]:
     """The JSON of `GET /v1/jobs/{id}/result`: files, class areas, mpp, model, parameters, times.
 
-    Seconds, speed and `batch_size` are of the last attempt, which labelled `labelled_tiles`; `batch_size` is null if that
+    Seconds, speed and `batch_size` are of the last attempt, which labelled `labelled_slices`; `batch_size` is null if that
     model process has seen no patch of these sizes.
     """
     grid = plan.grid
-    megapixels = sum(len(patch.tiles) for patch in plan.patches) * grid.tile_megapixels_l0
-    labelled = labelled_tiles * grid.tile_megapixels_l0
+    megapixels = sum(len(patch.slices) for patch in plan.patches) * grid.slice_megapixels_l0
+    labelled = labelled_slices * grid.slice_megapixels_l0
     # The other stages lie within these three.
     waited = sum(stage_seconds.get(stage, 0.0) for stage in ("plan", "segment", "pyramid"))
     return {
@@ -61,7 +60,7 @@ def job_result(
         "device": segmenter.device,
         "dtype": segmenter.dtype,
         "compiled": segmenter.compiled,
-        "batch_size": segmenter.batch_size(sizes_of(grid)),
+        "batch_size": segmenter.batch_size(grid.patch_view(0, ())),
         "patches": len(plan.patches),
         "megapixels": round(megapixels, 3),
         "megapixels_per_second": round(labelled / waited, 3) if labelled else None,

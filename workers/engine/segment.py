@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.inference.segmenter import PatchSizes, Segmenter
+from model.inference.segmenter import Segmenter
 from model.inference.transfer import PendingLabels
-from wsi.grid import Grid
+from wsi.grid import TILE_PX
 from wsi.plan import Patch, Plan
 from wsi.reading.slide import Slide
 from wsi.tissue import TissueMask
@@ -40,25 +40,24 @@ class PatchRun:
 
     def read(self, patch: Patch) -> NDArray[np.uint8]:
         """Pixels of the patch region: (region_px, region_px, 3) uint8 RGB at label pixels. Called in threads."""
-        grid = self.plan.grid
+        n = self.plan.grid.downsample
         with self.watch.stage("read"):
-            return self.slide.read_region(grid.patch_region_l0(patch.index), grid.downsample)
+            return self.slide.read_region(self.plan.view(patch).region.scaled(n), n)
 
     def submit(self, patch: Patch, pixels: NDArray[np.uint8]) -> PendingLabels:
         """Begin to label the patch; a CPU has done so on return."""
-        windows, sizes = self.plan.windows(patch), sizes_of(self.plan.grid)
         with self.watch.stage("network"):
-            return self.segmenter.submit(pixels, windows, sizes, stage=self.watch.stage)
+            return self.segmenter.submit(pixels, self.plan.view(patch), stage=self.watch.stage)
 
     def collect(self, patch: Patch, pending: PendingLabels) -> NDArray[np.uint8]:
         """Label map of the patch core: (patch_px, patch_px) uint8; 0 on glass and outside the slide."""
         grid = self.plan.grid
         with self.watch.stage("network"):
-            tiles = self.segmenter.collect(pending, stage=self.watch.stage)
-        side = grid.window_px - 2 * grid.halo_px
+            slices = self.segmenter.collect(pending, stage=self.watch.stage)
         labels = np.zeros((grid.patch_px, grid.patch_px), np.uint8)
-        for (column, row), tile in zip(patch.tiles, tiles, strict=True):
-            labels[row * side : (row + 1) * side, column * side : (column + 1) * side] = tile
+        for (column, row), own in zip(patch.slices, slices, strict=True):
+            x, y = column * TILE_PX, row * TILE_PX
+            labels[y : y + TILE_PX, x : x + TILE_PX] = own
         # As bytes the mask is 0 or 255: a twentieth of the time of assigning by booleans.
         labels &= -self.tissue.crop(grid.patch_core(patch.index), grid).view(np.uint8)
         return labels
@@ -73,19 +72,8 @@ class PatchRun:
             self.store.write(patch.index, labels)
 
 
-def sizes_of(grid: Grid) -> PatchSizes:
-    """What the segmenter needs to know of a grid."""
-    return PatchSizes(
-        window_px=grid.window_px,
-        halo_px=grid.halo_px,
-        slice_network_px=grid.slice_network_px,
-        context_network_px=grid.context_network_px,
-        context_inset_px=grid.context_inset_px,
-    )
-
-
 def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled: Callable[[], bool]) -> int:
-    """Label every patch that the store does not hold yet; the number of tiles labelled.
+    """Label every patch that the store does not hold yet; return the number of slices labelled.
 
     Reading and writing overlap the network, and a GPU is given a patch before the one before is collected. Memory:
     READ_DEPTH + 1 patch regions and two finished patches, on a GPU one more of each, independent of the slide. Raises
@@ -93,8 +81,10 @@ def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled
     """
     finished = run.store.finished()
     todo = [patch for patch in run.plan.patches if patch.index not in finished]
-    pace = ProgressMeter(run.plan, len(run.plan.patches) - len(todo), sum(len(patch.tiles) for patch in todo))
-    report(pace.progress())
+    meter = ProgressMeter(
+        run.plan, len(run.plan.patches) - len(todo), sum(len(patch.slices) for patch in todo)
+    )
+    report(meter.progress())
     regions = work_ahead(run.read, todo, threads=READ_THREADS, depth=READ_DEPTH)
     with contextlib.closing(regions), BoundedWriter(depth=2) as writer:
         for patch, pending in submit_ahead(run, regions, cancelled):
@@ -102,10 +92,10 @@ def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled
 
             def write(patch: Patch = patch, labels: NDArray[np.uint8] = labels) -> None:
                 run.write(patch, labels)
-                report(pace.finish(patch))
+                report(meter.finish(patch))
 
             writer.submit(write)
-    return pace.tiles_done
+    return meter.slices_done
 
 
 def submit_ahead(

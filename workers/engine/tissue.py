@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from model.card import CardInput
+from model.card import parse_geometry
 from wsi.errors import MppUnknownError, PlanFormatError, WsiError
 from wsi.grid import Grid, InputGeometry, make_grid
 from wsi.reading.inspect import limit_memory
@@ -23,7 +23,7 @@ from ..protocol import RunJob
 from .provenance import slide_identity, software
 
 
-def job_grid(run: RunJob, slide: Slide, card_input: CardInput) -> Grid:
+def job_grid(run: RunJob, slide: Slide, geometry: InputGeometry) -> Grid:
     """The label grid of a job: the slide's mpp met with what the model's card says of its input.
 
     Raises MppUnknownError, MppOutOfRangeError, HaloError, SlideLimitError.
@@ -31,7 +31,6 @@ def job_grid(run: RunJob, slide: Slide, card_input: CardInput) -> Grid:
     mpp = slide.info.mpp
     if mpp is None:
         raise MppUnknownError(run.slide_name)
-    geometry = InputGeometry(**asdict(card_input))
     return make_grid(slide.info.size, mpp.value, geometry, halo_px=run.parameters.halo_px)
 
 
@@ -64,13 +63,13 @@ def main(arguments: list[str]) -> int:
     with contextlib.suppress(OSError):
         # Should memory run out all the same, this process goes, not a job that runs. Linux only.
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    run, card_input = RunJob.from_json(arguments[0]), CardInput(**json.loads(arguments[1]))
+    run, geometry = RunJob.from_json(arguments[0]), parse_geometry(json.loads(arguments[1]))
     # The job will meet the same error and say so; a directory that is gone means that nobody wants it any more.
     with (
         contextlib.suppress(WsiError, OSError),
         open_slide(Path(run.slide_path), mpp=run.parameters.mpp) as slide,
     ):
-        job_tissue(run, slide, job_grid(run, slide, card_input))
+        job_tissue(run, slide, job_grid(run, slide, geometry))
     return 0
 
 

@@ -22,7 +22,7 @@ from ..writing.tile_spool import TileSpool
 from .slide import MPP, PhantomSlide
 from .territories import PHANTOM_PALETTE
 
-_GEOMETRY = InputGeometry(mpp=0.934, context_ratio=5, tiles_per_side=5, halo_px=64)
+_GEOMETRY = InputGeometry(mpp=0.934, context_ratio=5, slices_per_side=5, halo_px=64)
 _CLASSIC_TIFF_BYTES = 3_900_000_000
 _SLIDE_SHARE = 0.85
 

@@ -111,7 +111,7 @@ class LabelStore:
 
     def encoded_tile(self, column: int, row: int) -> bytes | None:
         """The same as the deflate bytes stored. Raises LabelStoreError when a stored patch cannot be read."""
-        side = self._grid.tiles_per_side
+        side = self._grid.slices_per_side
         if not (0 <= column < self._grid.tile_columns and 0 <= row < self._grid.tile_rows):
             return None
         (patch_column, x), (patch_row, y) = divmod(column, side), divmod(row, side)
@@ -160,7 +160,7 @@ class LabelStore:
                 size = tiff.filehandle.size
         except _BROKEN_FILE_ERRORS:
             return None
-        side, tiles = self._grid.patch_px, self._grid.tiles_per_side**2
+        side, tiles = self._grid.patch_px, self._grid.slices_per_side**2
         foreign = layout != (side, side, TILE_PX, TILE_PX) or coding != (8, 1, _DEFLATE, tiles)
         if foreign or min(table.lengths) == 0:
             return None

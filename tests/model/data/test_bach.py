@@ -11,10 +11,9 @@ import tifffile
 
 from model.data.annotated_slide import AnnotatedSlide
 from model.data.bach import BACH_CLASSES, annotated_slides, prepare_annotated
-from model.data.cohort import SlideWithTruth, geometry_of
 from model.data.index import SlideIndex
 from model.data.slices import PAPER_INPUT, Quota
-from model.data.splits import Split
+from model.data.splits import SlideWithTruth, Split
 from model.errors import CohortError
 from wsi.errors import SlideUnreadableError
 from wsi.geometry import Rect
@@ -101,7 +100,7 @@ def test_the_index_leads_training_to_the_right_pixels(folder: Path) -> None:
     index = SlideIndex.load(folder / "index" / "index.json")
 
     assert [len(slices) for slices in (index.train, index.validation, index.test)] == [2, 0, 4]
-    with AnnotatedSlide.open(index.cohort.test[0], geometry_of(index.input)) as slide:
+    with AnnotatedSlide.open(index.cohort.test[0], index.input) as slide:
         for planned in index.test:
             truth = slide.read_truth(planned.square)
             expected = np.bincount(truth.ravel(), minlength=5) / truth.size
@@ -178,7 +177,7 @@ def test_annotations_of_another_slide_are_refused(write_slide: WriteSlide, tmp_p
 def test_slides_to_train_on_must_have_the_scale(write_slide: WriteSlide, tmp_path: Path) -> None:
     write_slide("a", 0)
     write_xml(tmp_path / "a.xml", [Outline("benign", SQUARE)], mpp=0.934)
-    coarser = PAPER_INPUT.__class__(mpp=1.2, context_ratio=5, tiles_per_side=5, halo_px=64)
+    coarser = PAPER_INPUT.__class__(mpp=1.2, context_ratio=5, slices_per_side=5, halo_px=64)
     with pytest.raises(CohortError, match=r"a\.tif has 0\.934 um a label px.*--mpp"):
         prepare_annotated(tmp_path, tmp_path, Split(("a",), (), ()), coarser)
     assert prepare_annotated(tmp_path, tmp_path, Split((), ("a",), ()), coarser).validation[0].mpp == 0.934

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.data.bach import BACH_CLASSES
-from model.data.cohort import Cohort, SlideWithTruth
 from model.data.index import PlannedSlice, SlideIndex
 from model.data.slices import PAPER_INPUT
+from model.data.splits import Cohort, SlideWithTruth
 from model.errors import CohortError
 from wsi.geometry import Rect
 

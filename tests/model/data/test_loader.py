@@ -16,10 +16,10 @@ from model.card import ModelCard
 from model.data.annotated_slide import AnnotatedSlide
 from model.data.augment import Augmentation
 from model.data.batch import BatchSpec
-from model.data.cohort import Cohort, SlideWithTruth, geometry_of
 from model.data.index import PlannedSlice
 from model.data.loader import BatchLoader
 from model.data.sampler import CELL_PX, PlannedPatchSampler, RandomPatchSampler, index_slides
+from model.data.splits import Cohort, SlideWithTruth
 from model.errors import CohortError
 from model.inference.preprocess import context_from_region
 from wsi.errors import LabelTiffError
@@ -32,7 +32,7 @@ WriteSlide = Callable[..., SlideWithTruth]
 
 @pytest.fixture
 def geometry(card: ModelCard) -> InputGeometry:
-    return geometry_of(card.input)
+    return card.input
 
 
 def test_squares_are_what_the_slide_and_its_truth_hold(
@@ -109,16 +109,14 @@ def test_contexts_belong_to_their_slices(slide: AnnotatedSlide) -> None:
     # A slice as large as the region is the region, so its area means are the context, turned alike.
     expected = context_from_region(batch.slices[0].permute(1, 2, 0).contiguous(), 96)
     assert (batch.context - expected).abs().mean() < 2  # two ways to share out a pixel between two means
-    torch.testing.assert_close(batch.places, torch.tensor([[0.0, 0.0, 1.0, 1.0]]))
+    torch.testing.assert_close(batch.boxes, torch.tensor([[0.0, 0.0, 1.0, 1.0]]))
 
 
 def test_places_say_where_in_the_context_a_slice_lies(slide: AnnotatedSlide) -> None:
     sampler = sampler_of(slide, 3, stain_jitter=0.2)
     for step in range(8):
         batch = sampler.batch(step, BatchSpec(160, patches=1, slices=2))
-        for pixels, (left, top, right, bottom) in zip(
-            batch.slices, (batch.places * 96).tolist(), strict=True
-        ):
+        for pixels, (left, top, right, bottom) in zip(batch.slices, (batch.boxes * 96).tolist(), strict=True):
             there = batch.context[0, :, round(top) : round(bottom), round(left) : round(right)]
             small = torch.nn.functional.interpolate(pixels[None].float(), there.shape[1:], mode="area")[0]
             assert (small - there).abs().mean() < 12  # any other place differs by 25 and more
@@ -149,14 +147,14 @@ def test_planned_slices_come_once_an_epoch_zoomed_about_their_place(slide: Annot
     rng = np.random.default_rng(0)
     whole = BatchSpec(128, patches=1, slices=1)
     for epoch in (0, 1):
-        squares = {draws.draw(rng, 3 * epoch + k, whole).squares for k in range(3)}
+        squares = {draws.draw(rng, 3 * epoch + k, whole).view.slices for k in range(3)}
         assert squares == {(one.square,) for one in planned}
     for _ in range(20):
         zoomed = draws.draw(rng, 0, BatchSpec(128, patches=1, slices=1, scales=(0.5, 0.8)))
-        (square,) = zoomed.squares
+        (square,) = zoomed.view.slices
         assert any(square.intersect(one.square) == one.square for one in planned)
-        assert square.intersect(zoomed.region) == square
-        cropped = draws.draw(rng, 0, BatchSpec(96, patches=1, slices=1)).squares[0]
+        assert square.intersect(zoomed.view.region) == square
+        cropped = draws.draw(rng, 0, BatchSpec(96, patches=1, slices=1)).view.slices[0]
         assert any(cropped.intersect(one.square) == cropped for one in planned)
 
 
@@ -214,7 +212,7 @@ class Blank:
 def test_slices_hold_the_wanted_pixel_inside_a_region_that_inference_could_read(
     width: int, height: int, sides: int, scale: float, seed: int, data: st.DataObject
 ) -> None:
-    geometry = InputGeometry(mpp=0.934, context_ratio=5, tiles_per_side=1, halo_px=16)
+    geometry = InputGeometry(mpp=0.934, context_ratio=5, slices_per_side=1, halo_px=16)
     x, y = (CELL_PX * data.draw(st.integers(0, (side - 1) // CELL_PX)) for side in (width, height))
     slide = Blank(Size(width, height), (x, y), geometry)
     draws = RandomPatchSampler(index_slides([cast("AnnotatedSlide", slide)], 1), 1)
@@ -222,12 +220,12 @@ def test_slices_hold_the_wanted_pixel_inside_a_region_that_inference_could_read(
 
     draw = draws.draw(np.random.default_rng(seed), 0, stage)
 
-    assert draw.region.width == draw.region.height == round(slide.grid.region_px / scale)
-    assert min(draw.region.x, draw.region.y) >= -slide.grid.halo_px
-    assert len(draw.squares) == 3
-    for square in draw.squares:
+    assert draw.view.region.width == draw.view.region.height == round(slide.grid.region_px / scale)
+    assert min(draw.view.region.x, draw.view.region.y) >= -slide.grid.halo_px
+    assert len(draw.view.slices) == 3
+    for square in draw.view.slices:
         assert square.width == square.height == round(32 * sides / scale)
-        assert square.intersect(draw.region) == square
+        assert square.intersect(draw.view.region) == square
         assert square.intersect(Rect(x, y, 1, 1)) == Rect(x, y, 1, 1)
 
 
@@ -267,7 +265,7 @@ def test_places_turn_with_the_picture(quarter_turns: int, mirrored: bool) -> Non
     picture[1:4, 2:8] = 1
     turned = augmentation.turn(picture)
     ((left, top, right, bottom),) = (
-        (augmentation.turn_places(np.array([[0.2, 0.1, 0.8, 0.4]], np.float32)) * 10).round().astype(int)
+        (augmentation.turn_boxes(np.array([[0.2, 0.1, 0.8, 0.4]], np.float32)) * 10).round().astype(int)
     )
     assert turned[top:bottom, left:right].all()
     assert turned.sum() == (bottom - top) * (right - left)

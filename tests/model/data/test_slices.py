@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model.data.cohort import geometry_of
 from model.data.slices import PAPER_INPUT, Candidates, Quota, count_blocks, find_candidates, screen
 from model.errors import CohortError
 from wsi.geometry import Rect, Size
@@ -20,7 +19,7 @@ from wsi.tissue import TissueMask
 
 def grid_of(width: int, height: int) -> Grid:
     """With label px of 2 l0 px."""
-    return make_grid(Size(2 * width, 2 * height), 0.467, geometry_of(PAPER_INPUT))
+    return make_grid(Size(2 * width, 2 * height), 0.467, PAPER_INPUT)
 
 
 def everywhere(grid: Grid) -> TissueMask:

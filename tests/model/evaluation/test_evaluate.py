@@ -9,21 +9,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.card import CardClass, ModelCard
-from model.data.cohort import Cohort, SlideWithTruth
+from model.card import ModelCard
 from model.data.index import PlannedSlice, SlideIndex
+from model.data.splits import Cohort, SlideWithTruth
 from model.errors import CohortError, InputError
 from model.evaluation.benchmark import Task, evaluate_index
-from model.evaluation.evaluate import Evaluation, evaluate, evaluate_places, open_slides
+from model.evaluation.evaluate import Evaluation, evaluate_patches, open_slides
 from model.evaluation.examples import Examples
-from model.evaluation.regions import patch_places, slice_places, spread
+from model.evaluation.regions import grid_patches, planned_patches, spread
 from model.inference.segmenter import Segmenter
 from model.network.build import build_network
 from model.network.init import initialise
 from model.weights import save_weights
 from wsi.geometry import Rect
+from wsi.palette import LabelClass
 
-from ..oracle import Oracle, true_labels
+from ..oracle import Oracle, confusion_of, true_labels
 
 WriteSlide = Callable[..., SlideWithTruth]
 WIDTH, HEIGHT, GLASS = 704, 640, 32
@@ -36,8 +37,8 @@ def as_segmenter(oracle: Oracle) -> Segmenter:
 
 def run(oracle: Oracle, *pairs: SlideWithTruth, **options: Any) -> Evaluation:
     with open_slides(oracle.card, pairs) as slides:
-        places = patch_places(slides, len(oracle.card.classes), **options)
-        return evaluate_places(as_segmenter(oracle), slides, places)
+        places = grid_patches(slides, len(oracle.card.classes), **options)
+        return evaluate_patches(as_segmenter(oracle), slides, places)
 
 
 def all_ones(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -81,7 +82,7 @@ def test_mixed_is_a_share_of_the_second_class(
     share: float, mixed: bool, card: ModelCard, write_slide: WriteSlide
 ) -> None:
     with open_slides(card, [write_slide("a", 0)]) as slides:
-        place = patch_places(slides, 3)[0]
+        place = grid_patches(slides, 3)[0]
     counts = (round(1000 * (1 - share)), round(1000 * share), 0)
     assert replace(place, counts=counts).mixed is mixed
     assert not replace(place, counts=(0, 0, 0)).mixed
@@ -111,8 +112,8 @@ def test_planned_slices_are_seen_without_margin_and_with_their_patch(
     other = Rect(512, 0, 512, 512)
     slices = [planned(1, 0, 64), planned(1, 256, 256), planned(1, 100, 100), planned(0, 512, 32, patch=other)]
     with open_slides(card, [write_slide("a", 0), write_slide("b", 1)]) as slides:
-        places = slice_places(slides, slices, 3)
-        evaluation = evaluate_places(as_segmenter(oracle), slides, places)
+        places = planned_patches(slides, slices, 3)
+        evaluation = evaluate_patches(as_segmenter(oracle), slides, places)
     # The region is the patch with the halo of 16 px, as in training and inference; 544 / 5 is nearest to 96.
     assert oracle.calls == [
         {"region": 544, "windows": 1, "slice": 256, "context": 96},
@@ -128,7 +129,7 @@ def test_planned_slices_are_seen_without_margin_and_with_their_patch(
 def test_sides_of_slices_go_to_what_networks_take(card: ModelCard, write_slide: WriteSlide) -> None:
     oracle = Oracle(card)
     with open_slides(card, [write_slide("a", 0)]) as slides:
-        evaluate_places(as_segmenter(oracle), slides, slice_places(slides, [planned(0, 0, 0, 500)], 3))
+        evaluate_patches(as_segmenter(oracle), slides, planned_patches(slides, [planned(0, 0, 0, 500)], 3))
     assert oracle.calls[0]["slice"] == 512
 
 
@@ -138,11 +139,11 @@ def test_examples_show_the_most_mixed_places_of_each_slide_once(
     pairs = [write_slide("a", 0), write_slide("plain", 0, classes=1)]
     oracle = Oracle(card)
     with open_slides(card, pairs) as slides:
-        places = patch_places(slides, 3)
+        places = grid_patches(slides, 3)
         examples = Examples.choose(slides, places, 4)
-        evaluate_places(as_segmenter(oracle), slides, places, seen=examples.catch("oracle"))
+        evaluate_patches(as_segmenter(oracle), slides, places, seen=examples.catch("oracle"))
     # Patches of 512 px on 704 x 640 px overlap too much to be shown twice.
-    assert [(example.slide, example.square) for example in examples.all] == [
+    assert [(example.slide, example.rect) for example in examples.all] == [
         ("a.tif", Rect(0, 0, 512, 512)),
         ("plain.tif", Rect(0, 0, 512, 512)),
     ]
@@ -157,20 +158,20 @@ def test_an_example_moved_into_the_slide_is_put_together_from_several_patches(
 ) -> None:
     oracle = Oracle(card)
     with open_slides(card, [write_slide("a", 0)]) as slides:
-        places = patch_places(slides, 3)
-        last = [place for place in places if place.patch == Rect(512, 512, 512, 512)]
+        places = grid_patches(slides, 3)
+        last = [place for place in places if place.core == Rect(512, 512, 512, 512)]
         examples = Examples.choose(slides, last, 1)
-        evaluate_places(as_segmenter(oracle), slides, places, seen=examples.catch("oracle"))
+        evaluate_patches(as_segmenter(oracle), slides, places, seen=examples.catch("oracle"))
     (example,) = examples.all
-    assert example.square == Rect(192, 128, 512, 512)
+    assert example.rect == Rect(192, 128, 512, 512)
     np.testing.assert_array_equal(example.labels["oracle"], true_labels(example.pixels))
 
 
 def test_an_example_of_planned_slices_is_a_slice(card: ModelCard, write_slide: WriteSlide) -> None:
     with open_slides(card, [write_slide("a", 0)]) as slides:
-        places = slice_places(slides, [planned(0, 0, 40, 128), planned(0, 128, 40, 128)], 3)
+        places = planned_patches(slides, [planned(0, 0, 40, 128), planned(0, 128, 40, 128)], 3)
         (example,) = Examples.choose(slides, places, 3).all
-    assert example.square == Rect(128, 40, 128, 128)  # the other one is all of one class
+    assert example.rect == Rect(128, 40, 128, 128)  # the other one is all of one class
 
 
 @pytest.fixture
@@ -215,7 +216,7 @@ def test_whole_slides_by_the_index_equal_evaluating_them_directly(
 ) -> None:
     path = saved(card, tmp_path)
     (evaluation,), _ = evaluate_index([path], Task.of(index, "validation"), device="cpu")
-    direct = evaluate(Segmenter.load(path, device="cpu"), index.cohort.validation)
+    direct = confusion_of(Segmenter.load(path, device="cpu"), index.cohort.validation)
     np.testing.assert_array_equal(evaluation.total.all.counts, direct.counts)
 
 
@@ -223,7 +224,9 @@ def test_progress_tells_fractions_and_nothing_to_label_is_refused(
     index: SlideIndex, card: ModelCard, write_slide: WriteSlide, tmp_path: Path
 ) -> None:
     fractions: list[float] = []
-    evaluate(as_segmenter(Oracle(card)), index.cohort.train, progress=fractions.append)
+    with open_slides(card, index.cohort.train) as slides:
+        patches = grid_patches(slides, len(card.classes))
+        evaluate_patches(as_segmenter(Oracle(card)), slides, patches, progress=fractions.append)
     assert fractions == [1 / 4, 2 / 4, 3 / 4, 1]
     bare = replace(index, cohort=replace(index.cohort, test=(write_slide("bare", 0, height=GLASS),)), test=())
     with pytest.raises(CohortError, match="test set has no pixel with truth"):
@@ -242,7 +245,7 @@ def test_a_task_takes_slices_where_they_are_planned(index: SlideIndex) -> None:
 
 
 def test_cards_that_do_not_fit_are_refused(index: SlideIndex, card: ModelCard, tmp_path: Path) -> None:
-    other = replace(card, name="other", classes=(*card.classes[:2], CardClass(3, "worse", (0, 0, 255))))
+    other = replace(card, name="other", classes=(*card.classes[:2], LabelClass(3, "worse", (0, 0, 255))))
     task = Task.of(index, "test")
     with pytest.raises(CohortError, match=r"other has the classes .*worse.*, the truth .*bad"):
         evaluate_index([saved(other, tmp_path)], task, device="cpu")

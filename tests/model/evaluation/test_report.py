@@ -18,6 +18,7 @@ from model.evaluation.metrics import ConfusionMatrix
 from model.evaluation.regions import EvalPatch
 from model.network.zoo import NETWORKS
 from wsi.geometry import Rect
+from wsi.patch_view import PatchView
 
 MADE_BY = {
     "software": "darefine 9",
@@ -36,7 +37,11 @@ def tally(*patches: list[list[int]]) -> Tally:
     for patch in patches:
         truth, predicted = (np.array(values, np.uint8).reshape(1, 1, -1) for values in patch)
         counts = tuple(int((truth == value).sum()) for value in (1, 2, 3))
-        total.feed(EvalPatch(0, square, square, (square,), 0, counts, planned=False), predicted, truth)
+        total.feed(
+            EvalPatch(0, square, PatchView(square, square, ((0, 0),), 2, 0, 32, 32), counts, planned=False),
+            predicted,
+            truth,
+        )
     return total
 
 

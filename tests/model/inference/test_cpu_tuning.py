@@ -12,7 +12,7 @@ from model.inference.cpu_tuning import SPINS, tune_openmp_wait
 FAULTS = """
 import resource, sys
 import numpy as np
-from model.host import tune_malloc
+from model.inference.cpu_tuning import tune_malloc
 if sys.argv[1] == "keep":
     tune_malloc()
 def faults():

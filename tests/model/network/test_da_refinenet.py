@@ -20,7 +20,7 @@ def tiny(**arguments: Any) -> DaRefineNet:
     ).eval()
 
 
-def some_places(count: int) -> torch.Tensor:
+def some_boxes(count: int) -> torch.Tensor:
     """Squares of a quarter of the context's side."""
     corners = torch.rand(count, 2) * 0.75
     return torch.cat([corners, corners + 0.25], 1)
@@ -30,11 +30,11 @@ def some_places(count: int) -> torch.Tensor:
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_encoding_the_context_once_equals_encoding_it_for_every_slice(fusion: Any, second_input: Any) -> None:
     network = tiny(fusion=fusion, second_input=second_input)
-    slices, contexts, places = torch.randn(6, 3, 64, 64), torch.randn(2, 3, 96, 96), some_places(6)
+    slices, contexts, boxes = torch.randn(6, 3, 64, 64), torch.randn(2, 3, 96, 96), some_boxes(6)
     with torch.no_grad():
-        cached = network(slices, network.encode_context(contexts), places)
+        cached = network(slices, network.encode_context(contexts), boxes)
         plain = [
-            network(slices[k : k + 1], contexts[k // 3 : k // 3 + 1], places[k : k + 1]) for k in range(6)
+            network(slices[k : k + 1], contexts[k // 3 : k // 3 + 1], boxes[k : k + 1]) for k in range(6)
         ]
     torch.testing.assert_close(cached, torch.cat(plain), rtol=1e-4, atol=1e-5)
 
@@ -43,7 +43,7 @@ def test_encoding_the_context_once_equals_encoding_it_for_every_slice(fusion: An
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_every_variant_gives_stride_4_logits_and_trains_all_it_has(fusion: Any, second_input: Any) -> None:
     network = tiny(fusion=fusion, second_input=second_input, dropout=0.0).train()
-    logits = network(torch.randn(2, 3, 64, 96), torch.randn(1, 3, 96, 96), some_places(2))
+    logits = network(torch.randn(2, 3, 64, 96), torch.randn(1, 3, 96, 96), some_boxes(2))
     assert logits.shape == (2, 3, 16, 24)
     logits.square().sum().backward()
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
@@ -55,7 +55,7 @@ def test_every_variant_gives_stride_4_logits_and_trains_all_it_has(fusion: Any, 
 )
 def test_what_a_network_looks_at(second_input: Any, context_matters: bool, place_matters: bool) -> None:
     network = tiny(second_input=second_input)
-    slices, contexts, (here, there) = torch.randn(1, 3, 64, 64), torch.randn(2, 1, 3, 64, 64), some_places(2)
+    slices, contexts, (here, there) = torch.randn(1, 3, 64, 64), torch.randn(2, 1, 3, 64, 64), some_boxes(2)
     with torch.no_grad():
         base = network(slices, contexts[0], here[None])
         assert torch.equal(base, network(slices, contexts[1], here[None])) is not context_matters
@@ -72,7 +72,7 @@ def test_an_aligned_network_whose_alignment_is_zero_is_the_dual_network(fusion: 
         torch.nn.init.zeros_(conv.get_parameter("weight"))
     slices, contexts = torch.randn(4, 3, 64, 64), torch.randn(2, 3, 96, 96)
     with torch.no_grad():
-        torch.testing.assert_close(aligned(slices, contexts, some_places(4)), dual(slices, contexts))
+        torch.testing.assert_close(aligned(slices, contexts, some_boxes(4)), dual(slices, contexts))
 
 
 def test_only_aligned_networks_keep_maps_and_in_float32() -> None:
@@ -88,13 +88,13 @@ def test_an_aligned_network_in_half_precision_keeps_to_it() -> None:
     network = tiny(second_input="aligned").bfloat16()
     slices = torch.randn(2, 3, 64, 64).bfloat16()
     with torch.no_grad():
-        assert network(slices, slices[:1], some_places(2)).dtype == torch.bfloat16
+        assert network(slices, slices[:1], some_boxes(2)).dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("places", [None, torch.zeros(1, 4), torch.zeros(2, 2)])
-def test_an_aligned_network_without_its_places_is_refused(places: torch.Tensor | None) -> None:
-    with pytest.raises(InputError, match=r"needs `places` \(2, 4\)"):
-        tiny(second_input="aligned")(torch.zeros(2, 3, 64, 64), torch.zeros(1, 3, 64, 64), places)
+@pytest.mark.parametrize("boxes", [None, torch.zeros(1, 4), torch.zeros(2, 2)])
+def test_an_aligned_network_without_its_places_is_refused(boxes: torch.Tensor | None) -> None:
+    with pytest.raises(InputError, match=r"needs `boxes` \(2, 4\)"):
+        tiny(second_input="aligned")(torch.zeros(2, 3, 64, 64), torch.zeros(1, 3, 64, 64), boxes)
 
 
 def test_a_single_input_network_has_no_context_to_encode() -> None:

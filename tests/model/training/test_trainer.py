@@ -15,10 +15,10 @@ from model.card import ModelCard
 from model.data.batch import BatchSpec
 from model.data.index import SlideIndex
 from model.errors import CohortError, DivergedError, ResumeError, TrainingStoppedError
-from model.evaluation.evaluate import evaluate
 from model.inference.segmenter import Segmenter
 from model.training.config import Stage, TrainConfig
 from model.training.trainer import TrainProgress, train
+from tests.model.oracle import confusion_of
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_a_training_leaves_weights_and_a_card_that_load_and_score_as_written(
     assert [step for step, _ in card.training["curve"]] == [1, 2, 3, 4, 5, 6]
     assert str(tmp_path) not in (out / "tiny.json").read_text()
     segmenter = Segmenter.load(out / "tiny.json", device="cpu")
-    confusion = evaluate(segmenter, index.cohort.validation)
+    confusion = confusion_of(segmenter, index.cohort.validation)
     assert confusion.counts.tolist() == card.metrics["confusion"]
     assert confusion.counts.sum() == 704 * (640 - 32)  # every pixel with truth, edges included
     assert ModelCard.load(out / "tiny.json").metrics["miou"] == card.metrics["miou"]

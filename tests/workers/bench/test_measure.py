@@ -14,8 +14,9 @@ from model.inference.segmenter import Segmenter
 from model.network.base import ContextFeatures, SegmentationNetwork
 from workers.bench.measure import Run, figures, machine, stand_in_of, time_network
 from workers.bench.memory import MemoryWatch
-from wsi.geometry import Size
+from wsi.geometry import Rect, Size
 from wsi.grid import InputGeometry, make_grid
+from wsi.patch_view import PatchView
 from wsi.plan import Patch, Plan
 
 from ..engine.test_pipeline import CARD
@@ -57,7 +58,7 @@ def test_the_network_alone_runs_the_batches_of_the_job(second_input: Any) -> Non
     slices = [(2, 3, 544, 544), (1, 3, 544, 544)]
     assert network.seen == 2 * ([(1, 3, 224, 224), *slices] if second_input == "dual" else slices)
     assert run.seconds >= 0.04
-    assert (run.patches, run.megapixels) == (2, pytest.approx(6 * grid.tile_megapixels_l0))
+    assert (run.patches, run.megapixels) == (2, pytest.approx(6 * grid.slice_megapixels_l0))
 
 
 def test_the_stand_in_labels_by_brightness() -> None:
@@ -69,9 +70,8 @@ def test_the_stand_in_labels_by_brightness() -> None:
     pixels = np.full((256, 256, 3), 40, np.uint8)
     pixels[:, 128:] = 220
 
-    (labels,) = segmenter.label_patch(
-        pixels, [(0, 0)], window_px=256, halo_px=0, slice_network_px=256, context_network_px=64
-    )
+    region = Rect(0, 0, 256, 256)
+    (labels,) = segmenter.label_patch(pixels, PatchView(region, region, ((0, 0),), 256, 0, 256, 64))
 
     assert (labels[:, :100] == 1).all()
     assert (labels[:, 156:] == 2).all()

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model.card import CardClass, CardInput, CardWeights, ModelCard, NetworkConfig, Normalisation
+from model.card import CardWeights, ModelCard, NetworkConfig, Normalisation
 from model.inference.segmenter import Segmenter
 from model.network.base import ContextFeatures, SegmentationNetwork
 from workers.engine.segment import PatchRun
@@ -20,6 +20,8 @@ from workers.engine.stopwatch import Stopwatch
 from workers.engine.tissue import job_grid
 from workers.jobs import JobParameters
 from workers.protocol import RunJob
+from wsi.grid import InputGeometry
+from wsi.palette import LabelClass
 from wsi.plan import make_plan
 from wsi.reading.slide import Slide, open_slide
 from wsi.tissue import TissueMask
@@ -31,8 +33,8 @@ CARD = ModelCard(
     description="d",
     intended_use="tests",
     phantom=True,
-    classes=(CardClass(1, "dark", (0, 0, 0)), CardClass(2, "light", (255, 0, 0))),
-    input=CardInput(mpp=1.0, context_ratio=4, tiles_per_side=2, halo_px=32),
+    classes=(LabelClass(1, "dark", (0, 0, 0)), LabelClass(2, "light", (255, 0, 0))),
+    input=InputGeometry(mpp=1.0, context_ratio=4, slices_per_side=2, halo_px=32),
     normalisation=Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     network=NetworkConfig(second_input="aligned"),
     weights=CardWeights("t.safetensors", "0" * 64, "float16"),

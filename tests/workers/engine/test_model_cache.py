@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.card import CardClass, CardInput, CardWeights, ModelCard, NetworkConfig, Normalisation
+from model.card import CardWeights, ModelCard, NetworkConfig, Normalisation
 from model.network.build import build_network
 from model.weights import save_weights
 from workers.engine.model_cache import ModelCache
 from workers.errors import ModelUnknownError, WeightsMissingError
 from workers.settings import WorkerSettings
+from wsi.grid import InputGeometry
+from wsi.palette import LabelClass
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +31,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
             description="Random weights for tests.",
             intended_use="Tests.",
             phantom=True,
-            classes=(CardClass(1, "tissue", (255, 0, 0)),),
-            input=CardInput(mpp=0.934, context_ratio=5, tiles_per_side=5, halo_px=16),
+            classes=(LabelClass(1, "tissue", (255, 0, 0)),),
+            input=InputGeometry(mpp=0.934, context_ratio=5, slices_per_side=5, halo_px=16),
             normalisation=Normalisation((0.7, 0.5, 0.7), (0.2, 0.2, 0.2)),
             network=config,
             weights=CardWeights("tiny.safetensors", sha256, "float16"),

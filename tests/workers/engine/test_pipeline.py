@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,15 +17,17 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 
-from model.card import CardClass, CardInput, CardWeights, ModelCard, NetworkConfig, Normalisation
+from model.card import CardWeights, ModelCard, NetworkConfig, Normalisation
 from model.inference.batching import BatchSize
-from model.inference.segmenter import PatchSizes
 from model.inference.transfer import PendingLabels
 from workers.engine.pipeline import run_pipeline
 from workers.errors import JobCancelledError, NotEnoughDiskError
 from workers.jobs import JobFiles, JobParameters, Progress
 from workers.protocol import RunJob
 from wsi.errors import MppUnknownError, SlideUnreadableError
+from wsi.grid import InputGeometry
+from wsi.palette import LabelClass
+from wsi.patch_view import PatchView
 from wsi.tissue import TissueMask
 
 CARD = ModelCard(
@@ -35,8 +37,8 @@ CARD = ModelCard(
     description="d",
     intended_use="tests",
     phantom=True,
-    classes=(CardClass(1, "dark", (0, 0, 0)), CardClass(2, "light", (255, 0, 0))),
-    input=CardInput(mpp=1.0, context_ratio=5, tiles_per_side=5, halo_px=16),
+    classes=(LabelClass(1, "dark", (0, 0, 0)), LabelClass(2, "light", (255, 0, 0))),
+    input=InputGeometry(mpp=1.0, context_ratio=5, slices_per_side=5, halo_px=16),
     normalisation=Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     network=NetworkConfig(),
     weights=CardWeights("t.safetensors", "0" * 64, "float16"),
@@ -58,15 +60,13 @@ class Threshold:
     def __init__(self) -> None:
         self.patches = 0
 
-    def batch_size(self, _: PatchSizes) -> int:
+    def batch_size(self, _: PatchView) -> int:
         return 4
 
-    def submit(
-        self, pixels: NDArray[np.uint8], corners: Sequence[tuple[int, int]], sizes: PatchSizes, **_: Any
-    ) -> PendingLabels:
+    def submit(self, pixels: NDArray[np.uint8], view: PatchView, **_: Any) -> PendingLabels:
         self.patches += 1
-        start, stop = sizes.halo_px, sizes.window_px - sizes.halo_px
-        inner = [pixels[y + start : y + stop, x + start : x + stop, 1] for x, y in corners]
+        own = (rect.moved(-view.region.x, -view.region.y) for rect in view.slices)
+        inner = [pixels[one.y : one.bottom, one.x : one.right, 1] for one in own]
         return PendingLabels(torch.from_numpy(np.where(np.stack(inner) < 120, 1, 2).astype(np.uint8)))
 
     def collect(self, pending: PendingLabels, **_: Any) -> NDArray[np.uint8]:

@@ -19,7 +19,7 @@ from workers.queue.client import JobClient
 from workers.queue.connection import connect
 from workers.rq_worker.prefetch import Prefetcher
 
-CARD = {"name": "stand-in", "input": {"mpp": 1.0, "context_ratio": 5, "tiles_per_side": 5, "halo_px": 16}}
+CARD = {"name": "stand-in", "input": {"mpp": 1.0, "context_ratio": 5, "slices_per_side": 5, "halo_px": 16}}
 CARDS = (json.dumps(CARD),)
 
 Submit = Callable[..., Job]

@@ -19,7 +19,7 @@ from workers.protocol import Ready, RunJob
 from workers.settings import WorkerSettings
 from wsi.errors import SlideUnreadableError
 
-INPUT = {"mpp": 1.0, "context_ratio": 5, "tiles_per_side": 5, "halo_px": 16}
+INPUT = {"mpp": 1.0, "context_ratio": 5, "slices_per_side": 5, "halo_px": 16}
 """What the stand-in's card says of its input; waiting jobs are prepared by it."""
 
 

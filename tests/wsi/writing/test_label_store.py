@@ -18,7 +18,7 @@ from wsi.writing.tile_codec import decode_tile
 @pytest.fixture
 def grid() -> Grid:
     """Label map of 2500 x 1300 px: 3 x 2 patches of 2 x 2 tiles, the right and lower ones cut."""
-    return make_grid(Size(5000, 2600), 0.467, InputGeometry(0.934, 5, tiles_per_side=2, halo_px=64))
+    return make_grid(Size(5000, 2600), 0.467, InputGeometry(0.934, 5, slices_per_side=2, halo_px=64))
 
 
 @pytest.fixture

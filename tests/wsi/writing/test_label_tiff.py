@@ -49,7 +49,7 @@ class ArrayTiles:
 
 def as_served(folder: Path, labels: Labels) -> Path:
     """The service's own pair; returns labels.tif."""
-    geometry = InputGeometry(mpp=0.934, context_ratio=5, tiles_per_side=5, halo_px=64)
+    geometry = InputGeometry(mpp=0.934, context_ratio=5, slices_per_side=5, halo_px=64)
     grid = make_grid(Size(2 * WIDTH, 2 * HEIGHT), 0.467, geometry)
     pair = {"labels": folder / "labels.tif", "overlay": folder / "overlay.tif"}
     write_label_pyramids(ArrayTiles(labels), grid, PALETTE, {"note": "xml µ"}, **pair)

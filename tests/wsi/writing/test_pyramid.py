@@ -25,7 +25,7 @@ PALETTE = Palette(
     (LabelClass(1, "normal", (0, 0, 0)), LabelClass(2, "benign", (255, 0, 0)), LabelClass(9, "x", (1, 2, 3)))
 )
 DESCRIPTION = {"software": "darefine 0.1.0", "slide": "sample.XML.xml.svs", "note": "µm"}
-CARD = InputGeometry(mpp=0.934, context_ratio=5, tiles_per_side=5, halo_px=64)
+CARD = InputGeometry(mpp=0.934, context_ratio=5, slices_per_side=5, halo_px=64)
 
 
 class ArrayTiles:
