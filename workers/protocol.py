@@ -121,5 +121,5 @@ class Failed:
     suspect: bool
 
 
-ToModel = RunJob | Cancel | Shutdown
-FromModel = Ready | LoadFailed | ProgressMade | Succeeded | Stopped | Failed
+ToEngine = RunJob | Cancel | Shutdown
+FromEngine = Ready | LoadFailed | ProgressMade | Succeeded | Stopped | Failed

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import BenchFailedError
 from ..jobs import JobParameters, Problem, Progress
-from ..protocol import FromModel, ProgressMade, RunJob, Succeeded
+from ..protocol import FromEngine, ProgressMade, RunJob, Succeeded
 from ..rq_worker.engine_process import EngineProcess, EngineState, entry_named
 from ..settings import WorkerSettings
 from .options import RESULT, BenchOptions
@@ -61,7 +61,7 @@ def _loaded(model: EngineProcess) -> str:
 def _finish(model: EngineProcess, report: Callable[[Progress], None]) -> None:
     """Wait for the end. Raises BenchFailedError."""
     while True:
-        message: FromModel | None = model.receive(POLL_S)
+        message: FromEngine | None = model.receive(POLL_S)
         if isinstance(message, ProgressMade):
             report(message.progress)
         elif isinstance(message, Succeeded):

@@ -20,14 +20,14 @@ from ..jobs import Progress
 from ..protocol import (
     Cancel,
     Failed,
-    FromModel,
+    FromEngine,
     LoadFailed,
     ProgressMade,
     Ready,
     RunJob,
     Stopped,
     Succeeded,
-    ToModel,
+    ToEngine,
 )
 from ..settings import WorkerSettings, configure_logging
 from .failures import expected, problem_of
@@ -69,7 +69,7 @@ def serve(
         worker.send(run_job(worker.next_run(), engine, worker))
 
 
-def run_job(run: RunJob, engine: Engine[N], worker: "WorkerPipe") -> FromModel:
+def run_job(run: RunJob, engine: Engine[N], worker: "WorkerPipe") -> FromEngine:
     """Run one pipeline; its outcome as a message, whatever happens."""
     logger.info("job %s, attempt %d: %s with %s", run.job_id, run.attempt, run.slide_name, run.model)
     try:
@@ -100,7 +100,7 @@ class WorkerPipe:
         self._cancel = threading.Event()
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
 
-    def send(self, message: FromModel) -> None:
+    def send(self, message: FromEngine) -> None:
         """Send to the worker; ends the process if it is gone."""
         try:
             with self._sending:
@@ -120,7 +120,7 @@ class WorkerPipe:
         """Sort what the worker says. Anything but a run or a cancel, the end of the pipe too, ends the process."""
         while True:
             try:
-                message: ToModel = self._pipe.recv()
+                message: ToEngine = self._pipe.recv()
             except (EOFError, OSError):
                 os._exit(1)
             if isinstance(message, RunJob):

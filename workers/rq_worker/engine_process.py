@@ -17,7 +17,7 @@ from pkgutil import resolve_name
 
 from ..errors import EngineDiedError
 from ..jobs import Problem
-from ..protocol import FromModel, LoadFailed, Ready, Shutdown, ToModel
+from ..protocol import FromEngine, LoadFailed, Ready, Shutdown, ToEngine
 from ..settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class EngineProcess:
         theirs.close()
         self.state = EngineState.STARTING
 
-    def send(self, message: ToModel) -> None:
+    def send(self, message: ToEngine) -> None:
         """Send a message to the child.
 
         Raises:
@@ -106,7 +106,7 @@ class EngineProcess:
         except OSError as error:
             raise self._death() from error
 
-    def receive(self, timeout_s: float) -> FromModel | None:
+    def receive(self, timeout_s: float) -> FromEngine | None:
         """Return the next message within `timeout_s` seconds, or None.
 
         Ready, LoadFailed and a death while the model loads set `state`.
@@ -120,7 +120,7 @@ class EngineProcess:
             return None
         try:
             # Messages sent just before a death are read first; the end of the pipe comes after them.
-            message: FromModel = pipe.recv()
+            message: FromEngine = pipe.recv()
         except (EOFError, OSError) as error:
             death = self._death()
             if self.state is EngineState.STARTING:
@@ -177,7 +177,7 @@ class EngineProcess:
             raise EngineDiedError("The engine process has not been started.")
         return self._pipe
 
-    def _note(self, message: FromModel) -> None:
+    def _note(self, message: FromEngine) -> None:
         if isinstance(message, Ready):
             self.state, self.ready, self.problem, self._failures = EngineState.READY, message, None, 0
             logger.info(

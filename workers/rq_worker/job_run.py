@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from ..errors import EngineDiedError
 from ..jobs import Job, Problem, Progress
-from ..protocol import Cancel, Failed, FromModel, ProgressMade, RunJob, Stopped, Succeeded
+from ..protocol import Cancel, Failed, FromEngine, ProgressMade, RunJob, Stopped, Succeeded
 from ..queue.lease import JobLease, Ownership
 from ..settings import WorkerSettings
 from .engine_process import EngineProcess, EngineState
@@ -114,7 +114,7 @@ class JobRun:
         self._sent = True
         self._heard_at = time.monotonic()
 
-    def _hear(self, message: FromModel | None) -> Outcome | None:
+    def _hear(self, message: FromEngine | None) -> Outcome | None:
         """Act on a message of the engine process."""
         lease, job_id, attempt = self._context.lease, self._job.id, self.attempt
         match message:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from workers.protocol import FromModel, Ready
+from workers.protocol import FromEngine, Ready
 from workers.settings import WorkerSettings
 
 
 def main(
-    directory: Path, messages: Sequence[FromModel], pipe: Connection, _: int, settings: WorkerSettings
+    directory: Path, messages: Sequence[FromEngine], pipe: Connection, _: int, settings: WorkerSettings
 ) -> None:
     """Be ready, take a job (makes `got`), wait for the file `go`, say `messages` (makes `said`), and hang."""
     pipe.send(Ready("cpu", "float32", "stand-in", ()))

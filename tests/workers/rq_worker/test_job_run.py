@@ -7,14 +7,14 @@ import pytest
 
 from tests.workers.conftest import Bench
 from workers.jobs import JobState, Problem, Progress
-from workers.protocol import Failed, FromModel, ProgressMade, Stopped, Succeeded
+from workers.protocol import Failed, FromEngine, ProgressMade, Stopped, Succeeded
 from workers.rq_worker.engine_process import EngineProcess, entry_named
 from workers.rq_worker.job_run import Outcome, WorkerContext
 
 SOME = ProgressMade(Progress(patches_done=1))
 PROBLEM = Problem("slide-unreadable", "Not a slide", "Send a slide.")
 
-StartEngine = Callable[[list[FromModel]], EngineProcess]
+StartEngine = Callable[[list[FromEngine]], EngineProcess]
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def start_engine(settings, tmp_path: Path) -> Iterator[StartEngine]:
     """Start an engine process that answers a job with messages; it is not left behind."""
     started: list[EngineProcess] = []
 
-    def start(messages: list[FromModel]) -> EngineProcess:
+    def start(messages: list[FromEngine]) -> EngineProcess:
         entry = entry_named("tests.workers.rq_worker.scripted_engine:main", tmp_path, messages)
         started.append(EngineProcess(entry, settings))
         started[-1].start()
