@@ -10,7 +10,7 @@ from streaming_form_data.targets import BaseTarget, ValueTarget
 from streaming_form_data.validators import MaxSizeValidator, ValidationError
 
 from .errors import BodyTooLargeError, RequestInvalidError
-from .slides.store import Upload
+from .slides.upload import Upload
 
 BUFFER = 4 << 20
 """Bytes gathered before each write: large enough that the thread hop costs nothing."""

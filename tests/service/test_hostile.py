@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import ServiceSettings
-from service.slides.store import STALE_S, sweep
+from service.slides.upload import STALE_S, remove_stale_uploads
 
 from .conftest import Api, running_api, write_slide
 from .test_jobs import assert_problem
@@ -92,7 +92,7 @@ def test_uploads_of_a_killed_process_are_swept(tmp_path: Path) -> None:
         (folder / "upload").write_bytes(b"x")
     for path in (old / "upload", old):
         os.utime(path, (long_ago, long_ago))
-    sweep(tmp_path)
+    remove_stale_uploads(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["fresh"]
 
 
