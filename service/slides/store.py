@@ -1,7 +1,7 @@
 """Store slides on disk: uploads, and files registered in place, each inspected before it is accepted.
 
-Layout: `slides/<id>/slide.json` and `slides/<id>/content/<file or unpacked archive>`. An uploaded slide's id is
-made of its sha256, so the same file sent twice is stored once. A registered slide stays where it is.
+Layout: `slides/<id>/slide.json` and `slides/<id>/content/<file or unpacked archive>`. An uploaded slide's id
+is made of its sha256, so the same file sent twice is stored once. A registered slide stays where it is.
 """
 
 import contextlib
@@ -83,7 +83,7 @@ class SlideStore:
         """Open a new upload; remove what was not committed when the context ends.
 
         Args:
-            expected_bytes: the size the client declared, so that too large a file is refused before it is sent.
+            expected_bytes: the size the client declared: too large a file is refused before it is sent.
 
         Raises:
             SlideTooLargeError: when that is more than an upload may have.
