@@ -132,3 +132,20 @@ def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def slide_without_mpp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same kind of slide that does not say its pixel size."""
     return write_slide(tmp_path_factory.mktemp("slides") / "no-mpp.tif", mpp=None, seed=1)
+
+
+def post_slide(api: Api, slide: Path, headers: dict[str, str] | None = None, **fields: str) -> httpx.Response:
+    """POST a slide as a form with `fields`."""
+    with slide.open("rb") as file:
+        return api.http.post("/v1/jobs", files={"slide": (slide.name, file)}, data=fields, headers=headers)
+
+
+def assert_problem(response: httpx.Response, status: int, kind: str) -> str:
+    """Check that a response is a problem document of this status and kind; return its detail."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert body["type"] == f"urn:darefine:problem:{kind}"
+    assert body["status"] == status
+    detail: str = body["detail"]
+    return detail
