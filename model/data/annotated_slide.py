@@ -1,4 +1,4 @@
-"""A slide with its truth, read square by square: nothing is copied, nothing is kept but two open files."""
+"""Read pixels, context and truth of an annotated slide on demand; only two open files are kept."""
 
 from contextlib import ExitStack
 from types import TracebackType
@@ -17,7 +17,10 @@ from .splits import SlideWithTruth
 
 
 class AnnotatedSlide:
-    """One slide and its truth in label px; squares may stick out of the slide. Thread-safe. A context manager."""
+    """Slide and truth, read in label px.
+
+    Rectangles may stick out of the slide. Thread-safe. A context manager.
+    """
 
     def __init__(self, name: str, grid: Grid, slide: Slide, truth: LabelTiff) -> None:
         self.name = name
@@ -27,10 +30,11 @@ class AnnotatedSlide:
 
     @classmethod
     def open(cls, pair: SlideWithTruth, geometry: InputGeometry) -> Self:
-        """Open both files.
+        """Open the slide and its truth.
 
-        Raises CohortError when the truth does not lie on the slide's grid or the slide's mpp is unknown, and the errors of
-        wsi for files that cannot be read.
+        Raises:
+            CohortError: The truth does not lie on the slide's grid, or the slide's mpp is unknown.
+            WsiError: A file cannot be read.
         """
         with ExitStack() as opened:
             slide = opened.enter_context(open_slide(pair.slide))
@@ -41,8 +45,8 @@ class AnnotatedSlide:
             if truth.size != grid.label_size:
                 raise CohortError(
                     f"{pair.truth.name} has {truth.size.width} x {truth.size.height} px; the label grid of "
-                    f"{pair.slide.name} has {grid.label_size.width} x {grid.label_size.height}. Make the truth at the "
-                    "model's mpp."
+                    f"{pair.slide.name} has {grid.label_size.width} x {grid.label_size.height}. "
+                    "Make the truth at the model's mpp."
                 )
             opened.pop_all()
         return cls(pair.slide.name, grid, slide, truth)
@@ -56,20 +60,20 @@ class AnnotatedSlide:
         self.close()
 
     def close(self) -> None:
-        """Release both files."""
+        """Close both files."""
         self._slide.close()
         self._truth.close()
 
     def read_pixels(self, square: Rect) -> NDArray[np.uint8]:
-        """RGB (H, W, 3) of a rectangle in label px; white outside the slide, as in wsi."""
+        """Return RGB (H, W, 3) uint8 of a rectangle in label px; white outside the slide."""
         n = self.grid.downsample
         return self._slide.read_region(square.scaled(n), n)
 
     def read_context(self, region: Rect, side_px: int) -> NDArray[np.uint8]:
-        """The region (label px) reduced to (side_px, side_px, 3) RGB, area-averaged.
+        """Return a square region (label px) as context: (side_px, side_px, 3) RGB uint8, area-averaged.
 
-        Inference reduces the pixels it has decoded for the slices; here they would be decoded for nothing else, so the
-        slide's own reduced levels are read. Both agree to about a grey value.
+        Inference reduces the pixels it has decoded for the slices; here they would be decoded for nothing
+        else, so the slide's own reduced levels are read. Both agree to about a grey value.
         """
         reduce = 1 << max(0, int(region.width / side_px / 2).bit_length() - 1)
         x, y = region.x // reduce, region.y // reduce
@@ -87,19 +91,24 @@ class AnnotatedSlide:
         return context.swapaxes(0, 1)
 
     def read_truth(self, square: Rect) -> NDArray[np.uint8]:
-        """Class values (H, W) of a rectangle in label px, an array of the caller's own; 0 outside the slide."""
+        """Return a copy of the class values (H, W) uint8 of a rectangle in label px; 0 outside the slide."""
         return self._truth.read(square)
 
     def truth_cells(self, step: int) -> NDArray[np.uint8]:
-        """The truth at every `step`-th label px of both axes, from (0, 0): reads the whole truth once."""
+        """Return the truth at every `step`-th label px of both axes, from (0, 0).
+
+        Reads the whole truth once.
+        """
         rows = [band[-rect.y % step :: step, ::step] for rect, band in self._truth.bands()]
         return np.ascontiguousarray(np.concatenate(rows))
 
 
 def _shares(start: float, width: float, cells: int, length: int) -> NDArray[np.float32]:
-    """(cells, length): what share of each of `cells` equal parts of [start, start + width) each of `length` px covers.
+    """Return averaging weights (cells, length): the share of each cell that each pixel covers.
 
-    Pillow's box filter counts a pixel wholly or not at all: at two or three pixels a part that is off by several grey values.
+    The cells are `cells` equal parts of [start, start + width); the pixels are [0, 1), ..., up to `length`.
+    Pillow's box filter counts a pixel wholly or not at all: at two or three pixels a cell that is off by
+    several grey values.
     """
     edges = start + np.linspace(0, width, cells + 1)[:, None]
     px = np.arange(length)
