@@ -50,7 +50,7 @@ test: $(VENV)/dev.stamp  ## All tests, about 7 minutes on two cores
 	$(BIN)/python -m pytest --durations=15 $(PYTEST_ARGS)
 
 test-fast: $(VENV)/dev.stamp  ## Tests without the service as a whole and without the slow ones, about a minute
-	$(BIN)/python -m pytest -m "not e2e and not slow" -n 2 --durations=5 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not e2e and not slow" --durations=5 $(PYTEST_ARGS)
 
 coverage: PYTEST_ARGS += --cov
 coverage: test  ## All tests, and the floor of covered lines (processes that tests start are not counted)
@@ -81,7 +81,7 @@ wheel-check: wheel  ## Install the wheel outside the checkout and run the demo t
 	PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" .ci/wheel-check dist/*.whl
 
 docs: $(VENV)/docs.stamp  ## Documentation site into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(BIN)/python .ci/foreign_hosts.py site
 
 metrics: install  ## Sizes and imports of the code
