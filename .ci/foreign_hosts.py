@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fail if a built site makes a browser load anything from another host; links that a reader clicks are fine."""
+"""Fail if a built site loads anything from another host by itself; links that a reader clicks are fine."""
 
 import re
 import sys
