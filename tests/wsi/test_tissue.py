@@ -89,7 +89,9 @@ def test_pale_tissue_is_kept_beside_strong_tissue() -> None:
 
     tissue = found(pixels)
 
-    assert tissue.mask[950 // tissue.downsample, 1150 // tissue.downsample]
+    assert tissue.mask[208 // 16 : 496 // 16, 208 // 16 : 592 // 16].all()
+    assert tissue.mask[800 // 16 : 1088 // 16, 912 // 16 : 1392 // 16].all()
+    assert not tissue.mask[600 // 16 : 700 // 16].any()
 
 
 def test_specks_go_and_small_holes_are_closed() -> None:
@@ -113,12 +115,15 @@ def test_only_the_bounds_are_searched() -> None:
     assert not mask[:, mask.shape[1] // 2 + 1 :].any()
 
 
-def test_dark_field_does_no_harm() -> None:
-    assert found(textured((3, 2, 30))).mask.shape == (75, 100)
+def test_dark_field_is_analysed_whole_not_lost() -> None:
+    tissue = found(textured((3, 2, 30)))
+
+    assert tissue.mask.shape == (75, 100)
+    assert tissue.mask.all()
 
 
-# um/px of the slide: (l0 px per mask px, margin in mask px, largest gap that is closed in mask px). A label px is
-# 2, 4, 2 and 1 l0 px; a mask px 16, 8, 8 and 8 label px, that is 14.9, 8, 8 and 8 um.
+# um/px of the slide: (l0 px per mask px, margin in mask px, largest gap that is closed in mask px).
+# A label px is 2, 4, 2 and 1 l0 px; a mask px 16, 8, 8 and 8 label px, that is 14.9, 8, 8 and 8 um.
 SCALES = {0.467: (32, 2, 8), 0.25: (32, 4, 16), 0.5: (16, 4, 16), 1.0: (8, 4, 16)}
 CORNERS = ["upper left", "upper right", "lower left", "lower right"]
 
@@ -215,6 +220,13 @@ def test_a_mask_pixel_is_a_power_of_two_of_label_pixels_at_most_one_tile(
     label_size = grid.label_size
     assert tissue.mask.shape == (-(-label_size.height // step), -(-label_size.width // step))
     assert tissue.mask.all()
+
+
+def test_the_mask_ends_with_the_label_map_not_with_the_slide() -> None:
+    pixels = textured((120, 60, 140), 1201, 1601)  # one l0 px more than 800 x 600 label px
+
+    assert found(pixels).mask.shape == (75, 100)
+    assert TissueMask.everywhere(grid_of(pixels), Rect(0, 0, 1601, 1201)).mask.shape == (75, 100)
 
 
 @pytest.mark.parametrize(
