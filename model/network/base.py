@@ -23,7 +23,8 @@ class ContextFeatures:
 
     def repeated(self, times: int) -> "ContextFeatures":
         """Each patch's features `times` over, in patch-major order. The aligned maps are large; those of a single
-        patch are not copied."""
+        patch are not copied.
+        """
         if times == 1:
             return self
         first, second, third = (vector.repeat_interleave(times, 0) for vector in self.pooled)
@@ -56,7 +57,8 @@ class SegmentationNetwork(nn.Module, ABC):
 
     def encode_context(self, context: Tensor) -> ContextFeatures:
         """Features of contexts (P, 3, h, w), normalised, sides multiples of 32. Raises InputError from a network that
-        sees none."""
+        sees none.
+        """
         raise InputError(
             f"a {type(self).__name__} of this kind sees no context {tuple(context.shape)}; leave it out"
         )

@@ -85,7 +85,8 @@ class DaRefineNet(SegmentationNetwork):
 
     def encode_context(self, context: Tensor) -> ContextFeatures:
         """Features of contexts (P, 3, h, w), normalised, sides multiples of 32. "single" networks have none to
-        give."""
+        give.
+        """
         if self.second_input == "single":
             return super().encode_context(context)
         maps = [adapt(x) for adapt, x in zip(self.context_adapt, self.context_encoder(context), strict=True)]
@@ -103,7 +104,8 @@ class DaRefineNet(SegmentationNetwork):
         boxes: Tensor | None = None,
     ) -> Tensor:
         """Logits (N, K, H / 4, W / 4); see SegmentationNetwork. "dual" and "aligned" networks need `context`, "aligned"
-        ones `boxes` as well."""
+        ones `boxes` as well.
+        """
         check_slices(slices)
         encoded = self._context_for(slices, context)
         maps = [adapt(x) for adapt, x in zip(self.adapt, self.encoder(slices), strict=True)]
