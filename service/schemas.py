@@ -250,7 +250,7 @@ class ModelList(BaseModel):
                     "name": "phantom-resnet18-aligned",
                     "version": "1",
                     "classes": [{"value": 1, "name": "normal", "colour": [0, 0, 0]}],
-                    "input": {"mpp": 0.934, "context_ratio": 20, "tiles_per_side": 5, "halo_px": 64},
+                    "input": {"mpp": 0.934, "context_ratio": 20, "slices_per_side": 5, "halo_px": 64},
                 }
             ],
         }

@@ -212,7 +212,7 @@ def test_gaps_are_closed_up_to_twice_60_um(mpp: float, upright: bool) -> None:
 def test_a_mask_pixel_is_a_power_of_two_of_label_pixels_at_most_one_tile(
     card_mpp: float, slide_mpp: float, downsample: int, step: int
 ) -> None:
-    grid = make_grid(Size(5003, 3001), slide_mpp, InputGeometry(card_mpp, 5, tiles_per_side=5, halo_px=64))
+    grid = make_grid(Size(5003, 3001), slide_mpp, InputGeometry(card_mpp, 5, slices_per_side=5, halo_px=64))
 
     tissue = TissueMask.everywhere(grid, Rect.of(grid.slide))
 
@@ -277,7 +277,7 @@ def test_tissue_found_in_a_corner_gives_the_tile_of_that_corner() -> None:
 
 
 def test_a_mask_pixel_as_large_as_a_tile_marks_that_tile() -> None:
-    grid = make_grid(Size(1900, 1300), 0.01, InputGeometry(0.01, 5, tiles_per_side=5, halo_px=64))
+    grid = make_grid(Size(1900, 1300), 0.01, InputGeometry(0.01, 5, slices_per_side=5, halo_px=64))
     mask = np.array([[0, 1, 0, 0], [0, 0, 0, 1], [1, 0, 0, 0]], np.bool_)
 
     assert np.array_equal(TissueMask(mask, 512).tile_has_tissue(grid), mask)
