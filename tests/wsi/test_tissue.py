@@ -222,6 +222,16 @@ def test_a_mask_pixel_is_a_power_of_two_of_label_pixels_at_most_one_tile(
     assert tissue.mask.all()
 
 
+def test_tissue_is_found_in_each_of_the_strips_the_slide_is_read_in() -> None:
+    """Strips are 256 mask px high: tissue in the first, across the border, and in the second."""
+    downsample, margin, _ = SCALES[1.0]
+    rects = [Rect(12, 30, 12, 20), Rect(50, 246, 20, 24), Rect(85, 310, 10, 15)]
+
+    _, tissue = found_at(1.0, slide_with(rects, downsample, Size(110 * downsample, 340 * downsample)))
+
+    assert np.array_equal(tissue.mask, mask_of([rect.grown(margin) for rect in rects], (340, 110)))
+
+
 def test_the_mask_ends_with_the_label_map_not_with_the_slide() -> None:
     pixels = textured((120, 60, 140), 1201, 1601)  # one l0 px more than 800 x 600 label px
 
