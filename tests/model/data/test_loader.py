@@ -173,6 +173,7 @@ def test_coarse_labels_lie_under_the_context_they_came_with(slide: AnnotatedSlid
     assert torch.cat(hits).float().mean() > 0.8
 
 
+@pytest.mark.slow
 def test_a_rare_class_is_seen_as_often_as_a_common_one(
     write_slide: WriteSlide, geometry: InputGeometry
 ) -> None:

@@ -143,6 +143,7 @@ def test_every_label_pixel_is_that_of_its_own_slide_pixels(
     assert not tissue[:, 2800:].any(), "glass is 0"
 
 
+@pytest.mark.slow
 def test_without_tissue_search_all_is_labelled(run: RunJob, pixels: NDArray[np.uint8]) -> None:
     labels = tifffile.imread(go(replace(run, parameters=JobParameters(tissue=False))).labels)
     np.testing.assert_array_equal(labels, np.where(pixels[::2, ::2, 1] < 120, 1, 2))
@@ -172,6 +173,7 @@ def test_progress_grows_to_the_last_patch(undisturbed: Undisturbed) -> None:
     assert seen[-1].patches_done == seen[-1].patches_total == 4
 
 
+@pytest.mark.slow
 def test_resume_runs_only_the_missing_patches_and_gives_the_same_bytes(
     run: RunJob, undisturbed: Undisturbed
 ) -> None:
@@ -192,6 +194,7 @@ def test_resume_runs_only_the_missing_patches_and_gives_the_same_bytes(
     assert files.overlay.read_bytes() == whole.overlay.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_mask_made_ahead_is_used_and_gives_the_same_bytes(run: RunJob, undisturbed: Undisturbed) -> None:
     files = prepare(run)
     before = files.tissue.stat().st_mtime_ns
@@ -215,6 +218,7 @@ def leave_damaged_mask(run: RunJob) -> None:
     prepare(run).tissue.write_bytes(b"PK")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leave", [leave_empty_mask, leave_mask_of_other_mpp, leave_damaged_mask])
 def test_a_mask_made_of_anything_else_is_made_again(
     run: RunJob, undisturbed: Undisturbed, leave: Callable[[RunJob], None]
@@ -225,6 +229,7 @@ def test_a_mask_made_of_anything_else_is_made_again(
     assert files.labels.read_bytes() == undisturbed[0].labels.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_mask_of_a_slide_that_was_replaced_is_made_again(run: RunJob, slide: Path, tmp_path: Path) -> None:
     replaced = tmp_path / "replaced.tif"
     shutil.copyfile(slide, replaced)
@@ -263,6 +268,7 @@ def test_a_damaged_tile_ends_the_run(run: RunJob, tmp_path: Path, slide: Path) -
         go(replace(run, slide_path=str(bad)))
 
 
+@pytest.mark.slow
 def test_patches_of_another_model_are_never_mixed_in(run: RunJob) -> None:
     network = Threshold()
     with pytest.raises(JobCancelledError):
@@ -273,6 +279,7 @@ def test_patches_of_another_model_are_never_mixed_in(run: RunJob) -> None:
     assert other.patches == 4
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_run_again(run: RunJob) -> None:
     files = go(run)
     before = files.result.read_bytes()
@@ -285,6 +292,7 @@ def test_a_finished_run_is_not_run_again(run: RunJob) -> None:
     assert network.patches == 4, "a result that is not whole is made again"
 
 
+@pytest.mark.slow
 def test_half_written_files_of_a_killed_attempt_are_removed(run: RunJob) -> None:
     directory = Path(run.directory)
     directory.mkdir()
@@ -309,6 +317,7 @@ class Distant(Threshold):
         self.log.append("wait")
 
 
+@pytest.mark.slow
 def test_a_gpu_has_the_next_patch_before_the_last_is_waited_for(
     run: RunJob, undisturbed: Undisturbed
 ) -> None:
@@ -318,6 +327,7 @@ def test_a_gpu_has_the_next_patch_before_the_last_is_waited_for(
     assert files.labels.read_bytes() == undisturbed[0].labels.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("device", "way", "value", "again"),
     [
