@@ -101,8 +101,8 @@ def test_a_crop_of_a_ramp_holds_the_ramps_values_at_the_place(
 
 def test_each_map_is_cropped_at_its_own_place() -> None:
     maps = torch.rand(2, 3, 8, 8)
-    places = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.5, 0.25, 0.75, 0.75]])
-    crops = crop_at(maps, places, (8, 8)), crop_at(maps, places, (4, 2))
+    boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.5, 0.25, 0.75, 0.75]])
+    crops = crop_at(maps, boxes, (8, 8)), crop_at(maps, boxes, (4, 2))
     torch.testing.assert_close(crops[0][0], maps[0])
     torch.testing.assert_close(crops[1][1], maps[1, :, 2:6, 4:6])
 
