@@ -1,4 +1,4 @@
-"""What every network here answers, whatever its architecture."""
+"""Base class of all networks, and the context features that they share."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from ..errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class ContextFeatures:
-    """What a context tells its slices; computed once a patch.
+    """Encoded contexts of P patches, computed once a patch and shared by its slices.
 
     `coarse` (P, 2 * width, h, w) is the stride-32 map of the first refine block; `pooled` holds (P, width)
-    vectors for the three finer blocks, coarse to fine; `aligned`, of "aligned" networks only, holds float32 maps
-    of all four scales, fine to coarse, from which each slice takes what lies at its place.
+    vectors for the three finer blocks, coarse to fine; `aligned`, of "aligned" networks only, holds float32
+    maps of all four scales, fine to coarse, which are cropped at each slice's box.
     """
 
     coarse: Tensor
@@ -22,8 +22,9 @@ class ContextFeatures:
     aligned: tuple[Tensor, ...] = ()
 
     def repeated(self, times: int) -> "ContextFeatures":
-        """Each patch's features `times` over, in patch-major order. The aligned maps are large; those of a single
-        patch are not copied.
+        """Repeat each patch's features `times` times, in patch-major order.
+
+        The aligned maps are large; those of a single patch are not copied.
         """
         if times == 1:
             return self
@@ -35,7 +36,7 @@ class ContextFeatures:
 
 
 class SegmentationNetwork(nn.Module, ABC):
-    """Slices in, logits out. `classify` is the last convolution, one channel a class."""
+    """Base class of networks from slices to logits; `classify` is the last convolution."""
 
     classify: nn.Conv2d
 
@@ -46,18 +47,27 @@ class SegmentationNetwork(nn.Module, ABC):
         context: Tensor | ContextFeatures | None = None,
         boxes: Tensor | None = None,
     ) -> Tensor:
-        """Logits (N, K, h, w) of slices (N, 3, H, W), normalised, sides multiples of 32.
+        """Compute logits (N, K, h, w) of slices (N, 3, H, W), normalised, sides multiples of 32.
 
-        The logits cover the slice edge to edge at a size of the network's own: up-sample them to the slice.
-        `context`: of P patches, raw (P, 3, h, w) or encoded; N is a multiple of P and slice i belongs to patch
-        i // (N / P). `boxes` (N, 4) float32: left, top, right and bottom of each slice as fractions of its
-        context's sides; may stick out of 0..1. What a network has no use for it ignores. Raises InputError for what
-        is missing and sizes that cannot be.
+        The logits cover the slice edge to edge; h and w depend on the network: up-sample them to the slice. A
+        network ignores arguments that its architecture does not use.
+
+        Args:
+            slices: (N, 3, H, W).
+            context: Contexts of P patches, raw (P, 3, h, w) or encoded. N is a multiple of P, and slice i
+                belongs to patch i // (N / P).
+            boxes: (N, 4) float32, left, top, right and bottom of each slice as fractions of its context's
+                sides; may stick out of 0..1.
+
+        Raises:
+            InputError: An input that the network needs is missing, or a shape is not allowed.
         """
 
     def encode_context(self, context: Tensor) -> ContextFeatures:
-        """Features of contexts (P, 3, h, w), normalised, sides multiples of 32. Raises InputError from a network that
-        sees none.
+        """Encode contexts (P, 3, h, w), normalised, sides multiples of 32, for use in `forward`.
+
+        Raises:
+            InputError: The network takes no context.
         """
         raise InputError(
             f"a {type(self).__name__} of this kind sees no context {tuple(context.shape)}; leave it out"
@@ -65,6 +75,10 @@ class SegmentationNetwork(nn.Module, ABC):
 
 
 def check_slices(slices: Tensor) -> None:
-    """Raise InputError for what is not (N, 3, H, W) with sides multiples of 32."""
+    """Check that slices are (N, 3, H, W) with sides multiples of 32.
+
+    Raises:
+        InputError: They are not.
+    """
     if slices.ndim != 4 or slices.shape[1] != 3 or slices.shape[2] % 32 or slices.shape[3] % 32:
         raise InputError(f"slices must be (N, 3, H, W) with sides multiples of 32, not {tuple(slices.shape)}")
