@@ -134,7 +134,7 @@ class _Part:
 
 
 def stand_in_of(segmenter: Segmenter, batch_size: int) -> Segmenter:
-    """Return a segmenter of the same card, device and precision around a network that costs next to nothing."""
+    """Return a segmenter of the same card, device and precision whose network costs next to nothing."""
     card = segmenter.card
     return Segmenter(
         StandInNetwork(card), card, device=segmenter.device, precision=segmenter.dtype, batch_size=batch_size
@@ -164,7 +164,7 @@ def time_job(
     report: Callable[[Progress], None],
     cancelled: Callable[[], bool],
 ) -> tuple[Run, dict[str, Any], Plan]:
-    """Time a whole job from opening the slide to the verified files; return the time, its result and its plan.
+    """Time a whole job from opening the slide to the verified files; return time, result and plan.
 
     The files are deleted.
 

@@ -11,7 +11,10 @@ _RESET_PEAK = "5"  # proc(5): sets the peak to what is resident now
 
 
 class MemoryWatch:
-    """Memory peaks since the object was made. Sizes are MB of 10^6 bytes; None where the system does not tell."""
+    """Memory when idle and the peaks since.
+
+    Sizes are MB of 10^6 bytes; None where the system does not tell.
+    """
 
     def __init__(self, device: str) -> None:
         """Begin to watch; of a GPU (`device`, a torch device) the memory that tensors take is watched too."""

@@ -27,7 +27,7 @@ class ModelCache:
     """
 
     def __init__(self, cards: Mapping[str, tuple[Path, ModelCard]], settings: WorkerSettings) -> None:
-        """Hold the cards, nothing loaded yet.
+        """Take the cards; load nothing yet.
 
         Args:
             cards: Path and card by name, one at least.

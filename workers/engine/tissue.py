@@ -1,7 +1,7 @@
 """Make the tissue mask of a job, in the job itself or ahead of it while another one computes.
 
-`python -m workers.engine.tissue RUN INPUT` is the process that works ahead (see `workers.rq_worker.prefetch`);
-it may die of a slide. Imports no torch.
+`python -m workers.engine.tissue RUN INPUT` is the process that works ahead (see
+`workers.rq_worker.prefetch`); it may die of a slide. Imports no torch.
 """
 
 import contextlib
@@ -29,8 +29,8 @@ def job_grid(run: RunJob, slide: Slide, geometry: InputGeometry) -> Grid:
     Raises:
         MppUnknownError: The slide's mpp is not known.
         MppOutOfRangeError: The slide is too coarse for the model.
-        HaloError: The halo asked for does not fit the model.
-        SlideLimitError: The slide is too large.
+        HaloError: The halo asked for is not a multiple of 16 label px within one tile.
+        SlideLimitError: The slide has less than one label px a side.
     """
     mpp = slide.info.mpp
     if mpp is None:
