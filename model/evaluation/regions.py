@@ -81,7 +81,7 @@ def planned_patches(
     """
     groups: dict[tuple[int, Rect, int], list[Rect]] = {}
     for planned in slices:
-        groups.setdefault((planned.slide, planned.patch, planned.square.width), []).append(planned.square)
+        groups.setdefault((planned.slide, planned.patch, planned.rect.width), []).append(planned.rect)
     found = []
     for number, slide in enumerate(slides):
         own = [(patch, squares) for (of, patch, _), squares in groups.items() if of == number]

@@ -75,7 +75,7 @@ class Threshold:
 
 @pytest.fixture(scope="module")
 def pixels() -> NDArray[np.uint8]:
-    """A tissue-coloured slide of 5800 x 5240 l0 px in 2 x 2 blocks of one colour, with a strip of glass on the right."""
+    """A tissue-coloured slide of 5800 x 5240 l0 px in 2 x 2 blocks of one colour, with glass on the right."""
     rng = np.random.default_rng(0)
     blocks = rng.integers(60, 180, (2620, 2900, 3), np.uint8)
     blocks[:, 2650:] = 245
@@ -158,9 +158,12 @@ def test_result_adds_up(undisturbed: Undisturbed) -> None:
         assert item["area_mm2"] == pytest.approx(item["pixels"] * 1e-6, abs=1e-6)
     assert sum(item["fraction"] for item in result["classes"]) == pytest.approx(1, abs=1e-5)
     assert result["mpp"] == {
-        "slide": pytest.approx(0.5), "source": "tiff-resolution", "label": pytest.approx(1.0), "downsample": 2,
+        "slide": pytest.approx(0.5),
+        "source": "tiff-resolution",
+        "label": pytest.approx(1.0),
+        "downsample": 2,
         "resampled": False,
-    }  # fmt: skip
+    }
     assert not files.patches.exists(), "the store is gone once the pyramids are there"
 
 
@@ -302,7 +305,7 @@ def test_half_written_files_of_a_killed_attempt_are_removed(run: RunJob) -> None
 
 
 class Distant(Threshold):
-    """As a GPU: labels are there a while after they were asked for. `log` tells what was done in which order."""
+    """As a GPU: labels are there a while after they were asked for. `log` has the order of events."""
 
     def __init__(self) -> None:
         super().__init__()
