@@ -155,7 +155,7 @@ def test_planned_slices_come_once_an_epoch_zoomed_about_their_rect(slide: Annota
         assert any(rect.intersect(one.rect) == one.rect for one in planned)
         assert rect.intersect(zoomed.view.region) == rect
         cropped = sampler.draw(rng, 0, BatchSpec(96, patches=1, slices=1)).view.slices[0]
-        assert any(cropped.intersect(one.square) == cropped for one in planned)
+        assert any(cropped.intersect(one.rect) == cropped for one in planned)
 
 
 def test_coarse_labels_lie_under_the_context_they_came_with(slide: AnnotatedSlide) -> None:
