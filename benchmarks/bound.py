@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from darefine.cli.bench import make_phantom, progress_bar, settings_of
+from darefine.cli.bench import make_phantom, settings_of
+from darefine.cli.progress_bar import progress_bar
 from model.inference.device import choose_device, choose_precision
 from workers.bench.bench import run_bench
 from workers.bench.options import BenchOptions

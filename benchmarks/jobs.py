@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from darefine.cli.bench import progress_bar, settings_of
+from darefine.cli.bench import settings_of
+from darefine.cli.progress_bar import progress_bar
 from workers.bench.bench import run_bench
 from workers.bench.options import BenchOptions
 from wsi.phantom import write_phantom

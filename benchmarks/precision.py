@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from darefine.cli.bench import progress_bar
+from darefine.cli.progress_bar import progress_bar
 from model.card import ModelCard
 from model.inference.cpu_tuning import tune_malloc
 from model.inference.device import choose_device, choose_precision

@@ -21,7 +21,7 @@ import click
 import numpy as np
 import torch
 
-from darefine.cli.bench import progress_bar
+from darefine.cli.progress_bar import progress_bar
 from model.data.cohort import geometry_of
 from model.evaluation.regions import spread
 from model.inference.cpu_tuning import tune_malloc

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from benchmarks.tables import HERE, write_results
-from darefine.cli.bench import progress_bar
+from darefine.cli.progress_bar import progress_bar
 from workers.bench.bench import load_average
 
 from .cases import SIZES_PX, Case, Setting, default_threads, run_case

@@ -1,14 +1,11 @@
 """The command: all runs that are not in the results yet, then the report."""
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
+from darefine.cli.progress_bar import progress_bar
 from model.errors import ModelError, ResumeError
 from model.evaluation.figures import require_matplotlib
 from wsi.atomic import write_atomically
@@ -32,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plan = Plan(network=options.network, steps=options.steps)
     place = None if options.work is None else EvalPatch(options.work, options.device, options.threads)
     try:
-        with _bars() as show:
+        with progress_bar(newest_only=True) as show:
             if not options.report:
                 if place is None:
                     raise ResumeError(
@@ -111,20 +108,3 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", type=int, default=1, help="that read slides ahead; more for a GPU")
     add("--report", action="store_true", help="no runs: tables from --results, figure if --work has weights")
     return parser
-
-
-@contextmanager
-def _bars() -> Iterator[Show]:
-    """A bar for each thing that is done, on stderr; the last one stays in view."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def show(name: str, done: float) -> None:
-            for other, task in tasks.items():
-                bar.update(task, visible=other == name)
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=1.0)
-            bar.update(tasks[name], completed=done)
-
-        yield show

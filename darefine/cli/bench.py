@@ -2,14 +2,12 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import Progress as Bar
 from rich.table import Column, Table
 
 from model.card import ModelCard
@@ -19,6 +17,8 @@ from workers.bench.options import BenchOptions
 from workers.errors import WorkersError
 from workers.settings import WorkerSettings
 from wsi.phantom import write_phantom
+
+from .progress_bar import progress_bar
 
 PHANTOM_PX = 12_288
 PHANTOM_SEED = 11
@@ -141,17 +141,3 @@ def tables_of(measured: dict[str, Any]) -> tuple[str, Table, Table]:
         if size is not None:
             stages.add_row(f"memory, {title.replace('_', ' ')}", f"{size} MB")
     return text, speeds, stages
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[str, float], None]]:
-    """A bar for each name, on stderr; stdout is for results."""
-    with Bar(console=Console(stderr=True)) as bar:
-        tasks: dict[str, Any] = {}
-
-        def show(name: str, share: float) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=1.0)
-            bar.update(tasks[name], completed=share)
-
-        yield show

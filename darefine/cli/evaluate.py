@@ -2,16 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import Progress, TaskID
 
 from model.card import CardClass, ModelCard
 from model.data.index import SlideIndex
@@ -22,6 +19,8 @@ from model.evaluation.metrics import ConfusionMatrix, Metrics
 from model.inference.cpu_tuning import tune_malloc
 from wsi.atomic import write_atomically
 from wsi.writing.label_tiff import LabelTiff
+
+from .progress_bar import progress_bar
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -210,17 +209,3 @@ def file_facts(path: Path) -> dict[str, str]:
     """Name and SHA-256 of a file; its folder is nobody's business."""
     with path.open("rb") as file:
         return {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[str, float], None]]:
-    """A bar for each name, on stderr; stdout is for results."""
-    with Progress(console=Console(stderr=True)) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def show(name: str, share: float) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=1.0)
-            bar.update(tasks[name], completed=share)
-
-        yield show

@@ -9,7 +9,6 @@ from typing import Any
 import click
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from model.card import CardClass
@@ -20,6 +19,8 @@ from model.data.prepared import PreparedSlides
 from model.data.slices import PAPER_INPUT, PAPER_QUOTAS, Quota
 from model.data.splits import BACH_SPLITS, Split, own_split
 from model.training.phantom_recipe import PHANTOM_INPUT
+
+from .progress_bar import progress_bar
 
 DEFAULT_FOLDER = "darefine-index"
 
@@ -115,8 +116,8 @@ def bach(
     out = out or folder / DEFAULT_FOLDER
     chosen = _split(folder, split, validation, test, seed)
     card_input = replace(PAPER_INPUT, mpp=mpp, context_ratio=context_ratio)
-    with _bar() as bar:
-        prepared = prepare_annotated(folder, out, chosen, card_input, glass=glass, progress=_shown_on(bar))
+    with progress_bar() as show:
+        prepared = prepare_annotated(folder, out, chosen, card_input, glass=glass, progress=show)
     quotas = _quotas(slices)
     index = prepared.index("bach", BACH_CLASSES, card_input, quotas, seed=seed)
     _finish(index, prepared, quotas, out, started)
@@ -170,8 +171,8 @@ def phantom(
     """
     started = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
-    with _bar() as bar:
-        prepared = prepare_phantoms(out, seed=seed, progress=_shown_on(bar), **made)
+    with progress_bar() as show:
+        prepared = prepare_phantoms(out, seed=seed, progress=show, **made)
     card_input = replace(PAPER_INPUT, context_ratio=context_ratio)
     quotas = _quotas(slices) if plan else {}
     index = prepared.index("phantom", PHANTOM_CLASSES, card_input, quotas, seed=seed)
@@ -192,22 +193,6 @@ def _quotas(slices: tuple[int, int, int]) -> Mapping[str, Quota]:
         name: Quota(wanted, None if paper.rare is None else round(wanted * paper.rare / paper.slices))
         for (name, paper), wanted in zip(PAPER_QUOTAS.items(), slices, strict=True)
     }
-
-
-def _bar() -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-
-
-def _shown_on(bar: Progress) -> Callable[[str, float], None]:
-    """A bar for each slide."""
-    tasks: dict[str, Any] = {}
-
-    def show(name: str, done: float) -> None:
-        if name not in tasks:
-            tasks[name] = bar.add_task(name, total=1.0)
-        bar.update(tasks[name], completed=done)
-
-    return show
 
 
 def _finish(

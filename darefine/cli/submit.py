@@ -7,17 +7,10 @@ from typing import Any
 import click
 import httpx
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
 from .client import Client, ServiceRefusedError
+from .progress_bar import progress_bar
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -77,9 +70,11 @@ def submit(slide: Path, url: str, out: Path | None, as_json: bool, **options: An
 
 def upload(client: Client, slide: Path, console: Console) -> str:
     """Send a slide with a progress bar; its id. Raises ServiceRefusedError."""
-    with Progress(TextColumn("{task.description:<8}"), BarColumn(), DownloadColumn(), console=console) as bar:
-        task = bar.add_task("upload")
-        stored = client.upload(slide, lambda done, total: bar.update(task, completed=done, total=total))
+    with progress_bar(console=console) as show:
+        stored = client.upload(
+            slide,
+            lambda done, total: show("upload", done / total, facts=f"{done / 1e6:.1f}/{total / 1e6:.1f} MB"),
+        )
     slide_id: str = stored["id"]
     return slide_id
 
@@ -90,20 +85,12 @@ def run_job(client: Client, slide_id: str, options: dict[str, Any], console: Con
     Ctrl-C cancels the job. Raises ServiceRefusedError, JobFailedError.
     """
     job = client.submit(slide_id, options)
-    columns = (
-        TextColumn("{task.description:<8}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[facts]}"),
-        TimeElapsedColumn(),
-    )
     try:
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task(job["state"], total=1.0, facts="")
+        with progress_bar(console=console, estimate=False) as show:
             for job in client.follow(job["id"]):  # noqa: B020  (the newest state is the job)
                 progress = job["progress"]
                 label = progress["stage"] if job["state"] == "running" else job["state"]
-                bar.update(task, completed=progress["fraction"], description=label, facts=facts(progress))
+                show("job", progress["fraction"], label=label, facts=facts(progress))
     except KeyboardInterrupt:
         client.cancel(job["id"])
         raise

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console
 
 from model.card import ModelCard
 from model.data.index import SlideIndex
@@ -27,6 +27,8 @@ from model.training.phantom_recipe import PHANTOM_INPUT, SMALL, phantom_recipe
 from model.training.tensorboard import TrainBoard
 from model.training.trainer import Start, TrainProgress
 from model.training.trainer import train as train_network
+
+from .progress_bar import ShowProgress, progress_bar
 
 PHANTOMS = {"train": 24, "validation": 2, "test": 0, "size_px": 12_288, "seed": 1}
 """The slides made where no index is given."""
@@ -113,9 +115,10 @@ def train(out: Path, data: Path | None, log: Path | None, work: Path, overwrite:
         )
     tune_malloc()
     with ExitStack() as stack:
-        bar = stack.enter_context(_bar())
-        index = SlideIndex.load(data) if data else _phantoms(bar, work)
-        listeners: list[Callable[[TrainProgress], None]] = [_training_bar(bar)]
+        console, quiet = Console(), os.environ.get("RANK", "0") != "0"
+        index = SlideIndex.load(data) if data else _phantoms(work, console, quiet)
+        show = stack.enter_context(progress_bar(console=console, disable=quiet))
+        listeners: list[Callable[[TrainProgress], None]] = [_training_bar(show, console)]
         if log is not None:
             listeners.append(stack.enter_context(TrainBoard(log, index.classes)))
         if "RANK" not in os.environ:  # several processes would all have to stop after the same step
@@ -195,40 +198,25 @@ def _start(imagenet: str | None, context_imagenet: str | None) -> Start | None:
     )
 
 
-def _phantoms(bar: Progress, work: Path) -> SlideIndex:
-    """Make the slides, with a bar that goes when they are there."""
-    task = bar.add_task("phantom slides", total=1.0, facts="")
+def _phantoms(work: Path, console: Console, quiet: bool) -> SlideIndex:
+    """Make the phantom slides that are not there yet, with a bar that goes when they are."""
     work.mkdir(parents=True, exist_ok=True)
-
-    def show(name: str, done: float) -> None:
-        bar.update(task, completed=done, facts=name)
-
-    prepared = prepare_phantoms(work, **PHANTOMS, progress=show)
-    bar.remove_task(task)
+    with progress_bar(console=console, transient=True, disable=quiet) as show:
+        prepared = prepare_phantoms(
+            work, **PHANTOMS, progress=lambda name, share: show("phantom slides", share, facts=name)
+        )
     return prepared.index("phantom", PHANTOM_CLASSES, PHANTOM_INPUT, {}, seed=PHANTOMS["seed"])
 
 
-def _bar() -> Progress:
-    quiet = os.environ.get("RANK", "0") != "0"
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[facts]}"),
-        disable=quiet,
-    )
+def _training_bar(show: ShowProgress, console: Console) -> Callable[[TrainProgress], None]:
+    """Return a listener that shows steps on a bar and prints each validation score above it."""
 
-
-def _training_bar(bar: Progress) -> Callable[[TrainProgress], None]:
-    """A bar of the steps; each look at the validation slides is a line above it."""
-    task = bar.add_task("train", total=None, facts="")
-
-    def show(now: TrainProgress) -> None:
-        bar.update(task, completed=now.step, total=now.steps, facts=f"loss {now.loss:.3f}")
+    def tell(now: TrainProgress) -> None:
+        show("train", now.step / now.steps, facts=f"step {now.step}/{now.steps}, loss {now.loss:.3f}")
         if now.validation is not None:
-            bar.console.print(f"step {now.step}: validation MIoU {now.validation.miou:.3f}")
+            console.print(f"step {now.step}: validation MIoU {now.validation.miou:.3f}")
 
-    return show
+    return tell
 
 
 def _report(card: ModelCard, out: Path) -> None:

@@ -62,7 +62,7 @@ def test_ctrl_c_saves_the_step_and_the_same_command_goes_on(
         if steps == [1]:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("darefine.cli.train._training_bar", lambda _bar: press)
+    monkeypatch.setattr("darefine.cli.train._training_bar", lambda *_: press)
     stopped = run(*command)
     assert stopped.exit_code == 1
     assert "stopped after step 1 of 3, which is saved" in stopped.output
