@@ -1,4 +1,4 @@
-"""The options of programs that run a job of one model on one slide."""
+"""Click options that several programs share."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,9 @@ import click
 
 from .tables import DEMO_CARD
 
-OPTIONS = (
+Command = Callable[..., Any]
+
+JOB_OPTIONS = (
     click.option(
         "--model", "card", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=DEMO_CARD
     ),
@@ -17,9 +19,24 @@ OPTIONS = (
     click.option("--device", default="auto", show_default=True),
 )
 
+work_option = click.option(
+    "--work",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Keep slides and weights here.  [default: a temporary folder]",
+)
 
-def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command `card`, `size_px`, `slide` and `device`."""
-    for option in reversed(OPTIONS):
+
+def job_options(command: Command) -> Command:
+    """Add the options of a program that runs one job: `card`, `size_px`, `slide` and `device`."""
+    for option in reversed(JOB_OPTIONS):
         command = option(command)
     return command
+
+
+def out_option(results: str) -> Callable[[Command], Command]:
+    """Make the option --out of a program that writes `<results>.json`."""
+    return click.option(
+        "--out",
+        type=click.Path(file_okay=False, path_type=Path),
+        help=f"Folder for {results}.json; the README stays as it is.",
+    )

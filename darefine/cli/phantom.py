@@ -1,4 +1,4 @@
-"""`darefine phantom`: a synthetic slide with its truth."""
+"""Command `darefine phantom`: write a synthetic slide with its truth."""
 
 from pathlib import Path
 

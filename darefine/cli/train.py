@@ -1,4 +1,4 @@
-"""`darefine train`: a network, from slides with truth to weights and card."""
+"""Command `darefine train`: train a network on slides with truth; write weights and card."""
 
 import json
 import os
@@ -31,15 +31,16 @@ from model.training.trainer import train as train_network
 from .progress_bar import ShowProgress, progress_bar
 
 PHANTOMS = {"train": 24, "validation": 2, "test": 0, "size_px": 12_288, "seed": 1}
-"""The slides made where no index is given."""
+"""Phantom slides that are made where no index is given."""
 
 SEES = {
     "single": "It sees the slice alone, for comparison: what only the surroundings tell, it cannot know.",
     "multi-size": "It sees the slice at two sizes.",
     "dual": "It sees the patch around the slice as well, as in the paper.",
-    "aligned": "It sees the patch around the slice and where in it the slice lies: input mode aligned, not the paper's.",
+    "aligned": "It sees the patch around the slice and where in it the slice lies: "
+    "input mode aligned, not the paper's.",
 }
-"""What the card of a phantom model says of its network."""
+"""Sentence on the network's input in the card of a phantom model, by input mode."""
 
 
 @click.command()
@@ -103,9 +104,9 @@ SEES = {
 def train(out: Path, data: Path | None, log: Path | None, work: Path, overwrite: bool, **chosen: Any) -> None:
     """Train a network; write OUT.safetensors and OUT.json, which `darefine serve --weights OUT.json` serves.
 
-    Started again with the same arguments, an interrupted training goes on where it was. Several GPUs: torchrun
-    --nproc-per-node=N -m darefine train ...  Without --data it trains on phantom slides: a model for trying the software,
-    not for tissue.
+    Started again with the same arguments, an interrupted training goes on where it was. Several GPUs:
+    torchrun --nproc-per-node=N -m darefine train ...  Without --data it trains on phantom slides: a model for
+    trying the software, not for tissue.
     """
     card_path = out.with_name(f"{out.stem}.json")
     unfinished = out.with_name(f"{out.stem}.state.safetensors").exists()
@@ -139,8 +140,10 @@ def train(out: Path, data: Path | None, log: Path | None, work: Path, overwrite:
 
 @contextmanager
 def _ctrl_c_between_steps() -> Iterator[Callable[[TrainProgress], None]]:
-    """Until the last step Ctrl-C ends the training after the step it comes in, which is saved; a second one ends it at
-    once."""
+    """Turn Ctrl-C into an end of the training after the step it comes in, which is saved.
+
+    A second one ends it at once. At the last step the yielded listener puts Python's own handling back.
+    """
     pressed = False
 
     def note(*_: object) -> None:
@@ -154,7 +157,8 @@ def _ctrl_c_between_steps() -> Iterator[Callable[[TrainProgress], None]]:
             signal.signal(signal.SIGINT, before)
         elif pressed:
             raise TrainingStoppedError(
-                f"stopped after step {now.step} of {now.steps}, which is saved. The same command goes on from there."
+                f"stopped after step {now.step} of {now.steps}, which is saved. "
+                "The same command goes on from there."
             )
 
     before = signal.signal(signal.SIGINT, note)
@@ -220,6 +224,6 @@ def _training_bar(show: ShowProgress, console: Console) -> Callable[[TrainProgre
 
 
 def _report(card: ModelCard, out: Path) -> None:
-    """Say what came out."""
+    """Print the metrics, and how to serve the model."""
     click.echo(json.dumps(card.metrics, indent=1))
     click.echo(f"{out}.safetensors and {out}.json; serve them with: darefine serve --weights {out}.json")

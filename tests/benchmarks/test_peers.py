@@ -18,15 +18,15 @@ from click.testing import CliRunner
 
 from benchmarks.peers import cases, command, naive, ours, tiatoolbox_run
 from benchmarks.peers.cases import SIZES_PX, Case, Setting, run_case, task_of
-from benchmarks.peers.entrants import (
+from benchmarks.peers.competitors import (
     NAIVE,
     OURS,
     OURS_LIKE_PEERS,
     TIATOOLBOX,
     Turn,
-    entrants,
+    competitors,
     environment_of,
-    run_entrant,
+    run_competitor,
 )
 from benchmarks.peers.plain_network import PlainNetwork
 from benchmarks.peers.report import Seen, caption_of_cases, merged, summary, table_of
@@ -119,9 +119,10 @@ def test_operators_that_do_not_load_are_declared_by_name(monkeypatch: pytest.Mon
     assert defined == ["torchvision::nms", "torchvision::qnms"]
 
 
-def test_entrants_run_in_processes_of_their_own(task: Task, tmp_path: Path) -> None:
+def test_competitors_run_in_processes_of_their_own(task: Task, tmp_path: Path) -> None:
     turns = [
-        run_entrant(who, replace(task, folder=str(tmp_path / who)), None) for who in (OURS_LIKE_PEERS, NAIVE)
+        run_competitor(who, replace(task, folder=str(tmp_path / who)), None)
+        for who in (OURS_LIKE_PEERS, NAIVE)
     ]
     for turn in turns:
         assert turn.outcome.seconds > 0
@@ -133,9 +134,9 @@ def test_entrants_run_in_processes_of_their_own(task: Task, tmp_path: Path) -> N
     assert (own.labels == loop.labels)[own.labels > 0].mean() > 0.95
 
 
-def test_an_entrant_that_fails_says_why(task: Task, tmp_path: Path) -> None:
+def test_a_competitor_that_fails_says_why(task: Task, tmp_path: Path) -> None:
     with pytest.raises(click.ClickException, match="no-card"):
-        run_entrant(NAIVE, replace(task, folder=str(tmp_path / "a"), card="no-card.json"), None)
+        run_competitor(NAIVE, replace(task, folder=str(tmp_path / "a"), card="no-card.json"), None)
 
 
 def outcome(seconds: float, *, peak_mb: int = 500, **facts: Any) -> Outcome:
@@ -211,8 +212,8 @@ def test_all_take_turns_on_the_same_task(task: Task, tmp_path: Path, monkeypatch
         asked.append((who, own))
         return Turn(outcome(1.0, tissue_megapixels=1.0), np.ones((1, 1), np.uint8))
 
-    monkeypatch.setattr(cases, "run_entrant", run)
-    monkeypatch.setattr(cases, "slide_of", lambda *_: Path(task.slide))
+    monkeypatch.setattr(cases, "run_competitor", run)
+    monkeypatch.setattr(cases, "phantom_slide", lambda *_: Path(task.slide))
     setting = Setting(tmp_path, threads=1, repeats=2, tiatoolbox_python=Path("python"), load_before=0.5)
     done = run_case(Case("demo", SIZE_PX, 0.3), setting, lambda *_: None)
 
@@ -229,7 +230,7 @@ def test_all_take_turns_on_the_same_task(task: Task, tmp_path: Path, monkeypatch
 
 
 def test_without_its_interpreter_tiatoolbox_is_left_out() -> None:
-    assert entrants(None) == (OURS, OURS_LIKE_PEERS, NAIVE)
+    assert competitors(None) == (OURS, OURS_LIKE_PEERS, NAIVE)
 
 
 def test_the_command_measures_what_was_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
