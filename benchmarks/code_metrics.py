@@ -1,6 +1,7 @@
 """Metrics of the code: sizes, arrows, cycles and docstrings of each package.
 
-`python -m benchmarks.code_metrics` prints Markdown tables. It reads the measured code and does not run it. Terms:
+`python -m benchmarks.code_metrics` prints Markdown tables. It reads the measured code and does not run
+it. Terms:
 
 - arrow: one file that imports another;
 - length of a function: from `def` to its last line, without decorators;
@@ -167,7 +168,7 @@ def find_cycles(arrows: Arrows) -> list[frozenset[str]]:
 def sibling_cycles(arrows: Arrows) -> list[frozenset[str]]:
     """Return the cycles between neighbours in one package, at least one of which is a package.
 
-    What an `__init__.py` imports of its own package, and what imports it from there, is no arrow of neighbours.
+    What an `__init__.py` imports of its own package, and what imports it from there, does not count.
     """
     lifted: dict[str, set[str]] = defaultdict(set)
     for name, imported in arrows.items():
@@ -245,7 +246,7 @@ def _reached_from(start: str, arrows: Arrows) -> set[str]:
 
 
 def _neighbours(name: str, other: str) -> tuple[str | None, str | None]:
-    """Return the two neighbours in one package that hold two modules; None where one of them is that package."""
+    """Return the neighbours in one package that hold two modules; None where one module is that package."""
     own, its = name.split("."), other.split(".")
     depth = 0
     while depth < min(len(own), len(its)) and own[depth] == its[depth]:

@@ -106,8 +106,6 @@ def measure_seams(
     """Measure the seams of one slide. Memory: a label map for each halo.
 
     Args:
-        slide: labelled with every halo.
-        segmenter: the network.
         halos_px: label px.
         corners_each: at most so many corners of either kind, evenly spread. None: all.
         progress: told what is being done, and the fraction of it done.

@@ -1,4 +1,4 @@
-"""Peers: the naive loop and tiatoolbox's adapter against our labels, processes, the report, the command. No tiatoolbox."""
+"""Peers: naive loop and tiatoolbox's adapter against our labels, processes, report, command."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ from benchmarks.peers.competitors import (
 from benchmarks.peers.plain_network import PlainNetwork
 from benchmarks.peers.report import Seen, caption_of_cases, merged, summary, table_of
 from benchmarks.peers.task import Outcome, Task
-from benchmarks.tables import DEMO_CARD, README, with_table
+from benchmarks.tables import DEMO_CARD, README
 from model.card import ModelCard
 from workers.engine.pipeline import run_pipeline
 from workers.engine.stopwatch import Stopwatch
@@ -42,7 +42,7 @@ SIZE_PX = 2560
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
-    """A phantom of 2 x 2 patches, those at the right and below cut off, for the demo network in patches of 2 x 2 slices."""
+    """A phantom of 2 x 2 patches, cut off at the right and below, for the demo network; 4 slices a patch."""
     folder = tmp_path_factory.mktemp("peers")
     demo = ModelCard.load(DEMO_CARD)
     small = replace(demo, input=replace(demo.input, context_ratio=8, tiles_per_side=2, halo_px=16))
@@ -190,7 +190,8 @@ def test_the_table_has_a_row_for_each_of_a_case() -> None:
 def test_the_caption_names_each_setting_once() -> None:
     one, two = case_of("demo"), case_of("stand-in", load_before=1.0)
     assert caption_of_cases([one, two]) == (
-        "Median of 3 (fastest to slowest); 2 torch threads, P, 2 cores, AVX2, torch 2.13; load average before: 0.2 to 1.0."
+        "Median of 3 (fastest to slowest); 2 torch threads, P, 2 cores, AVX2, torch 2.13; "
+        "load average before: 0.2 to 1.0."
     )
     quiet = case_of("demo", load_before=None, repeats=1)
     quiet["entrants"][TIATOOLBOX] = quiet["entrants"][NAIVE]
@@ -254,10 +255,6 @@ def test_the_command_measures_what_was_asked(tmp_path: Path, monkeypatch: pytest
     kept = json.loads((tmp_path / "out" / "peers.json").read_text())["cases"]
     assert len(kept) == 7
     assert README.read_bytes() == before
-
-
-def test_the_readme_has_a_place_for_the_table() -> None:
-    with_table(README.read_text(encoding="utf-8"), "peers", "")
 
 
 def test_only_our_threads_are_told_how_to_wait() -> None:
