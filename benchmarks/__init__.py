@@ -1,6 +1,6 @@
-"""What was measured, and the programs that measured it. Results lie in `results/`."""
+"""Programs that measure this software. Their results lie in `results/`."""
 
 from model.inference.cpu_tuning import tune_openmp_wait
 
-# Before any of them imports torch.
+# OpenMP reads its settings when torch is imported, so before any of the programs does.
 tune_openmp_wait()

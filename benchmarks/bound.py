@@ -1,4 +1,4 @@
-"""How near whole jobs come to what their network alone does: `darefine bench` with the demo network and the paper's ResNet-50.
+"""Benchmark of whole jobs against their network alone, for the demo network and the paper's ResNet-50.
 
 `python -m benchmarks.bound` writes `benchmarks/results/bound.json` and the table of `benchmarks/README.md`.
 """
@@ -10,12 +10,14 @@ from typing import Any
 
 import click
 
-from darefine.cli.bench import make_phantom, progress_bar, settings_of
+from darefine.cli.bench import make_phantom, settings_of
+from darefine.cli.progress_bar import progress_bar
 from model.inference.device import choose_device, choose_precision
 from workers.bench.bench import run_bench
 from workers.bench.options import BenchOptions
 
 from .cards import write_card
+from .options import out_option, work_option
 from .tables import DEMO_CARD, caption_of, write_results
 
 RESNET50 = "resnet50-50-attention"
@@ -23,7 +25,7 @@ RESNET50 = "resnet50-50-attention"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A network on a phantom slide, 70 % tissue."""
+    """Network on a phantom slide with 70 % tissue."""
 
     network: str | None
     """One of `darefine models`, with random weights; None is the demo model."""
@@ -47,16 +49,8 @@ CASES = (Case(None, 12_288, repeats=3), Case(RESNET50, 5_120, repeats=1))
     type=click.IntRange(min=1),
     help="The median counts.  [default: 3, for ResNet-50, which takes minutes, 1]",
 )
-@click.option(
-    "--work",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Keep slides and weights here.  [default: a temporary folder]",
-)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for bound.json; the README stays as it is.",
-)
+@work_option
+@out_option("bound")
 def main(device: str, size_px: int | None, repeats: int | None, work: Path | None, out: Path | None) -> None:
     """Measure each network in fp32, and in what the device is fast at if that is another precision."""
     best = choose_precision("auto", choose_device(device))
@@ -80,7 +74,7 @@ def main(device: str, size_px: int | None, repeats: int | None, work: Path | Non
 def run_case(
     network: str | None, size_px: int, folder: Path, repeats: int, chosen: dict[str, Any]
 ) -> dict[str, Any]:
-    """Make slide and weights if they are not there, and measure."""
+    """Measure a case; make slide and weights if they are not there."""
     card = DEMO_CARD if network is None else write_card(network, folder)
     with progress_bar() as show, tempfile.TemporaryDirectory(dir=folder) as directory:
         slide = folder / f"phantom-{size_px}.tif"
@@ -95,7 +89,7 @@ def run_case(
 
 
 def table_of(runs: list[dict[str, Any]]) -> list[list[str]]:
-    """Heading and cells."""
+    """Return heading and cells of the table."""
     table = [
         [
             "network",

@@ -1,4 +1,4 @@
-"""Cards of the paper's networks for timing: their arithmetic counts, not what they say."""
+"""Model cards of the paper's networks with random weights, for timing."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +13,11 @@ from wsi.grid import InputGeometry
 from wsi.palette import LabelClass
 
 SEED = 11
-"""Of the random weights."""
+"""Seed of the random weights."""
 
 
 def card_of(network: str) -> ModelCard:
-    """A card of one of NETWORKS with the paper's four classes and geometry, without weights."""
+    """Return a card of one of NETWORKS with the paper's classes and geometry, without weights."""
     return ModelCard(
         name=network,
         version="0",
@@ -34,7 +34,7 @@ def card_of(network: str) -> ModelCard:
 
 
 def write_card(network: str, folder: Path) -> Path:
-    """The same with random weights beside it, in `folder`; made if it is not there."""
+    """Write such a card with random weights into `folder`, if it is not there, and return its path."""
     draft = card_of(network)
     path = folder / f"{draft.name}.json"
     if not path.exists():

@@ -1,7 +1,7 @@
-"""`darefine bench` on phantom slides with about the same tissue on ever more glass: what does a slide's size cost?
+"""Benchmark of whole jobs on slides of growing size with about the same tissue.
 
-`python -m benchmarks.jobs` writes `benchmarks/results/jobs.json` and the table of `benchmarks/README.md`. Each slide is
-measured in a model process of its own, so that its peak memory is its own.
+`python -m benchmarks.jobs` writes `benchmarks/results/jobs.json` and the table of `benchmarks/README.md`.
+Each slide is measured in a model process of its own, so that its peak memory is its own.
 """
 
 import tempfile
@@ -11,11 +11,13 @@ from typing import Any
 
 import click
 
-from darefine.cli.bench import progress_bar, settings_of
+from darefine.cli.bench import settings_of
+from darefine.cli.progress_bar import progress_bar
 from workers.bench.bench import run_bench
 from workers.bench.options import BenchOptions
-from wsi.phantom import write_phantom
 
+from .options import out_option, work_option
+from .slides import phantom_slide
 from .tables import DEMO_CARD, caption_of, write_results
 
 STAGES = ("plan", "read", "context", "slices", "store", "pyramid", "verify")
@@ -23,7 +25,7 @@ STAGES = ("plan", "read", "context", "slices", "store", "pyramid", "verify")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One slide to run."""
+    """Phantom slide to run."""
 
     size_px: int
     tissue_fraction: float
@@ -33,11 +35,7 @@ CASES = (Case(20_000, 0.18), Case(60_000, 0.02), Case(100_000, 0.0072))
 
 
 @click.command()
-@click.option(
-    "--work",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Keep the slides here.  [default: a temporary folder]",
-)
+@work_option
 @click.option(
     "--model", "card", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=DEMO_CARD
 )
@@ -49,13 +47,9 @@ CASES = (Case(20_000, 0.18), Case(60_000, 0.02), Case(100_000, 0.0072))
     help="Only these of the slides.  [default: all]",
 )
 @click.option("--repeats", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for jobs.json; the README stays as it is.",
-)
+@out_option("jobs")
 def main(work: Path | None, card: Path, sizes: tuple[int, ...], repeats: int, out: Path | None) -> None:
-    """Run all cases, write the results, show the table."""
+    """Run all cases, write the results and print the table."""
     with tempfile.TemporaryDirectory() as temporary:
         cases = [case for case in CASES if not sizes or case.size_px in sizes]
         runs = [run_case(case, work or Path(temporary), card, repeats) for case in cases]
@@ -63,17 +57,9 @@ def main(work: Path | None, card: Path, sizes: tuple[int, ...], repeats: int, ou
 
 
 def run_case(case: Case, folder: Path, card: Path, repeats: int) -> dict[str, Any]:
-    """Make the slide if it is not there, and measure on it."""
-    slide = folder / f"phantom-{case.size_px}-{case.tissue_fraction}.tif"
+    """Measure a case; make its slide if it is not there."""
     with progress_bar() as show, tempfile.TemporaryDirectory(dir=folder) as directory:
-        if not slide.exists():
-            write_phantom(
-                slide,
-                size_px=case.size_px,
-                seed=11,
-                tissue_fraction=case.tissue_fraction,
-                progress=lambda share: show(slide.name, share),
-            )
+        slide = phantom_slide(folder, case.size_px, case.tissue_fraction, show)
         measured = run_bench(
             BenchOptions(slide, repeats=repeats),
             settings_of(card, {}),
@@ -84,7 +70,7 @@ def run_case(case: Case, folder: Path, card: Path, repeats: int) -> dict[str, An
 
 
 def table_of(runs: list[dict[str, Any]]) -> list[list[str]]:
-    """Heading and cells."""
+    """Return heading and cells of the table."""
     table = [["slide px", "tissue tiles MP", *(f"{stage} s" for stage in STAGES), "job s", "MP/s"]]
     table[0] += ["of network alone", "MP/s without network", "idle MB", "peak MB"]
     for run in runs:

@@ -1,6 +1,7 @@
-"""What the fast roads cost in labels: whole jobs in each precision, and compiled, compared with fp32 as PyTorch runs it.
+"""Benchmark of precisions and torch.compile: job time, and labels compared with fp32.
 
-`python -m benchmarks.precision` writes `benchmarks/results/precision.json` and the table of `benchmarks/README.md`.
+`python -m benchmarks.precision` writes `benchmarks/results/precision.json` and the table of
+`benchmarks/README.md`.
 """
 
 import tempfile
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from darefine.cli.bench import progress_bar
+from darefine.cli.progress_bar import progress_bar
 from model.card import ModelCard
 from model.inference.cpu_tuning import tune_malloc
 from model.inference.device import choose_device, choose_precision
@@ -28,16 +29,16 @@ from wsi.geometry import Rect
 from wsi.phantom import write_phantom
 from wsi.writing.label_tiff import LabelTiff
 
-from .job_options import job_options
+from .options import job_options, out_option
 from .tables import caption_of, write_results
 
 SEED = 2026
-"""Of the phantom: one with borders between classes; the demo network sees three of the four."""
+"""Seed of the phantom: one with borders between classes; the demo network sees three of the four."""
 
 
 @dataclass(frozen=True, slots=True)
 class Road:
-    """A way to compute."""
+    """Way to compute: a precision, compiled or not."""
 
     precision: str
     compiled: bool = False
@@ -50,7 +51,7 @@ REFERENCE = Road("fp32")
 
 
 def roads_of(device: torch.device, *, compiled: bool) -> list[Road]:
-    """The reference first. What is compiled is the precision that would be chosen."""
+    """List the ways to measure, the reference first; compiled is the precision that `auto` would choose."""
     roads = [REFERENCE, Road("bf16")]
     if device.type == "cuda":
         roads.append(Road("fp16"))
@@ -60,13 +61,9 @@ def roads_of(device: torch.device, *, compiled: bool) -> list[Road]:
 @click.command()
 @job_options
 @click.option("--compile", "compiled", is_flag=True, help="Also torch.compile, which may take long at first.")
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for precision.json; the README stays as it is.",
-)
+@out_option("precision")
 def main(card: Path, size_px: int, slide: Path | None, device: str, compiled: bool, out: Path | None) -> None:
-    """Run the same slide by every road, and compare the labels."""
+    """Run the same slide in every way and compare the labels."""
     tune_malloc()
     load = load_average()
     chosen = choose_device(device)
@@ -95,17 +92,17 @@ def main(card: Path, size_px: int, slide: Path | None, device: str, compiled: bo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """What one road gave."""
+    """Times and labels of one way to compute."""
 
     road: Road
     ready_s: float
-    """From loaded weights until the first patches were labelled: compiling, if anything is compiled."""
+    """Seconds from loaded weights until the first patches were labelled, which is when compiling happens."""
     job_s: float
     labels: NDArray[np.uint8]
     """Label map (H, W)."""
 
     def to_json(self, reference: NDArray[np.uint8]) -> dict[str, Any]:
-        """Figures; agreement is over the label px that the reference analysed."""
+        """Return the figures; agreement is over the label px that the reference analysed."""
         return {
             **asdict(self.road),
             "ready_s": round(self.ready_s, 3),
@@ -117,7 +114,12 @@ class Row:
 
 
 def run_road(road: Road, card: Path, slide: Path, device: str, directory: Path) -> Row:
-    """One warm job. Raises DeviceError where the road does not work, and the errors of wsi."""
+    """Run one job after a warm-up.
+
+    Raises:
+        DeviceError: where the precision or compiling does not work.
+        WsiError: when the slide cannot be read.
+    """
     segmenter = Segmenter.load(card, device=device, precision=road.precision, compiled=road.compiled)
     run = RunJob("precision", 1, slide.name, str(slide), str(directory), segmenter.card.name, JobParameters())
     started = time.perf_counter()
@@ -131,7 +133,11 @@ def run_road(road: Road, card: Path, slide: Path, device: str, directory: Path) 
 
 
 def agreement(labels: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
-    """Fraction of the reference's analysed pixels with the same label. Raises ValueError when it analysed none."""
+    """Return the fraction of the reference's analysed pixels with the same label.
+
+    Raises:
+        ValueError: when the reference analysed none.
+    """
     tissue = reference > 0
     if not tissue.any():
         raise ValueError("the slide shows no tissue to compare labels on")
@@ -139,7 +145,7 @@ def agreement(labels: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
 
 
 def table_of(rows: list[dict[str, Any]]) -> list[list[str]]:
-    """Heading and cells."""
+    """Return heading and cells of the table."""
     table = [["road", "same label as fp32, of tissue px", "job s", "first patches s"]]
     for row in rows:
         cells = [str(Road(row["precision"], row["compiled"])), f"{100 * row['agreement']:.3f} %"]

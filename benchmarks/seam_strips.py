@@ -1,4 +1,4 @@
-"""What a seam is, counted: labels along borders against labels inside, both against a judge that has no border there.
+"""Seam counts: labels along borders and inside tiles, against a judge that has no border there.
 
 Knows label maps only, not how they were made; `benchmarks.seams` makes them and says why it is done so.
 """
@@ -15,7 +15,7 @@ from wsi.plan import Plan
 
 Labels = NDArray[np.uint8]
 Counts = NDArray[np.int64]
-"""(4,): pixels of border strips that disagree, pixels of border strips, and the same two of interior strips."""
+"""(4,): pixels of border strips that disagree, pixels of border strips, and the same of interior strips."""
 Kind = Literal["tile", "patch"]
 KINDS: tuple[Kind, ...] = ("tile", "patch")
 
@@ -26,12 +26,12 @@ BLOCK_PX = TILE_PX + 2 * STRIP_PX
 """Side of a block around a corner of tiles: both kinds of strips fit in."""
 
 RESAMPLES = 2000
-"""Of the corners, for the interval of a ratio."""
+"""Bootstrap samples of the corners, for the interval of a ratio."""
 
 
 @dataclass(frozen=True, slots=True)
 class Corner:
-    """Where four tiles with tissue meet, label px."""
+    """Corner where four tiles with tissue meet, label px."""
 
     x: int
     y: int
@@ -44,17 +44,20 @@ class Corner:
 
     @property
     def kind(self) -> Kind:
-        """What the borders part: tiles of one patch, or patches."""
+        """Kind of borders that meet: between tiles of one patch, or between patches."""
         return "tile" if len(set(self.patches)) == 1 else "patch"
 
     def block(self, labels: Labels) -> Labels:
-        """(BLOCK_PX, BLOCK_PX) of a whole label map; four tiles lie about the corner, so it is inside."""
+        """Return the block (BLOCK_PX, BLOCK_PX) around the corner of a whole label map.
+
+        Four tiles lie about the corner, so it is inside.
+        """
         x, y = self.x - BLOCK_PX // 2, self.y - BLOCK_PX // 2
         return labels[y : y + BLOCK_PX, x : x + BLOCK_PX]
 
 
 def corners_of(plan: Plan) -> list[Corner]:
-    """All corners of four planned tiles."""
+    """List all corners of four planned tiles."""
     grid, side = plan.grid, plan.grid.slices_per_side
     tiles = {(p.column * side + x, p.row * side + y) for p in plan.patches for x, y in p.slices}
     corners = []
@@ -68,7 +71,7 @@ def corners_of(plan: Plan) -> list[Corner]:
 
 
 def by_quarters(judges: Mapping[int, Labels], patches: Sequence[int]) -> Labels:
-    """A block whose quarters are those of the judges of these patches, in the order of Corner.patches."""
+    """Return a block whose quarters come from these patches' judges, in the order of Corner.patches."""
     labels, half = np.empty((BLOCK_PX, BLOCK_PX), np.uint8), BLOCK_PX // 2
     for quarter, patch in enumerate(patches):
         y, x = (half * side for side in divmod(quarter, 2))
@@ -84,12 +87,15 @@ def count_strips(labels: Labels, judge: Labels, *, upright: bool, level: bool) -
     for wanted, turned in ((upright, False), (level, True)):
         if wanted:
             strips = [_strips(part.T if turned else part) for part in (wrong, seen)]
-            counts += [int(strips[k][place].sum()) for place in (0, 1) for k in (0, 1)]
+            counts += [int(strips[k][line].sum()) for line in (0, 1) for k in (0, 1)]
     return counts
 
 
 def count_step(labels: Labels, judges: Mapping[int, Labels], corner: Corner) -> Counts:
-    """Count along borders of patches where the judges of both sides disagree; `labels` says which pixels count."""
+    """Count pixels along borders of patches where the judges of both sides disagree.
+
+    `labels` says which pixels count: those that are not 0.
+    """
     counts = np.zeros(4, np.int64)
     if corner.kind == "patch":
         a, b, c, d = corner.patches
@@ -100,7 +106,7 @@ def count_step(labels: Labels, judges: Mapping[int, Labels], corner: Corner) -> 
 
 
 def _strips(block: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Along the vertical lines: the strip on the border in the middle, and the two half a tile from it.
+    """Return the strips along vertical lines: on the border in the middle, and half a tile from it.
 
     Only of rows at least a quarter tile from the horizontal border, which has strips of its own.
     """
@@ -113,8 +119,10 @@ def _strips(block: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.boo
 
 @dataclass(frozen=True, slots=True)
 class SeamRatio:
-    """Disagreement with the judges along borders and inside, as fractions of the pixels, and their ratio with the 95 %
-    interval of a bootstrap over corners. None stands for 0/0: nothing to look at, or nothing that disagrees.
+    """Disagreement with the judges along borders and inside, as fractions of the pixels, and their ratio.
+
+    `low` and `high` are the 95 % interval of the ratio by a bootstrap over corners. None stands for 0/0: no
+    pixels, or none that disagree.
     """
 
     corners: int
@@ -126,7 +134,7 @@ class SeamRatio:
 
     @classmethod
     def of(cls, counts: Sequence[Counts]) -> "SeamRatio":
-        """Sum up corners; the same counts give the same interval."""
+        """Sum up the counts of corners; the same counts give the same interval."""
         if not counts:
             return cls(0, None, None, None, None, None)
         table = np.stack(counts)
@@ -139,7 +147,7 @@ class SeamRatio:
 
 
 def shares(totals: Counts) -> tuple[float | None, float | None, float | None]:
-    """Fraction that disagrees along borders, inside, and the ratio of the two."""
+    """Return the fraction that disagrees along borders, that inside, and the ratio of the two."""
     border_wrong, border_seen, interior_wrong, interior_seen = totals.tolist()
     border = border_wrong / border_seen if border_seen else None
     interior = interior_wrong / interior_seen if interior_seen else None

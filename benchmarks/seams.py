@@ -1,13 +1,14 @@
-"""Seams: how much more labels err along the borders of tiles and patches than inside, halo by halo, and what a halo costs.
+"""Benchmark of seams: label errors along borders of tiles and patches, halo by halo, and a halo's cost.
 
-The judge of a pixel is a window three tiles wide that has a corner of tiles in its middle. Compared with it are two kinds
-of strips: along the borders that meet there, and the same strips half a tile further, in the middle of the tiles. Both lie
-far from the judge's own edges, and the slices of both lie shifted against the judge by as much, so whatever a shift alone
-does to labels is in both; the ratio of their disagreements is what being near an edge does.
+The judge of a pixel is a window three tiles wide that has a corner of tiles in its middle. Compared with it
+are two kinds of strips: along the borders that meet there, and the same strips half a tile further, in the
+middle of the tiles. Both lie far from the judge's own edges, and the slices of both lie shifted against the
+judge by as much, so whatever a shift alone does to labels is in both; the ratio of their disagreements is
+what being near an edge does.
 
-A judge has the context of the patch whose pixels it judges; where patches meet, each has its own. So ratios speak of slices
-only, for tiles and patches alike. What no halo can mend is counted apart, as the context step: how many labels along the
-borders of patches depend on which of the two patches is the context.
+A judge has the context of the patch whose pixels it judges; where patches meet, each has its own. So ratios
+speak of slices only, for tiles and patches alike. What no halo can mend is counted apart, as the context
+step: how many labels along the borders of patches depend on which of the two patches is the context.
 
 `python -m benchmarks.seams` writes `benchmarks/results/seams.json` and the table of `benchmarks/README.md`.
 """
@@ -21,7 +22,7 @@ import click
 import numpy as np
 import torch
 
-from darefine.cli.bench import progress_bar
+from darefine.cli.progress_bar import progress_bar
 from model.evaluation.regions import spread
 from model.inference.cpu_tuning import tune_malloc
 from model.inference.segmenter import Segmenter
@@ -39,6 +40,7 @@ from wsi.reading.slide import Slide, open_slide
 from wsi.tissue import TissueMask, find_tissue
 from wsi.writing.label_store import LabelStore
 
+from .options import out_option
 from .seam_strips import (
     BLOCK_PX,
     KINDS,
@@ -63,14 +65,13 @@ GOOD_RATIO = 1.05
 JUDGE_HALO_PX = TILE_PX
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-FOLDER = click.Path(file_okay=False, path_type=Path)
 
 Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
 class HaloRow:
-    """What one halo does and costs."""
+    """Seam ratios and cost of one halo."""
 
     halo_px: int
     tile: SeamRatio
@@ -78,17 +79,20 @@ class HaloRow:
     input_px_per_output_px: float
     """Network px of slices and context for each label px of a patch that is all tissue."""
     seconds: float
-    """Of labelling all tiles with tissue."""
+    """Seconds of labelling all tiles with tissue."""
     megapixels_per_second: float
 
 
 @dataclass(frozen=True, slots=True)
 class Seams:
-    """What was found on one slide."""
+    """Seams of one slide, halo by halo."""
 
     halos: tuple[HaloRow, ...]
     context_step: float | None
-    """Fraction of the pixels along borders of patches whose label depends on which patch is the context. None: no such."""
+    """Fraction of pixels along borders of patches whose label depends on which patch is the context.
+
+    None: there are no such pixels.
+    """
 
 
 def measure_seams(
@@ -99,9 +103,15 @@ def measure_seams(
     corners_each: int | None = None,
     progress: Progress = lambda _name, _share: None,
 ) -> Seams:
-    """Look at one slide. `corners_each`: at most so many corners of either kind, evenly spread.
+    """Measure the seams of one slide. Memory: a label map for each halo.
 
-    Memory: a label map for each halo. Raises the errors of wsi.
+    Args:
+        halos_px: label px.
+        corners_each: at most so many corners of either kind, evenly spread. None: all.
+        progress: told what is being done, and the fraction of it done.
+
+    Raises:
+        WsiError: when the slide cannot be read or cut.
     """
     grids = {halo: grid_of(slide, segmenter, halo) for halo in halos_px}
     judge_grid = grid_of(slide, segmenter, JUDGE_HALO_PX)
@@ -134,7 +144,10 @@ def count_corners(
     corners: Sequence[Corner],
     progress: Progress,
 ) -> tuple[dict[tuple[int, Kind], list[Counts]], Counts]:
-    """Judge every corner; the strips by halo and kind of corner, and the context step. `grid` is that of JUDGE_HALO_PX."""
+    """Count the strips of every corner by halo and kind of corner, and the context step.
+
+    `grid` is that of JUDGE_HALO_PX.
+    """
     counts: dict[tuple[int, Kind], list[Counts]] = {(halo, kind): [] for halo in maps for kind in KINDS}
     step = np.zeros(4, np.int64)
     for done, corner in enumerate(corners, start=1):
@@ -149,7 +162,13 @@ def count_corners(
 
 
 def grid_of(slide: Slide, segmenter: Segmenter, halo_px: int) -> Grid:
-    """As a job with that halo would cut the slide. Raises MppUnknownError, MppOutOfRangeError, HaloError."""
+    """Return the grid by which a job with that halo would cut the slide.
+
+    Raises:
+        MppUnknownError: when the slide does not say its pixel size.
+        MppOutOfRangeError: when the pixel size is too coarse for the model.
+        HaloError: when the halo does not fit the model.
+    """
     if slide.info.mpp is None:
         raise MppUnknownError("The slide")
     geometry = segmenter.card.input
@@ -159,9 +178,9 @@ def grid_of(slide: Slide, segmenter: Segmenter, halo_px: int) -> Grid:
 def label_maps(
     slide: Slide, segmenter: Segmenter, grids: Mapping[int, Grid], tissue: TissueMask, progress: Progress
 ) -> tuple[dict[int, Labels], dict[int, float]]:
-    """Whole label maps by halo, made by the steps of a job, and the seconds each took in `Segmenter.label_patch`.
+    """Return whole label maps by halo, made by the steps of a job, and the seconds each took in the network.
 
-    All halos of a patch before the next patch, so that a machine that grows slower does so for all.
+    All halos of a patch come before the next patch, so that a machine that grows slower does so for all.
     """
     runs, maps = {}, {}
     for halo, grid in grids.items():
@@ -183,9 +202,9 @@ def label_maps(
 
 
 def judge_labels(slide: Slide, grid: Grid, segmenter: Segmenter, corner: Corner) -> dict[int, Labels]:
-    """What each patch at a corner, being the context, makes of the block (BLOCK_PX, BLOCK_PX) around it.
+    """Label the block (BLOCK_PX, BLOCK_PX) around a corner, with each of its patches as the context.
 
-    From one window of `grid.window_px`; `grid` is that of JUDGE_HALO_PX.
+    The labels come from one window of `grid.window_px`; `grid` is that of JUDGE_HALO_PX.
     """
     window = Rect(corner.x, corner.y, 0, 0).grown(grid.window_px // 2)
     judges = {}
@@ -208,14 +227,14 @@ def judge_labels(slide: Slide, grid: Grid, segmenter: Segmenter, corner: Corner)
 
 
 def network_px(grid: Grid, *, sees_patch: bool) -> float:
-    """Network px of slices and context for each label px of a patch that is all tissue."""
+    """Return the network px of slices and context for each label px of a patch that is all tissue."""
     slices = (grid.slices_per_side * grid.slice_network_px) ** 2
     context = grid.context_network_px**2 if sees_patch else 0
     return (slices + context) / grid.patch_px**2
 
 
 def cheapest(rows: Sequence[HaloRow]) -> int | None:
-    """The narrowest halo whose ratios, where there are any, are at most GOOD_RATIO."""
+    """Return the narrowest halo whose ratios, as far as there are any, are at most GOOD_RATIO."""
     for row in sorted(rows, key=lambda row: row.halo_px):
         ratios = [side.ratio for side in (row.tile, row.patch) if side.ratio is not None]
         if ratios and max(ratios) <= GOOD_RATIO:
@@ -224,7 +243,7 @@ def cheapest(rows: Sequence[HaloRow]) -> int | None:
 
 
 def table_of(rows: Sequence[HaloRow]) -> list[list[str]]:
-    """Heading and cells."""
+    """Return heading and cells of the table."""
     heading = ["halo px", "tile borders", "95 %", "patch borders", "95 %"]
     heading += ["tiles: border / inside", "patches: border / inside", "network px per label px", "s", "MP/s"]
     table = [heading]
@@ -259,7 +278,7 @@ def _percent(share: float | None) -> str:
 @click.option("--corners", type=int, help="At most so many of tiles, and of patches.  [default: all]")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--precision", default="auto", show_default=True)
-@click.option("--out", type=FOLDER, help="Folder for seams.json; the README stays as it is.")
+@out_option("seams")
 def main(
     card: Path,
     path: Path | None,
@@ -270,7 +289,7 @@ def main(
     out: Path | None,
     **chosen: str,
 ) -> None:
-    """Measure, write seams.json and the table of the README."""
+    """Measure the seams; write seams.json and the table of the README."""
     tune_malloc()
     load_before = load_average()
     segmenter = Segmenter.load(card, device=chosen["device"], precision=chosen["precision"])

@@ -1,4 +1,4 @@
-"""How long a step of the paper's training takes on batches in memory: the bound for any way of reading slides.
+"""Benchmark of a training step on batches in memory: the bound for any way of reading slides.
 
 `python -m benchmarks.steps --network resnet50-50-attention --batch 12 --device cuda --precision bf16`
 """
@@ -25,7 +25,7 @@ from .cards import card_of
 PAPER_SLICES = 3000
 SLICE_PX = 512
 CONTEXT_PX = 544
-"""Of a patch of 2560 label px with a halo of 64, at a context ratio of 5."""
+"""Side of the context of a patch of 2560 label px with a halo of 64, at a context ratio of 5."""
 
 
 @click.command()
@@ -37,7 +37,7 @@ CONTEXT_PX = 544
 @click.option("--device", default="auto", show_default=True)
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
 def main(network: str, batch: int, repeats: int, device: str, precision: str) -> None:
-    """Time steps, and say what the paper's training would take at that pace."""
+    """Time steps and print what the paper's training would take at that pace."""
     tune_malloc()
     chosen = choose_device(device)
     step = training_step(network, batch, chosen, PRECISIONS[precision])
@@ -53,13 +53,13 @@ def main(network: str, batch: int, repeats: int, device: str, precision: str) ->
 
 
 def training_step(network: str, batch: int, device: torch.device, dtype: torch.dtype) -> Callable[[], float]:
-    """A step of the paper's recipe with one slice a patch, on noise; it returns its seconds."""
+    """Make a step of the paper's recipe, one slice a patch, on noise; calling it returns its seconds."""
     config = paper_recipe(card_of(network), slices=PAPER_SLICES, imagenet=True)
     built = build_network(config.card.network, len(config.card.classes), dropout=config.dropout)
     initialise(built, config.seed)
-    lesson = TrainingModule(built, config).to(device)
-    lesson.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
-    optimizer = make_optimizer(lesson.train(), config)
+    module = TrainingModule(built, config).to(device)
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
+    optimizer = make_optimizer(module.train(), config)
     slices, context = (
         torch.randn(batch, 3, side, side, device=device).to(memory_format=torch.channels_last)
         for side in (SLICE_PX, CONTEXT_PX)
@@ -71,7 +71,7 @@ def training_step(network: str, batch: int, device: torch.device, dtype: torch.d
         start = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            loss = lesson(slices, labels, context, labels, boxes, 0.0)
+            loss = module(slices, labels, context, labels, boxes, 0.0)
         loss.backward()
         optimizer.step()
         if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""Results as JSON, and their tables in the README."""
+"""Results as JSON files, and their tables in benchmarks/README.md."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,14 @@ def write_results(
     caption: str,
     folder: Path | None = None,
 ) -> None:
-    """Write `<name>.json` and print the table, whose first row is its heading, with its caption.
+    """Write results as `<name>.json` and print their table with its caption.
 
-    Without a `folder` the JSON goes to `results/`, and the table into the README.
+    Args:
+        name: of the file, and of the table's marks in the README.
+        results: JSON values.
+        table: cells; the first row is the heading.
+        caption: stands below the table.
+        folder: where the JSON goes. None: to `results/`, and the table into the README.
     """
     text = f"{markdown(table)}\n\n{caption}"
     target = (folder or HERE / "results") / f"{name}.json"
@@ -38,9 +43,12 @@ def write_results(
 
 
 def caption_of(measured: Mapping[str, Any], *others: Mapping[str, Any]) -> str:
-    """What figures hold for, from the `model`, `machine`, `device`, `dtype`, `threads` and `load_before` of results.
+    """Return the caption that says which model and machine the figures of results are of.
 
-    With `others` of the same machine, what they differ in stands in the table, and the loads are those of all.
+    Args:
+        measured: results with `model`, `machine`, `device`, `dtype`, `threads` and `load_before`.
+        others: more results of the same machine. What they differ in stands in the table; the loads are those
+            of all.
     """
     machine = measured["machine"]
     every = (measured, *others)
@@ -54,15 +62,17 @@ def caption_of(measured: Mapping[str, Any], *others: Mapping[str, Any]) -> str:
 
 
 def loads_of(loads: Sequence[float | None]) -> str:
-    """The end of a caption: least and largest load average before runs, where they are known."""
+    """Return the end of a caption: least and largest load average before runs, where they are known."""
     known = [load for load in loads if load is not None]
     ends = list(dict.fromkeys(f"{load:.1f}" for load in (min(known), max(known)))) if known else []
     return f"; load average before: {' to '.join(ends)}" if ends else ""
 
 
 def with_table(page: str, name: str, table: str) -> str:
-    """The page with another table between its marks `<!-- name -->` and `<!-- end of name -->`. Raises ValueError when it
-    has none.
+    """Return the page with another table between its marks `<!-- name -->` and `<!-- end of name -->`.
+
+    Raises:
+        ValueError: when the page does not have each mark once.
     """
     start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     if page.count(start) != 1 or page.count(end) != 1:

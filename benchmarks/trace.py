@@ -1,7 +1,7 @@
-"""docs/trace.png: what each thread of the model process does during one job, second by second.
+"""Picture docs/trace.png: what each thread of the model process does during one job, second by second.
 
-`python -m benchmarks.trace` labels a phantom slide in this process and draws the stages of the job as a time line. It needs
-matplotlib (the extra "train").
+`python -m benchmarks.trace` labels a phantom slide in this process and draws the stages of the job as a time
+line. It needs matplotlib (the extra "train").
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from workers.jobs import JobParameters
 from workers.protocol import RunJob
 from wsi.phantom import write_phantom
 
-from .job_options import job_options
+from .options import job_options
 
 COLOURS = {
     "plan": "#8c6d31",
@@ -35,14 +35,14 @@ COLOURS = {
     "pyramid": "#756bb1",
     "verify": "#bcbddc",
 }
-"""Of the stages that are drawn; "network" is context and slices."""
+"""Colours of the stages that are drawn; "network" is context and slices."""
 
 OUT = Path(__file__).parents[1] / "docs" / "trace.png"
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One stage in one thread, seconds since the job began."""
+    """Interval of one stage in one thread, seconds since the job began."""
 
     stage: str
     thread: str
@@ -51,7 +51,7 @@ class Span:
 
 
 class TracingStopwatch(Stopwatch):
-    """A stopwatch that remembers every interval."""
+    """Stopwatch that remembers every interval."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class TracingStopwatch(Stopwatch):
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """See Stopwatch.stage."""
+        """Time a stage as Stopwatch does, and remember the interval."""
         start = time.perf_counter()
         with super().stage(name):
             yield
@@ -72,7 +72,7 @@ class TracingStopwatch(Stopwatch):
 @job_options
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=OUT)
 def main(card: Path, size_px: int, slide: Path | None, device: str, out: Path) -> None:
-    """Run one job and draw it."""
+    """Run one job and draw its stages."""
     tune_malloc()
     segmenter = Segmenter.load(card, device=device)
     with tempfile.TemporaryDirectory() as folder:
@@ -86,7 +86,7 @@ def main(card: Path, size_px: int, slide: Path | None, device: str, out: Path) -
 
 
 def draw(spans: Sequence[Span], title: str, out: Path) -> None:
-    """One lane a thread, in the order in which they began."""
+    """Draw one lane per thread, in the order in which they began."""
     drawn = [span for span in spans if span.stage in COLOURS]
     lanes = list(dict.fromkeys(span.thread for span in sorted(drawn, key=lambda span: span.start)))
     figure = Figure(figsize=(11, 1.2 + 0.45 * len(lanes)))

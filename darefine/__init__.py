@@ -1,1 +1,1 @@
-"""The command line `darefine`: the rooms put together."""
+"""Command line `darefine`, which puts the packages together."""

@@ -1,4 +1,4 @@
-"""`python -m darefine`."""
+"""Entry of `python -m darefine`."""
 
 from .cli.main import main
 

@@ -25,7 +25,7 @@ BROKEN_SLIDES = [
 
 @pytest.fixture(scope="session")
 def real_slides() -> Path:
-    """Folder of real and broken slides named by DAREFINE_TEST_SLIDES; tests that want it are skipped without it."""
+    """Folder of real and broken slides named by DAREFINE_TEST_SLIDES; without it tests are skipped."""
     folder = os.environ.get("DAREFINE_TEST_SLIDES")
     if folder is None or not Path(folder).is_dir():
         pytest.skip("set DAREFINE_TEST_SLIDES to a folder of real slides")

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers`."""
+"""Entry of `python -m benchmarks.peers`."""
 
 from .command import main
 

@@ -1,4 +1,4 @@
-"""Cases: a network on a slide, and all of them run on it in turns."""
+"""Cases: a network on a slide, on which all competitors run in turns."""
 
 import os
 import tempfile
@@ -9,28 +9,27 @@ from types import MappingProxyType
 from typing import Any
 
 from benchmarks.cards import write_card
+from benchmarks.slides import phantom_slide
 from benchmarks.tables import DEMO_CARD
 from model.card import ModelCard
 from workers.bench.measure import machine
 from wsi.grid import TILE_PX, make_grid
-from wsi.phantom import write_phantom
 from wsi.reading.slide import open_slide
 
-from .entrants import entrants, run_entrant
+from .competitors import competitors, run_competitor
 from .report import Seen, summary
 from .task import Task
 
-SEED = 11
 STAND_IN, DEMO, RESNET50 = "stand-in", "demo", "resnet50"
 SIZES_PX: Mapping[str, int] = MappingProxyType({STAND_IN: 10_240, DEMO: 10_240, RESNET50: 5_120})
-"""Network -> side of its slides, level-0 px: 2 x 2 patches; one for the paper's ResNet-50, which takes seconds a slice."""
+"""Network -> side of its slides, level-0 px: 2 x 2 patches, but one for the slow ResNet-50 of the paper."""
 
 Show = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A network on a phantom slide."""
+    """Network on a phantom slide."""
 
     network: str
     size_px: int
@@ -39,10 +38,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How all cases are run."""
+    """Settings of all cases."""
 
     work: Path
-    """Slides stay here."""
+    """Folder where slides stay."""
     threads: int
     repeats: int
     tiatoolbox_python: Path | None
@@ -51,19 +50,19 @@ class Setting:
 
 
 def run_case(case: Case, setting: Setting, show: Show) -> dict[str, Any]:
-    """Run all in turns, `repeats` times, and sum up."""
+    """Run all competitors in turns, `repeats` times, and return the figures."""
     card = card_for(case.network, setting.work)
-    slide = slide_of(case, setting.work, show)
-    who_runs = entrants(setting.tiatoolbox_python)
+    slide = phantom_slide(setting.work, case.size_px, case.tissue_fraction, show)
+    who_runs = competitors(setting.tiatoolbox_python)
     seen = {who: Seen() for who in who_runs}
     name = f"{case.network} on {case.tissue_fraction:.0%} tissue"
     with tempfile.TemporaryDirectory(dir=setting.work) as folder:
         task = task_of(case, setting, card, slide, Path(folder))
         for repeat in range(setting.repeats):
-            for place, who in enumerate(who_runs):
-                show(name, (repeat * len(who_runs) + place) / (setting.repeats * len(who_runs)))
-                own = replace(task, folder=str(Path(folder) / f"{repeat}-{place}"))
-                seen[who].add(run_entrant(who, own, setting.tiatoolbox_python))
+            for position, who in enumerate(who_runs):
+                show(name, (repeat * len(who_runs) + position) / (setting.repeats * len(who_runs)))
+                own = replace(task, folder=str(Path(folder) / f"{repeat}-{position}"))
+                seen[who].add(run_competitor(who, own, setting.tiatoolbox_python))
     show(name, 1.0)
     model = ModelCard.load(card)
     return {
@@ -81,16 +80,16 @@ def run_case(case: Case, setting: Setting, show: Show) -> dict[str, Any]:
 
 
 def command_of(case: Case, setting: Setting) -> str:
-    """What measures this case alone, as one would type it."""
+    """Return the command line that measures this case alone."""
     python = " --tiatoolbox-python PEERS/bin/python" if setting.tiatoolbox_python else ""
     return (
-        f"python -m benchmarks.peers --network {case.network} --size {case.size_px} --tissue {case.tissue_fraction} "
-        f"--repeats {setting.repeats} --threads {setting.threads}{python}"
+        f"python -m benchmarks.peers --network {case.network} --size {case.size_px} "
+        f"--tissue {case.tissue_fraction} --repeats {setting.repeats} --threads {setting.threads}{python}"
     )
 
 
 def task_of(case: Case, setting: Setting, card: Path, slide: Path, folder: Path) -> Task:
-    """What every process of a case is told; the folder is that of the case."""
+    """Return the task that every process of a case gets; its folder is that of the case."""
     model = ModelCard.load(card)
     with open_slide(slide) as opened:
         mpp = opened.info.mpp
@@ -111,27 +110,16 @@ def task_of(case: Case, setting: Setting, card: Path, slide: Path, folder: Path)
     )
 
 
-def slide_of(case: Case, work: Path, show: Show) -> Path:
-    """The case's slide, made if it is not there."""
-    slide = work / f"phantom-{case.size_px}-{case.tissue_fraction}.tif"
-    if not slide.exists():
-        write_phantom(
-            slide,
-            size_px=case.size_px,
-            seed=SEED,
-            tissue_fraction=case.tissue_fraction,
-            progress=lambda share: show(slide.name, share),
-        )
-    return slide
-
-
 def card_for(network: str, work: Path) -> Path:
-    """The demo card, also where a stand-in takes its network's place; or one of random weights, made if it is not there."""
+    """Return the card of a network: the demo's, also for the stand-in, or one of random weights.
+
+    The latter is made in `work` if it is not there.
+    """
     if network != RESNET50:
         return DEMO_CARD
     return write_card("resnet50-50-attention", work)
 
 
 def default_threads() -> int:
-    """Every core."""
+    """Return the number of cores."""
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers` writes `benchmarks/results/peers.json` and the table of `benchmarks/README.md`."""
+"""Command of the benchmark: writes `results/peers.json` and the table of `benchmarks/README.md`."""
 
 import json
 import tempfile
@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from benchmarks.options import out_option, work_option
 from benchmarks.tables import HERE, write_results
-from darefine.cli.bench import progress_bar
+from darefine.cli.progress_bar import progress_bar
 from workers.bench.bench import load_average
 
 from .cases import SIZES_PX, Case, Setting, default_threads, run_case
@@ -48,16 +49,8 @@ NAME = "peers"
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Interpreter of a virtual environment with tiatoolbox.  [default: tiatoolbox is left out]",
 )
-@click.option(
-    "--work",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Keep the slides here.  [default: a temporary folder]",
-)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for peers.json; the README stays as it is.",
-)
+@work_option
+@out_option("peers")
 def main(
     networks: tuple[str, ...],
     tissue: tuple[float, ...],
@@ -68,7 +61,7 @@ def main(
     work: Path | None,
     out: Path | None,
 ) -> None:
-    """Measure, put the cases in place of the same ones of earlier results, show the table of all.
+    """Measure cases, put them in place of the same ones of earlier results, print the table of all.
 
     Stop other work first: whatever else runs is in the figures.
     """

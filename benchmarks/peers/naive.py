@@ -1,6 +1,7 @@
-"""The obvious loop, as published code has it: slice by slice, the context encoded anew for each, everything in memory.
+"""Naive loop, as published code has it: slice by slice, the context encoded anew for each, all in memory.
 
-Level 0 is read with OpenSlide and down-sampled by area; fp32; glass is labelled like tissue; tifffile writes the pyramid.
+Level 0 is read with OpenSlide and down-sampled by area; fp32; glass is labelled like tissue; tifffile
+writes the pyramid.
 """
 
 from pathlib import Path
@@ -23,7 +24,7 @@ Labels = NDArray[np.uint8]
 
 
 def main() -> None:
-    """Entry of the measured process."""
+    """Run the task of this process and leave its answer."""
     task = task_of_this_process()
     network, watch = PlainNetwork.of(task), Stopwatch()
     run = timed(lambda: segment(task, network, watch))
@@ -35,7 +36,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def segment(task: Task, plain: PlainNetwork, watch: Stopwatch) -> Labels:
-    """The label map of the whole slide, also written as `naive.tif`."""
+    """Return the label map (H, W) of the whole slide; write it as `naive.tif` too."""
     with openslide.OpenSlide(task.slide) as slide:
         width, height = (side // task.downsample for side in slide.dimensions)
         labels = np.zeros((height, width), np.uint8)
@@ -51,7 +52,7 @@ def segment(task: Task, plain: PlainNetwork, watch: Stopwatch) -> Labels:
 
 
 def read_patch(slide: openslide.OpenSlide, task: Task, left: int, top: int) -> Tensor:
-    """(1, 3, patch_px, patch_px) float32 of 0..255, from level 0; beyond the slide 0."""
+    """Read a patch from level 0 as (1, 3, patch_px, patch_px) float32 of 0..255, 0 beyond the slide."""
     n, side = task.downsample, task.patch_px
     image = slide.read_region((left * n, top * n), 0, (side * n, side * n)).convert("RGB")
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0).float()
@@ -59,19 +60,22 @@ def read_patch(slide: openslide.OpenSlide, task: Task, left: int, top: int) -> T
 
 
 def label_patch(plain: PlainNetwork, patch: Tensor, labels: Labels) -> None:
-    """Fill in the labels of one patch, (at most patch_px, same): slices that lie wholly beyond the slide are left out."""
+    """Fill in the labels of one patch, at most (patch_px, patch_px).
+
+    Slices that lie wholly beyond the slide are left out.
+    """
     image = plain.normalise(patch)
     context = plain.context_of(image)
     for x, y in plain.corners():
         part = labels[y : y + plain.slice_px, x : x + plain.slice_px]
         if part.size:
             window = image[:, :, y : y + plain.slice_px, x : x + plain.slice_px]
-            argmax_labels = plain.logits(window, context, plain.places([(x, y)])).argmax(1)[0] + 1
-            part[...] = argmax_labels[: part.shape[0], : part.shape[1]].to(torch.uint8).numpy()
+            found = plain.logits(window, context, plain.boxes([(x, y)])).argmax(1)[0] + 1
+            part[...] = found[: part.shape[0], : part.shape[1]].to(torch.uint8).numpy()
 
 
 def write_pyramid(path: Path, labels: Labels) -> None:
-    """Every second pixel from level to level, down to one tile."""
+    """Write a pyramid of every second pixel from level to level, down to one tile."""
     with tifffile.TiffWriter(path, bigtiff=True) as tiff:
         step = 1
         while step == 1 or max(labels.shape) > 512 * step // 2:

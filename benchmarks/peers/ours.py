@@ -1,4 +1,4 @@
-"""This service: the pipeline that its model process runs for a job."""
+"""Competitor `ours`: the pipeline that this service's model process runs for a job."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ from .task import BATCH_SLICES, Outcome, Task
 
 
 def main() -> None:
-    """Entry of the measured process."""
+    """Run the task of this process and leave its answer."""
     tune_malloc()
     task = task_of_this_process()
     segmenter, run = segmenter_of(task), run_of(task)
@@ -43,14 +43,14 @@ def main() -> None:
 
 
 def segmenter_of(task: Task) -> Segmenter:
-    """The task's network as the service runs it, on the CPU."""
+    """Return the task's network as the service runs it, on the CPU."""
     precision = "fp32" if task.like_peers else "auto"
     segmenter = Segmenter.load(Path(task.card), device="cpu", precision=precision, batch_size=BATCH_SLICES)
     return stand_in_of(segmenter, BATCH_SLICES) if task.stand_in else segmenter
 
 
 def run_of(task: Task) -> RunJob:
-    """The job."""
+    """Return the job of the task."""
     slide = Path(task.slide)
     parameters = JobParameters(halo_px=0 if task.like_peers else None)
     directory = Path(task.folder) / "job"
@@ -58,7 +58,7 @@ def run_of(task: Task) -> RunJob:
 
 
 def labels_of(files: JobFiles) -> NDArray[np.uint8]:
-    """The label map of a finished job, (H, W) of label px."""
+    """Read the label map of a finished job, (H, W) of label px."""
     with LabelTiff(files.labels) as labels:
         return labels.read(Rect.of(labels.size))
 

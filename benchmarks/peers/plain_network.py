@@ -1,4 +1,4 @@
-"""The network as the others run it: fp32, as torch builds it, batch norms unfolded."""
+"""Network as the other competitors run it: fp32, as torch builds it, batch norms unfolded."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from .task import BATCH_SLICES, Task
 
 @dataclass(frozen=True, slots=True)
 class PlainNetwork:
-    """A network, and how its patches are cut. Sides in label px."""
+    """Network, and how its patches are cut. Sides in label px."""
 
     network: SegmentationNetwork
     normalise: Normaliser
@@ -33,7 +33,10 @@ class PlainNetwork:
 
     @classmethod
     def of(cls, task: Task) -> Self:
-        """The task's network, loaded and run once, so that what libraries do once a shape is done before the clock starts."""
+        """Load the task's network and run it once.
+
+        What libraries do once per shape is then done before the clock starts.
+        """
         card = ModelCard.load(Path(task.card))
         if task.stand_in:
             network: SegmentationNetwork = StandInNetwork(card)
@@ -52,26 +55,32 @@ class PlainNetwork:
         white = self.normalise(torch.full((1, 3, self.slice_px, self.slice_px), 255.0))
         context = self.context_of(white)
         for count in (1, BATCH_SLICES):
-            places = self.places([(0, 0)] * count)
-            self.logits(white.expand(count, -1, -1, -1), self.network.encode_context(context), places)
+            boxes = self.boxes([(0, 0)] * count)
+            self.logits(white.expand(count, -1, -1, -1), self.network.encode_context(context), boxes)
 
     def context_of(self, patches: Tensor) -> Tensor:
-        """(P, 3, h, w): normalised patches, area-down-sampled."""
+        """Down-sample normalised patches by area to contexts (P, 3, context_px, context_px)."""
         return F.interpolate(patches, size=(self.context_px, self.context_px), mode="area")
 
-    def logits(self, slices: Tensor, context: Tensor | ContextFeatures, places: Tensor) -> Tensor:
-        """(N, K, slice_px, slice_px) of normalised slices of one patch, whose context is raw or encoded."""
-        logits: Tensor = self.network(slices, context, places)
+    def logits(self, slices: Tensor, context: Tensor | ContextFeatures, boxes: Tensor) -> Tensor:
+        """Return logits (N, K, slice_px, slice_px) of normalised slices of one patch.
+
+        Args:
+            slices: (N, 3, slice_px, slice_px).
+            context: of the patch, raw or encoded.
+            boxes: (N, 4), see `boxes`.
+        """
+        logits: Tensor = self.network(slices, context, boxes)
         return F.interpolate(
             logits, size=(self.slice_px, self.slice_px), mode="bilinear", align_corners=False
         )
 
     def corners(self) -> Iterator[tuple[int, int]]:
-        """(x, y) of each slice of a patch, row-major."""
+        """Return (x, y) of each slice of a patch, row by row."""
         starts = range(0, self.patch_px, self.slice_px)
         return ((x, y) for y, x in product(starts, starts))
 
-    def places(self, corners: list[tuple[int, int]]) -> Tensor:
-        """(N, 4): where these slices lie in their patch (see SegmentationNetwork)."""
+    def boxes(self, corners: list[tuple[int, int]]) -> Tensor:
+        """Return where these slices lie in their patch, (N, 4) as SegmentationNetwork wants it."""
         edges = [(x, y, x + self.slice_px, y + self.slice_px) for x, y in corners]
         return torch.tensor(edges) / self.patch_px

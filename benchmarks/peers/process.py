@@ -1,4 +1,4 @@
-"""Inside a measured process: its task, its clock, its answer."""
+"""Task, clock and answer of a measured process."""
 
 import platform
 import sys
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Timed(Generic[T]):
-    """What a run gave, in how many seconds, and the most memory that was resident meanwhile, MB; None where unknown."""
+    """Value of a run, its seconds, and the most memory that was resident, MB; None where unknown."""
 
     value: T
     seconds: float
@@ -30,14 +30,14 @@ class Timed(Generic[T]):
 
 
 def task_of_this_process() -> Task:
-    """The task whose file is the only argument; torch has its threads from here on."""
+    """Load the task whose file is the only argument, and give torch its threads."""
     task = Task.load(Path(sys.argv[1]))
     torch.set_num_threads(task.threads)
     return task
 
 
 def timed(run: Callable[[], T]) -> Timed[T]:
-    """Run under the clock."""
+    """Call `run` and measure its seconds and memory."""
     memory = MemoryWatch("cpu")
     start = time.perf_counter()
     value = run()
@@ -47,13 +47,13 @@ def timed(run: Callable[[], T]) -> Timed[T]:
 
 
 def answer(task: Task, outcome: Outcome, labels: NDArray[np.uint8]) -> None:
-    """Leave the outcome and the label map, (H, W) of label px, 0 = not analysed, where the starter looks for them."""
+    """Save the outcome and the label map, (H, W) of label px, 0 = not analysed, in the task's folder."""
     np.save(Path(task.folder) / LABELS, labels)
     outcome.save(Path(task.folder))
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Of Python, torch and these packages."""
+    """Return the versions of Python, torch and these packages."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,

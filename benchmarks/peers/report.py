@@ -1,4 +1,4 @@
-"""From runs to figures, and from figures to a table."""
+"""Figures of runs, and their table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.tables import loads_of
 
-from .entrants import OURS, OURS_LIKE_PEERS, TIATOOLBOX, Turn
+from .competitors import OURS, OURS_LIKE_PEERS, TIATOOLBOX, Turn
 from .task import Outcome
 
 HEADING = (
@@ -29,19 +29,22 @@ HEADING = (
 
 @dataclass(slots=True)
 class Seen:
-    """All runs of one entrant; of the labels, which are the same each time, those of the first."""
+    """All runs of one competitor, and the labels of the first, which are the same each time."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     labels: NDArray[np.uint8] | None = None
 
     def add(self, turn: Turn) -> None:
-        """One more run."""
+        """Add a run."""
         self.outcomes.append(turn.outcome)
         self.labels = turn.labels if self.labels is None else self.labels
 
 
 def summary(seen: Mapping[str, Seen], *, megapixels: float) -> dict[str, Any]:
-    """Figures of each entrant of a case, medians of seconds and the most of memory; `megapixels` are those of the slide."""
+    """Return the figures of each competitor of a case: medians of seconds and the most of memory.
+
+    `megapixels` are those of the slide.
+    """
     medians = {who: _median(runs.outcomes) for who, runs in seen.items()}
     tissue = medians[OURS].tissue_megapixels
     assert tissue is not None
@@ -85,7 +88,7 @@ def _figures(outcomes: Sequence[Outcome], megapixels: float, tissue: float) -> d
 
 
 def _agreement(labels: NDArray[np.uint8] | None, ours: NDArray[np.uint8] | None) -> float | None:
-    """Fraction of the label px analysed by both that have the same label; None without any."""
+    """Return the fraction of the label px analysed by both that have the same label; None without any."""
     assert labels is not None
     assert ours is not None
     both = (labels > 0) & (ours > 0)
@@ -93,7 +96,7 @@ def _agreement(labels: NDArray[np.uint8] | None, ours: NDArray[np.uint8] | None)
 
 
 def merged(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Cases of earlier results with those measured now in place of the same ones."""
+    """Return the cases of earlier results with those measured now in place of the same ones."""
 
     def key(case: dict[str, Any]) -> tuple[Any, ...]:
         return case["network"], case["size_px"], case["tissue_fraction"]
@@ -103,7 +106,7 @@ def merged(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> list
 
 
 def table_of(cases: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """Heading and a row for each entrant of each case."""
+    """Return heading and a row for each competitor of each case."""
     return [list(HEADING), *(_row(case, who) for case in cases for who in case["entrants"])]
 
 
@@ -127,15 +130,16 @@ def _row(case: dict[str, Any], who: str) -> list[str]:
 
 
 def caption_of_cases(cases: Sequence[dict[str, Any]]) -> str:
-    """What the table holds for: one sentence for each machine and setting, with the loads before."""
+    """Return the caption: one sentence for each machine and setting, with the loads before."""
     loads: dict[str, list[float | None]] = {}
     for case in cases:
         machine = case["machine"]
         peer = case["entrants"].get(TIATOOLBOX)
         with_peer = f", tiatoolbox {peer['versions']['tiatoolbox']}" if peer else ""
         text = (
-            f"Median of {case['repeats']} (fastest to slowest); {case['threads']} torch threads, {machine['processor']}, "
-            f"{machine['cores']} cores, {machine['cpu_capability']}, torch {machine['torch']}{with_peer}"
+            f"Median of {case['repeats']} (fastest to slowest); {case['threads']} torch threads, "
+            f"{machine['processor']}, {machine['cores']} cores, "
+            f"{machine['cpu_capability']}, torch {machine['torch']}{with_peer}"
         )
         loads.setdefault(text, []).append(case["load_before"])
     return "\n".join(f"{text}{loads_of(load)}." for text, load in loads.items())

@@ -1,4 +1,4 @@
-"""What a measured process is told and what it answers, as JSON files in a folder of its own. No torch here."""
+"""Task and outcome of a measured process, JSON files in a folder of its own. No torch here."""
 
 import json
 from collections.abc import Mapping
@@ -7,20 +7,26 @@ from pathlib import Path
 from typing import Self
 
 BATCH_SLICES = 4
-"""Slices in one pass of the network: the default of this service, and what tiatoolbox gets. The naive loop takes one."""
+"""Slices in one pass of the network: the default of this service, and what tiatoolbox gets.
+
+The naive loop takes one.
+"""
 
 TASK, OUTCOME, LABELS = "task.json", "outcome.json", "labels.npy"
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Segment one slide once. Label px are blocks of `downsample` x `downsample` level-0 px, as this service cuts them."""
+    """Order to segment one slide once.
+
+    Label px are blocks of `downsample` x `downsample` level-0 px, as this service cuts them.
+    """
 
     slide: str
     card: str
-    """A model card, its weights beside it."""
+    """Path of a model card, its weights beside it."""
     folder: str
-    """What the process may write into."""
+    """Folder that the process may write into."""
     stand_in: bool
     """Whether a network that costs nothing takes the place of the card's."""
     like_peers: bool
@@ -29,7 +35,7 @@ class Task:
     """CPU threads of torch."""
     downsample: int
     label_mpp: float
-    """um a label px."""
+    """Micrometres per label px."""
     slice_px: int
     """Side of a slice, label px."""
     slices_per_side: int
@@ -44,11 +50,11 @@ class Task:
 
     @property
     def slide_mpp(self) -> float:
-        """Um a level-0 px."""
+        """Micrometres per level-0 px."""
         return self.label_mpp / self.downsample
 
     def save(self) -> Path:
-        """Write the task into its folder, which is made; where it is."""
+        """Write the task into its folder, which is made, and return its path."""
         Path(self.folder).mkdir(parents=True)
         path = Path(self.folder) / TASK
         path.write_text(json.dumps(asdict(self)), encoding="ascii")
@@ -56,23 +62,23 @@ class Task:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """The inverse of `save`."""
+        """Read the task that `save` wrote."""
         return cls(**json.loads(path.read_text(encoding="ascii")))
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one run took."""
+    """Time, memory and setting of one run."""
 
     seconds: float
-    """Wall time from opening the slide to the last byte written; imports and loading the network came before."""
+    """Wall time from opening the slide to the last byte written, without imports and loading the network."""
     peak_mb: int | None
-    """The most that was resident of the process, imports included; MB of 10^6 bytes."""
+    """Most memory of the process that was resident, imports included; MB of 10^6 bytes."""
     precision: str
     halo_px: int
-    """Label px."""
+    """Halo, label px."""
     threads: int
-    """Of torch."""
+    """CPU threads of torch."""
     versions: Mapping[str, str]
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     tissue_megapixels: float | None = None
@@ -84,5 +90,5 @@ class Outcome:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """The inverse of `save`."""
+        """Read the outcome that `save` wrote."""
         return cls(**json.loads((folder / OUTCOME).read_text(encoding="ascii")))

@@ -1,5 +1,7 @@
-"""A network of two inputs in tiatoolbox's SemanticSegmentor, which knows one: what it is given as a patch is the whole
-patch; the slices are cut out of it, and the context made of it, in `infer_batch`. The context is encoded once a patch.
+"""Adapter of a network of two inputs to tiatoolbox's SemanticSegmentor, which knows one.
+
+What it is given as a patch is the whole patch; the slices are cut out of it, and the context made of it, in
+`infer_batch`. The context is encoded once a patch.
 """
 
 import shutil
@@ -24,7 +26,7 @@ READERS = 0
 
 
 class DualModel(ModelABC):  # type: ignore[misc]  # a class of another virtual environment
-    """A PlainNetwork as tiatoolbox wants its models."""
+    """PlainNetwork as tiatoolbox wants its models."""
 
     def __init__(self, plain: PlainNetwork) -> None:
         super().__init__()
@@ -32,17 +34,17 @@ class DualModel(ModelABC):  # type: ignore[misc]  # a class of another virtual e
         self.plain = plain
 
     def forward(self, *inputs: Any) -> Any:
-        """Not used by the engine, but abstract."""
+        """Run the network; the engine does not use it, but it is abstract."""
         return self.network(*inputs)
 
     def postproc(self, image: Any) -> Any:
-        """Probabilities (..., K) to classes 1..K; tiatoolbox leaves 0 where it was given nothing."""
+        """Turn probabilities (..., K) into classes 1..K; tiatoolbox leaves 0 where it was given nothing."""
         return argmax_last_axis(image=image) + 1
 
     @staticmethod
     @torch.inference_mode()
     def infer_batch(model: "DualModel", batch_data: torch.Tensor, *, device: str) -> NDArray[np.float32]:  # noqa: ARG004
-        """Patches (N, H, W, 3) of 0..255 to probabilities (N, H, W, K)."""
+        """Turn patches (N, H, W, 3) of 0..255 into probabilities (N, H, W, K)."""
         plain, side = model.plain, model.plain.slice_px
         patches = plain.normalise(batch_data.permute(0, 3, 1, 2))
         out = torch.empty(*batch_data.shape[:3], plain.classes)
@@ -52,14 +54,14 @@ class DualModel(ModelABC):  # type: ignore[misc]  # a class of another virtual e
             for start in range(0, len(corners), BATCH_SLICES):
                 batch = corners[start : start + BATCH_SLICES]
                 slices = torch.cat([patch[:, :, y : y + side, x : x + side] for x, y in batch])
-                found = plain.logits(slices, context, plain.places(batch)).softmax(1).permute(0, 2, 3, 1)
+                found = plain.logits(slices, context, plain.boxes(batch)).softmax(1).permute(0, 2, 3, 1)
                 for (x, y), one in zip(batch, found, strict=True):
                     probabilities[y : y + side, x : x + side] = one
         return out.numpy()
 
 
 def run(task: Task) -> tuple[Outcome, NDArray[np.uint8]]:
-    """Segment the slide into a zarr; what it took, and the label map of values 1..K."""
+    """Segment the slide into a zarr; return the outcome and the label map of values 1..K."""
     engine = SemanticSegmentor(
         model=DualModel(PlainNetwork.of(task)), batch_size=1, num_workers=READERS, device="cpu", verbose=False
     )

@@ -1,4 +1,4 @@
-"""Entry of tiatoolbox's measured process, in tiatoolbox's own virtual environment."""
+"""Competitor `tiatoolbox`: entry of its measured process, in its own virtual environment."""
 
 from importlib import import_module
 
@@ -16,10 +16,11 @@ def main() -> None:
 
 
 def import_torchvision() -> None:
-    """Import torchvision also where its compiled operators do not load, as those of its CUDA build beside a CPU torch.
+    """Import torchvision, also where its compiled operators do not load (a CUDA build beside a CPU torch).
 
-    It then fails while it says what shapes two operators give that do not exist. tiatoolbox imports torchvision and
-    timm, but nothing that is run here uses the operators, so it is enough that their names exist.
+    It then fails while it says what shapes two operators give that do not exist. tiatoolbox imports
+    torchvision and timm, but nothing that is run here uses the operators, so it is enough that
+    their names exist.
     """
     try:
         import_module("torchvision")

@@ -1,1 +1,1 @@
-"""The paper's comparison on phantom slides: every input mode and fusion, at equal budget, over several seeds."""
+"""Study: the paper's comparison of input modes and fusions on phantom slides, at equal budget, over seeds."""

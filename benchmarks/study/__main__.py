@@ -1,4 +1,4 @@
-"""`python -m benchmarks.study`."""
+"""Entry of `python -m benchmarks.study`."""
 
 from model.inference.cpu_tuning import tune_malloc, tune_openmp_wait
 

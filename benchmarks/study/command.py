@@ -1,14 +1,11 @@
-"""The command: all runs that are not in the results yet, then the report."""
+"""Command of the study: make all runs that are not in the results yet, then the report."""
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
+from darefine.cli.progress_bar import progress_bar
 from model.errors import ModelError, ResumeError
 from model.evaluation.figures import require_matplotlib
 from wsi.atomic import write_atomically
@@ -19,27 +16,27 @@ from .plan import Plan, prepare, same_cohort
 from .report import picture_from, report
 from .results import add_run, earlier_runs, load_results
 from .rows import SIZES, rows_of
-from .runs import EvalPatch, config_of, fingerprint, perform
 from .runs import Progress as Show
+from .runs import RunSettings, config_of, fingerprint, perform
 
 ROOT = Path(__file__).parents[2]
 NAMES = tuple(row.name for row in rows_of(SIZES["small"]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse the command line and do it."""
+    """Run the command line."""
     options = _parser().parse_args(arguments)
     plan = Plan(network=options.network, steps=options.steps)
-    place = None if options.work is None else EvalPatch(options.work, options.device, options.threads)
+    settings = None if options.work is None else RunSettings(options.work, options.device, options.threads)
     try:
-        with _bars() as show:
+        with progress_bar(newest_only=True) as show:
             if not options.report:
-                if place is None:
+                if settings is None:
                     raise ResumeError(
                         "give --work, a folder for slides and weights; --report alone needs none"
                     )
-                study(plan, options.rows, options.seeds, place, options.results, show)
-            write_report(options.results, options.figure, place, show)
+                study(plan, options.rows, options.seeds, settings, options.results, show)
+            write_report(options.results, options.figure, settings, show)
     except (ModelError, WsiError) as error:
         raise SystemExit(f"error: {error}") from error
 
@@ -48,15 +45,18 @@ def study(
     plan: Plan,
     names: Sequence[str],
     seeds: Sequence[int],
-    place: EvalPatch,
+    settings: RunSettings,
     results: Path,
     show: Show,
 ) -> None:
     """Make the runs that `results` does not have: all rows with the first seed, then with the next.
 
-    Raises ResumeError for results that do not compare, and the errors of the runs.
+    Raises:
+        ResumeError: for results that do not compare.
+        ModelError: when a run fails.
+        WsiError: when a slide cannot be made or read.
     """
-    index, cohort = prepare(plan, place.work, show)
+    index, cohort = prepare(plan, settings.work, show)
     runs = earlier_runs(results, plan, cohort)
     for seed in seeds:
         for row in rows_of(SIZES[plan.network]):
@@ -64,31 +64,33 @@ def study(
             earlier = [run for run in runs if (run["row"], run["seed"]) == (row.name, seed)]
             if any(run["fingerprint"] != mark for run in earlier):
                 raise ResumeError(
-                    f"{results} holds {row.name} with seed {seed} by another recipe. Write to another --results."
+                    f"{results} holds {row.name} with seed {seed} by another recipe. "
+                    "Write to another --results."
                 )
             if row.name in names and not earlier:
-                runs = add_run(results, plan, cohort, perform(row, seed, plan, index, place, show))
+                runs = add_run(results, plan, cohort, perform(row, seed, plan, index, settings, show))
 
 
-def write_report(results: Path, figure: Path, place: EvalPatch | None, show: Show) -> None:
-    """study.md beside the results, and the figure where the weights for it are at hand.
+def write_report(results: Path, figure: Path, settings: RunSettings | None, show: Show) -> None:
+    """Write study.md beside the results, and the figure where the weights for it are at hand.
 
-    Raises ResumeError for results that are none or of other slides, and ReportError when pictures cannot be drawn; the
-    tables are written by then.
+    Raises:
+        ResumeError: for results that are none or of other slides.
+        ReportError: when pictures cannot be drawn; the tables are written by then.
     """
     found = load_results(results)
     _write_tables(found, results, figure)
     plan = Plan(**found["plan"])
-    networks = place and networks_at_hand(found["runs"], rows_of(SIZES[plan.network]), place.weights)
-    if place is None or not networks:
+    networks = settings and networks_at_hand(found["runs"], rows_of(SIZES[plan.network]), settings.weights)
+    if settings is None or not networks:
         return
     require_matplotlib()
-    index, cohort = prepare(plan, place.work, show)
+    index, cohort = prepare(plan, settings.work, show)
     if not same_cohort(cohort, found["cohort"]):
         raise ResumeError(
-            f"the slides in {place.work} are not those of {results}; give the study's own --work"
+            f"the slides in {settings.work} are not those of {results}; give the study's own --work"
         )
-    draw(networks, index, place, figure, show)
+    draw(networks, index, settings, figure, show)
     _write_tables(found, results, figure)
 
 
@@ -111,20 +113,3 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", type=int, default=1, help="that read slides ahead; more for a GPU")
     add("--report", action="store_true", help="no runs: tables from --results, figure if --work has weights")
     return parser
-
-
-@contextmanager
-def _bars() -> Iterator[Show]:
-    """A bar for each thing that is done, on stderr; the last one stays in view."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def show(name: str, done: float) -> None:
-            for other, task in tasks.items():
-                bar.update(task, visible=other == name)
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=1.0)
-            bar.update(tasks[name], completed=done)
-
-        yield show

@@ -1,4 +1,4 @@
-"""docs/study.png: slide, truth and every network side by side, in the manner of the paper's Fig. 5."""
+"""Picture docs/study.png: slide, truth and every network side by side, like the paper's Fig. 5."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from model.evaluation.figures import example_rows, save_figure
 
 from .results import Run
 from .rows import Row
-from .runs import PRECISION, EvalPatch, run_name
+from .runs import PRECISION, RunSettings, run_name
 
 EXAMPLES = 4
 """Test slides shown, one patch of each."""
@@ -20,7 +20,7 @@ PANEL_INCH = 1.5
 
 
 def networks_at_hand(runs: Sequence[Run], rows: Sequence[Row], weights: Path) -> dict[Path, str]:
-    """Cards of the first seed's runs whose weights lie in `weights`, with the titles of their rows."""
+    """Return the cards of the first seed's runs whose weights lie in `weights`, with their rows' titles."""
     marks = {(run["row"], run["seed"]): run["sha256"] for run in runs}
     first = min((seed for _, seed in marks), default=0)
     cards = {weights / f"{run_name(row.name, first)}.json": row for row in rows if (row.name, first) in marks}
@@ -34,13 +34,16 @@ def networks_at_hand(runs: Sequence[Run], rows: Sequence[Row], weights: Path) ->
 def draw(
     networks: Mapping[Path, str],
     index: SlideIndex,
-    place: EvalPatch,
+    settings: RunSettings,
     out: Path,
     progress: Callable[[str, float], None],
 ) -> None:
     """Label the middle patch of the first test slides with every network and write the picture.
 
-    Raises ReportError and the errors of evaluate_index.
+    Raises:
+        ReportError: when matplotlib is missing.
+        ModelError: when a card does not fit the index.
+        WsiError: when a slide cannot be read.
     """
     cohort = replace(index.cohort, test=index.cohort.test[:EXAMPLES])
     task = Task.of(replace(index, cohort=cohort, test=()), "test", patches_per_slide=1)
@@ -48,7 +51,7 @@ def draw(
         list(networks),
         task,
         examples=EXAMPLES,
-        device=place.device,
+        device=settings.device,
         precision=PRECISION,
         progress=lambda name, done: progress(f"{name} figure", done),
     )

@@ -1,4 +1,4 @@
-"""From runs to means, spreads and differences."""
+"""Means, spreads and differences of runs."""
 
 import math
 import statistics
@@ -13,7 +13,7 @@ from model.evaluation.metrics import ConfusionMatrix, Metrics
 from .results import Run
 
 Part = Literal["all", "mixed"]
-"""Of the test patches."""
+"""Part of the test patches."""
 
 CLEAR = 2.0
 """Pooled standard deviations by which means must differ for an order to be called."""
@@ -21,7 +21,7 @@ CLEAR = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Row `higher` is said to score above row `lower`."""
+    """Claim that row `higher` scores above row `lower`."""
 
     higher: str
     lower: str
@@ -41,26 +41,29 @@ OUR_ORDER = Order("aligned", "attention")
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How an order came out, in MIoU as fractions, over the seeds that both rows have been run with."""
+    """Outcome of an order: the difference in MIoU, as fractions, over the seeds that both rows have."""
 
     mean: float
-    """Of the higher minus the lower."""
+    """Mean of the higher minus that of the lower."""
     pooled_sd: float
-    """NaN with fewer than two seeds."""
+    """Pooled standard deviation over seeds; NaN with fewer than two."""
     seeds: int
     wins: int
     """Seeds with which the higher did score above the lower."""
 
     @property
     def outcome(self) -> Literal["higher", "lower", "not told apart"]:
-        """By more than CLEAR pooled standard deviations; with fewer than two seeds nothing is told apart."""
+        """Direction of the difference, when the means are more than CLEAR pooled standard deviations apart.
+
+        With fewer than two seeds nothing is told apart.
+        """
         if not abs(self.mean) > CLEAR * self.pooled_sd:
             return "not told apart"
         return "higher" if self.mean > 0 else "lower"
 
 
 def metrics_of(run: Run, part: Part) -> Metrics:
-    """Scores from the counts in the file."""
+    """Return the scores from the counts of a run."""
     counts = np.array(run[part]["confusion"], np.int64)
     confusion = ConfusionMatrix(len(counts))
     confusion.counts += counts
@@ -68,13 +71,13 @@ def metrics_of(run: Run, part: Part) -> Metrics:
 
 
 def miou_by_seed(runs: Sequence[Run], row: str, part: Part) -> Mapping[int, float]:
-    """Of one row; without seeds where it is 0/0."""
+    """Return the MIoU of one row by seed, without seeds where it is 0/0."""
     scores = {run["seed"]: metrics_of(run, part).miou for run in runs if run["row"] == row}
     return {seed: miou for seed, miou in scores.items() if not math.isnan(miou)}
 
 
 def difference(runs: Sequence[Run], order: Order, part: Part) -> Difference | None:
-    """How an order came out; None when the rows have no seed in common."""
+    """Return how an order came out; None when the rows have no seed in common."""
     high, low = (miou_by_seed(runs, row, part) for row in (order.higher, order.lower))
     seeds = sorted(high.keys() & low.keys())
     if not seeds:
@@ -89,7 +92,7 @@ def difference(runs: Sequence[Run], order: Order, part: Part) -> Difference | No
 
 
 def spread(runs: Sequence[Run], value: Callable[[Run], float]) -> str:
-    """ "mean ± sd" of fractions, in percent; without an sd for one run, a dash for 0/0."""
+    """Format the mean of fractions as "mean ± sd" in percent; no sd for one run, a dash for 0/0."""
     values = [100 * value(run) for run in runs]
     if not values or any(math.isnan(one) for one in values):
         return "-"

@@ -1,4 +1,4 @@
-"""What all runs of a study share: budget and slides."""
+"""Plan of a study: budget and slides that all runs share."""
 
 import hashlib
 import json
@@ -13,29 +13,34 @@ from model.data.slices import Quota
 from model.training.phantom_recipe import PHANTOM_INPUT
 
 VALIDATION_SLICES = 4
-"""Training ends with a look at the validation set, for the card. The study scores the test set itself, so this is kept
-as small as can be."""
+"""Slices of the validation set, which training scores at its end, for the card.
+
+The study scores the test set itself, so this is kept as small as can be.
+"""
 
 SEED = 1
-"""Of the slides; the same for every run."""
+"""Seed of the slides; the same for every run."""
 
 TOLERANCE = 1e-3
-"""Of a slide's pixels may differ in class between machines, whose arithmetic differs in the last digits."""
+"""Fraction of a slide's pixels whose class may differ between machines.
+
+Their arithmetic differs in the last digits.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The numbers of a study. Runs of different plans are not compared."""
+    """Numbers of a study. Runs of different plans are not compared."""
 
     network: str = "small"
-    """A key of rows.SIZES."""
+    """Key of rows.SIZES."""
     steps: int = 640
-    """Of each training; a network that sees no patch takes fewer and as much time (phantom_recipe)."""
+    """Steps of each training; a network that sees no patch takes fewer and as much time (phantom_recipe)."""
     train_slides: int = 24
     train_px: int = 12_288
     test_slides: int = 4
     test_px: int = 15_360
-    """Three patches exactly along each side."""
+    """Side of the test slides: three patches exactly."""
     test_slices: int = 400
     """Drawn from all patches of all test slides, as the paper draws its own."""
 
@@ -43,10 +48,14 @@ class Plan:
 def prepare(
     plan: Plan, work: Path, progress: Callable[[str, float], None]
 ) -> tuple[SlideIndex, dict[str, Any]]:
-    """The slides in `work`/slides, made where they are not there, and what tells one cohort from another.
+    """Make the slides in `work`/slides that are not there; return their index and facts.
 
-    Training, validation and test share no slide. The facts hold the pixels of each value 0..K by set and slide, and how
-    many test slices there are and which. Raises CohortError and the errors of wsi.
+    Training, validation and test share no slide. The facts tell one cohort from another: they hold the pixels
+    of each value 0..K by set and slide, and how many test slices there are and which.
+
+    Raises:
+        CohortError: when the slides do not make up the sets.
+        WsiError: when a slide cannot be made or read.
     """
     prepared = prepare_phantoms(
         work,
@@ -74,7 +83,7 @@ def prepare(
 
 
 def same_cohort(facts: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
-    """Whether two cohorts of `prepare` are the same, up to TOLERANCE."""
+    """Return whether the facts of two cohorts are the same, up to TOLERANCE."""
     if facts["test_slices_sha256"] != others["test_slices_sha256"]:
         return False
     own, its = (

@@ -1,4 +1,4 @@
-"""study.md: the paper's two tables for the study, the mixed patches apart, and which of its orders come out."""
+"""Report study.md: the paper's two tables, the mixed patches apart, and which orders come out."""
 
 import os
 import statistics
@@ -20,19 +20,32 @@ from .verdict import verdict
 CLASSES = ("normal", "benign", "in situ", "invasive")
 SCORES = ("MIoU", *(f"IoU {name}" for name in CLASSES), "Accuracy", "Score")
 ABOUT = (
-    "A cell is the mean over the seeds ± the standard deviation between them (n - 1), in percent; a dash is 0/0 or not run "
-    "yet. The seed changes the network's first weights and all chance in training, not the slides: the spread says nothing "
-    "of other slides. The slides are phantoms, made so that surroundings tell classes apart; this is no statement about "
-    "tissue."
+    "A cell is the mean over the seeds ± the standard deviation between them (n - 1), in percent; "
+    "a dash is 0/0 or not run yet. The seed changes the network's first weights and all chance in training, "
+    "not the slides: the spread says nothing of other slides. The slides are phantoms, made so that "
+    "surroundings tell classes apart; this is no statement about tissue."
 )
 TABLE_1 = (
     "All but the U-Net decode with addition, as in the paper's Table I. GFLOP are of a slice of "
     f"{COUNTED_SIDE_PX} px, and of a context of that size, which a patch needs once."
 )
+MIXED_NOTE = (
+    f"The slices of patches whose second class has at least {percent(MIXED_SHARE)} % of the pixels "
+    "with truth."
+)
+FUSIONS_NOTE = (
+    "Slice and context as input in all of them. The last is ours: attention that knows where in the context "
+    "its slice lies."
+)
 
 
 def report(results: Mapping[str, Any], picture: str | None) -> str:
-    """The whole of study.md; `picture` is the figure's path from there. Partial results give partial tables."""
+    """Return the text of study.md. Partial results give partial tables.
+
+    Args:
+        results: as in the results file.
+        picture: the figure's path as seen from study.md; None leaves it out.
+    """
     plan, runs = Plan(**results["plan"]), results["runs"]
     rows = rows_of(SIZES[plan.network])
     named = {row.name: row for row in rows}
@@ -47,11 +60,11 @@ def report(results: Mapping[str, Any], picture: str | None) -> str:
         markdown([_size_header(), *(_size_cells(row, _of(runs, row)) for row in inputs)]),
         scores(inputs, runs, "all"),
         "## Table II: how the two are fused",
-        "Slice and context as input in all of them. The last is ours: attention that knows where in the context its slice lies.",
+        FUSIONS_NOTE,
         markdown([_size_header(), *(_size_cells(row, _of(runs, row)) for row in fusions)]),
         scores(fusions, runs, "all"),
         "## Mixed patches alone",
-        f"The slices of patches whose second class has at least {percent(MIXED_SHARE)} % of the pixels with truth.",
+        MIXED_NOTE,
         scores(rows, runs, "mixed"),
         "## Which orders come out",
         verdict(runs, named),
@@ -83,14 +96,15 @@ def _setting(plan: Plan, cohort: Mapping[str, Any], runs: Sequence[Run]) -> str:
     alone = max((run["recipe"]["stages"][0]["steps"] for run in runs), default=0)
     slides = {name: len(counts) for name, counts in cohort["pixels"].items()}
     return (
-        f"Encoders: ResNet-{base.encoder_depth}, first {base.encoder_width} wide; decoder {base.decoder_width} wide. The "
-        f"U-Net is {SIZES[plan.network].unet_width} wide at first: of the widths that are multiples of 8 the one with the "
-        f"nearest arithmetic a slice, though not the nearest number of parameters. Trained on {slides['train']} slides of "
-        f"{plan.train_px} px, tested on {slides['test']} others of {plan.test_px} px: {cohort['test_slices']} slices from "
-        f"{patches} patches, {mixed} of them mixed.\n\n"
-        f"Networks that see the patch take {plan.steps} steps, the first {alone} of them on the context encoder alone, with no "
-        f"slices. The others get the time of those, {CONTEXT_STEP_COST:g} of a step on slices each, as more steps on slices. "
-        "All else in the recipe is alike."
+        f"Encoders: ResNet-{base.encoder_depth}, first {base.encoder_width} wide; "
+        f"decoder {base.decoder_width} wide. The U-Net is {SIZES[plan.network].unet_width} wide at first: "
+        "of the widths that are multiples of 8 the one with the nearest arithmetic a slice, "
+        f"though not the nearest number of parameters. Trained on {slides['train']} slides of "
+        f"{plan.train_px} px, tested on {slides['test']} others of {plan.test_px} px: "
+        f"{cohort['test_slices']} slices from {patches} patches, {mixed} of them mixed.\n\n"
+        f"Networks that see the patch take {plan.steps} steps, the first {alone} of them on the context "
+        f"encoder alone, with no slices. The others get the time of those, {CONTEXT_STEP_COST:g} of a step "
+        "on slices each, as more steps on slices. All else in the recipe is alike."
     )
 
 
@@ -113,7 +127,7 @@ def _size_cells(row: Row, runs: Sequence[Run]) -> list[str]:
 
 
 def _time_table(rows: Sequence[Row], runs: Sequence[Run]) -> str:
-    """Mean seconds of a run's two parts, and the machines."""
+    """Return the table of mean seconds of training and test, and the machines."""
     table = [["network", "steps", "training s", "test s"]]
     for row in rows:
         if own := _of(runs, row):
@@ -124,7 +138,7 @@ def _time_table(rows: Sequence[Row], runs: Sequence[Run]) -> str:
 
 
 def picture_from(figure: Path, folder: Path) -> str | None:
-    """Path of the figure as study.md in `folder` names it; None when it is not there."""
+    """Return the path of the figure as study.md in `folder` names it; None when it is not there."""
     if not figure.exists():
         return None
     return Path(os.path.relpath(figure.resolve(), folder.resolve())).as_posix()

@@ -1,4 +1,4 @@
-"""The results file: one JSON, one line a run, written anew after each so that it is whole at any moment."""
+"""Results file: one JSON, one line per run, written anew after each so that it is whole at any moment."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,15 @@ from wsi.atomic import write_atomically
 from .plan import Plan, same_cohort
 
 Run = dict[str, Any]
-"""What `runs.perform` returns."""
+"""Result of `runs.perform`."""
 
 
 def load_results(path: Path) -> dict[str, Any]:
-    """`plan`, `cohort`, `command`, `software` and `runs`. Raises ResumeError for what is no results file."""
+    """Read `plan`, `cohort`, `command`, `software` and `runs`.
+
+    Raises:
+        ResumeError: for what is no results file.
+    """
     try:
         results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         Plan(**results["plan"])
@@ -30,9 +34,10 @@ def load_results(path: Path) -> dict[str, Any]:
 
 
 def earlier_runs(path: Path, plan: Plan, cohort: Mapping[str, Any]) -> list[Run]:
-    """The runs in the file, which may not be there yet.
+    """Return the runs in the file, which may not be there yet.
 
-    Raises ResumeError when they are not of this plan and cohort: they would not compare.
+    Raises:
+        ResumeError: when they are not of this plan and cohort, so that they would not compare.
     """
     if not path.exists():
         return []
@@ -40,14 +45,14 @@ def earlier_runs(path: Path, plan: Plan, cohort: Mapping[str, Any]) -> list[Run]
     runs: list[Run] = results["runs"]
     if results["plan"] != asdict(plan) or not same_cohort(results["cohort"], cohort):
         raise ResumeError(
-            f"{path} holds runs with another plan or other slides than now asked for. Ask for the same, or write to "
-            "another --results."
+            f"{path} holds runs with another plan or other slides than now asked for. "
+            "Ask for the same, or write to another --results."
         )
     return runs
 
 
 def add_run(path: Path, plan: Plan, cohort: Mapping[str, Any], run: Run) -> list[Run]:
-    """Put a run into the file, which is read again first; returns all of them."""
+    """Add a run to the file, which is read again first; return all of them."""
     runs = [*earlier_runs(path, plan, cohort), run]
     header = {
         "software": f"darefine {version('darefine')}",
@@ -63,7 +68,7 @@ def add_run(path: Path, plan: Plan, cohort: Mapping[str, Any], run: Run) -> list
 
 
 def command_of(plan: Plan, seeds: Sequence[int]) -> str:
-    """What to type for these runs."""
+    """Return the command line that makes these runs."""
     named = " ".join(map(str, seeds))
     options = f"--network {plan.network} --steps {plan.steps} --seeds {named}"
     return f"python -m benchmarks.study --work WORK {options}"

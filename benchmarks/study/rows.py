@@ -1,4 +1,4 @@
-"""The networks that are compared: the input modes and fusions of the paper's tables, and ours, on encoders of one size."""
+"""Networks that are compared: input modes and fusions of the paper, and ours, on encoders of one size."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from model.training.phantom_recipe import SMALL
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the tables."""
+    """Row of the tables: a network."""
 
     name: str
     title: str
@@ -18,15 +18,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How large all networks of a study are."""
+    """Size of all networks of a study."""
 
     base: NetworkConfig
     unet_width: int
-    """The multiple of 8 with which a U-Net's arithmetic for one slice (model.network.flops) comes nearest to that of `base`."""
+    """Multiple of 8 with which a U-Net's arithmetic for one slice comes nearest to that of `base`.
+
+    Counted by model.network.flops.
+    """
 
 
 SIZES: Mapping[str, Size] = {"small": Size(SMALL, 8), "resnet50": Size(NetworkConfig(), 56)}
-""""resnet50" is the paper's; for a GPU."""
+"""Sizes by name; "resnet50" is the paper's, for a GPU."""
 
 INPUT_MODES = ("unet", "single", "multi-size", "add")
 """Rows of Table I: everything but the input is alike from "single" on."""
@@ -35,7 +38,7 @@ FUSIONS = ("add", "concat", "attention", "aligned")
 
 
 def rows_of(size: Size) -> tuple[Row, ...]:
-    """All rows, in the order of the tables."""
+    """Return all rows, in the order of the tables."""
     base = size.base
     unet = NetworkConfig(architecture="unet", encoder_width=size.unet_width, second_input="single")
     return (

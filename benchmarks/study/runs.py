@@ -1,4 +1,4 @@
-"""One run: a network trained from one seed and scored on the test slices."""
+"""Run of the study: a network trained from one seed and scored on the test slices."""
 
 import hashlib
 import json
@@ -28,21 +28,21 @@ SAVED_EVERY = 20
 """Steps between saved states: what is lost when a run is killed."""
 
 PRECISION = "fp32"
-"""Of the test, on any machine."""
+"""Precision of the test, on any machine."""
 
 Progress = Callable[[str, float], None]
-"""Told what is being done, and the fraction of it done."""
+"""Callback that is told what is being done, and the fraction of it done."""
 
 
 @dataclass(frozen=True, slots=True)
-class EvalPatch:
-    """Where runs are made."""
+class RunSettings:
+    """Folder, device and threads of runs."""
 
     work: Path
     """Folder for slides, weights and the states of unfinished trainings."""
     device: str = "auto"
     threads: int = 1
-    """That read slides ahead."""
+    """Threads that read slides ahead."""
 
     @property
     def weights(self) -> Path:
@@ -51,12 +51,15 @@ class EvalPatch:
 
 
 def run_name(row: str, seed: int) -> str:
-    """Of a run's card and files."""
+    """Return the name of a run's card and files."""
     return f"study-{row}-seed{seed}"
 
 
 def config_of(row: Row, seed: int, plan: Plan) -> TrainConfig:
-    """The recipe of the demo weights with the plan's steps: the same for every row but for what its network has not."""
+    """Return the recipe of the demo weights with the plan's steps.
+
+    It is the same for every row but for what its network does not have.
+    """
     config = phantom_recipe(
         run_name(row.name, seed),
         row.network,
@@ -68,36 +71,38 @@ def config_of(row: Row, seed: int, plan: Plan) -> TrainConfig:
 
 
 def fingerprint(config: TrainConfig, plan: Plan) -> str:
-    """Of all that is decided before a run begins."""
+    """Return the SHA-256 of all that is decided before a run begins."""
     parts = [config.to_json(), config.card.to_json(), asdict(plan)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def perform(
-    row: Row, seed: int, plan: Plan, index: SlideIndex, place: EvalPatch, progress: Progress
+    row: Row, seed: int, plan: Plan, index: SlideIndex, settings: RunSettings, progress: Progress
 ) -> dict[str, Any]:
-    """Train, or go on where an earlier attempt was killed, then score; returns what goes into the results.
+    """Train, or go on where an earlier attempt was killed, then score; return what goes into the results.
 
-    Raises the errors of model.training.trainer.train and model.evaluation.benchmark.
+    Raises:
+        ModelError: from training or evaluation.
+        WsiError: when a slide cannot be read.
     """
     config = config_of(row, seed, plan)
     mark = fingerprint(config, plan)
-    card = _finished(config, mark, place) or _trained(config, mark, index, place, progress)
-    cards = [place.weights / f"{card.name}.json"]
+    card = _finished(config, mark, settings) or _trained(config, mark, index, settings, progress)
+    cards = [settings.weights / f"{card.name}.json"]
     (evaluation,), _ = evaluate_index(
         cards,
         Task.of(index, "test"),
         examples=0,
-        device=place.device,
+        device=settings.device,
         precision=PRECISION,
         progress=lambda name, done: progress(f"{name} test", done),
     )
     return {"row": row.name, "seed": seed, "fingerprint": mark, **_facts(config, evaluation)}
 
 
-def _finished(config: TrainConfig, mark: str, place: EvalPatch) -> ModelCard | None:
-    """The card, if an attempt was killed after the training."""
-    path = place.weights / f"{config.card.name}.json"
+def _finished(config: TrainConfig, mark: str, settings: RunSettings) -> ModelCard | None:
+    """Return the card if an attempt was killed after the training."""
+    path = settings.weights / f"{config.card.name}.json"
     if not path.exists():
         return None
     card = ModelCard.load(path)
@@ -105,19 +110,19 @@ def _finished(config: TrainConfig, mark: str, place: EvalPatch) -> ModelCard | N
 
 
 def _trained(
-    config: TrainConfig, mark: str, index: SlideIndex, place: EvalPatch, progress: Progress
+    config: TrainConfig, mark: str, index: SlideIndex, settings: RunSettings, progress: Progress
 ) -> ModelCard:
     def show(now: TrainProgress) -> None:
         progress(f"{config.card.name} training", now.step / now.steps)
 
     # Without the test slides: training would score all of them, every pixel, for the card.
-    lessons = replace(index, cohort=replace(index.cohort, test=()), test=())
+    without_test = replace(index, cohort=replace(index.cohort, test=()), test=())
     card = train(
         config,
-        lessons,
-        place.weights,
-        device=place.device,
-        threads=place.threads,
+        without_test,
+        settings.weights,
+        device=settings.device,
+        threads=settings.threads,
         progress=show,
         provenance={"study": mark},
     )

@@ -1,4 +1,4 @@
-"""Which of the paper's orders the study's numbers carry, in words that follow from them by rule."""
+"""Verdict: which of the paper's orders the study's numbers carry, in words that follow by rule."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,14 +11,15 @@ from .rows import Row
 PARTS: tuple[Part, ...] = ("all", "mixed")
 
 RULE = (
-    "Each line is a difference of mean MIoU, in points, over the seeds that both rows have. The first is called higher or "
-    f"lower where the means are more than {CLEAR:g} pooled standard deviations apart (with three seeds, 2.4 standard errors "
-    "of the difference); else the two are not told apart. The last order is ours, the others are the paper's."
+    "Each line is a difference of mean MIoU, in points, over the seeds that both rows have. "
+    f"The first is called higher or lower where the means are more than {CLEAR:g} pooled standard deviations "
+    "apart (with three seeds, 2.4 standard errors of the difference); else the two are not told apart. "
+    "The last order is ours, the others are the paper's."
 )
 
 
 def verdict(runs: Sequence[Run], rows: Mapping[str, Row]) -> str:
-    """The rule, the table of all orders, and what of it the paper said, by patches."""
+    """Return the rule, the table of all orders, and a summary of the paper's, for all and mixed patches."""
     table = [["order", "patches", "difference", "pooled sd", "higher in", "first is"]]
     table += [
         [_title(order, rows), part, *_cells(difference(runs, order, part))]
@@ -41,7 +42,7 @@ def _cells(found: Difference | None) -> list[str]:
 
 
 def _summary(runs: Sequence[Run], rows: Mapping[str, Row], part: Part) -> str:
-    """The paper's orders by outcome."""
+    """Return a sentence that lists the paper's orders by outcome."""
     titles: dict[str, list[str]] = {"higher": [], "lower": [], "not told apart": [], "not run": []}
     for order in PAPER_ORDERS:
         found = difference(runs, order, part)
@@ -49,6 +50,6 @@ def _summary(runs: Sequence[Run], rows: Mapping[str, Row], part: Part) -> str:
         titles[outcome].append(_title(order, rows))
     higher, lower, equal, missing = ("; ".join(one) or "none" for one in titles.values())
     return (
-        f"The paper's orders, {part} patches. Come out: {higher}. The other way round: {lower}. Not told apart: {equal}. Not "
-        f"run with two seeds yet: {missing}."
+        f"The paper's orders, {part} patches. Come out: {higher}. The other way round: {lower}. "
+        f"Not told apart: {equal}. Not run with two seeds yet: {missing}."
     )

@@ -1,1 +1,1 @@
-"""The `darefine` command: one module a subcommand."""
+"""Subcommands of `darefine`, one module each."""

@@ -1,15 +1,13 @@
-"""`darefine bench`: what this machine reaches with a model."""
+"""Command `darefine bench`: measure what this machine reaches with a model."""
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import Progress as Bar
 from rich.table import Column, Table
 
 from model.card import ModelCard
@@ -20,10 +18,12 @@ from workers.errors import WorkersError
 from workers.settings import WorkerSettings
 from wsi.phantom import write_phantom
 
+from .progress_bar import progress_bar
+
 PHANTOM_PX = 12_288
 PHANTOM_SEED = 11
 COUNTED_PX = 50_000
-"""Side of the slides that are counted an hour."""
+"""Side of the slides in the figure of slides an hour, level-0 px."""
 
 
 @click.command()
@@ -72,7 +72,8 @@ def bench(
 ) -> None:
     """Measure whole jobs, the network alone, and everything but the network, in a real model process.
 
-    All of it runs on this machine, without a service. Stop other work first: whatever else runs is in the figures.
+    All of it runs on this machine, without a service. Stop other work first: whatever else runs is in the
+    figures.
     """
     try:
         settings = settings_of(card, chosen)
@@ -90,7 +91,15 @@ def bench(
 
 
 def settings_of(card: Path | None, chosen: dict[str, Any]) -> WorkerSettings:
-    """A worker's settings from the environment, overruled by what was chosen. Raises CardError."""
+    """Return a worker's settings from the environment, overruled by the chosen options.
+
+    Args:
+        card: the default model; None keeps the environment's.
+        chosen: settings by name; None stands for not chosen.
+
+    Raises:
+        CardError: when `card` is no model card.
+    """
     overruled = {name: value for name, value in chosen.items() if value is not None}
     if card is not None:
         overruled |= {"weights_dir": card.resolve().parent, "default_model": ModelCard.load(card).name}
@@ -99,7 +108,7 @@ def settings_of(card: Path | None, chosen: dict[str, Any]) -> WorkerSettings:
 
 
 def make_phantom(folder: Path, size_px: int, show: Callable[[str, float], None]) -> Path:
-    """A synthetic slide, 70 % tissue."""
+    """Write a phantom slide with 70 % tissue and return its path."""
     out = folder / f"phantom-{size_px}.tif"
     return write_phantom(
         out, size_px=size_px, seed=PHANTOM_SEED, progress=lambda share: show("phantom slide", share)
@@ -107,20 +116,24 @@ def make_phantom(folder: Path, size_px: int, show: Callable[[str, float], None])
 
 
 def slides_per_hour(measured: dict[str, Any]) -> dict[str, Any]:
-    """How many square slides of COUNTED_PX an hour at the speed measured, with the same mpp and share of tissue."""
+    """Return how many square slides of COUNTED_PX an hour the measured speed gives.
+
+    They have the mpp and the share of tissue of the measured slide.
+    """
     pixels = measured["slide"]["width"] * measured["slide"]["height"]
     seconds = measured["job"]["seconds"] * COUNTED_PX**2 / pixels
     return {"size_px": COUNTED_PX, "slides": round(3600 / seconds, 1)}
 
 
 def tables_of(measured: dict[str, Any]) -> tuple[str, Table, Table]:
-    """For a terminal: what was measured, the speeds, and where the time of a job goes."""
+    """Return text and tables for a terminal: the setting, the speeds, and the stages of a job."""
     slide, memory, hourly = measured["slide"], measured["memory_mb"], measured["slides_per_hour"]
     busy = measured["load_before"]
     text = (
-        f"{measured['model']['name']} on {measured['device']}, {measured['dtype']}, {measured['threads']} threads, "
-        f"batches of {measured['batch_size']}; {slide['name']}, {slide['width']} x {slide['height']} px of "
-        f"{slide['mpp']:.3g} um; median of {measured['repeats']}"
+        f"{measured['model']['name']} on {measured['device']}, {measured['dtype']}, "
+        f"{measured['threads']} threads, batches of {measured['batch_size']}; "
+        f"{slide['name']}, {slide['width']} x {slide['height']} px "
+        f"of {slide['mpp']:.3g} um; median of {measured['repeats']}"
         + (f"; load average before: {busy:.1f}" if busy is not None else "")
     )
     speeds = Table("", Column("seconds", justify="right"), Column("MP/s", justify="right"))
@@ -141,17 +154,3 @@ def tables_of(measured: dict[str, Any]) -> tuple[str, Table, Table]:
         if size is not None:
             stages.add_row(f"memory, {title.replace('_', ' ')}", f"{size} MB")
     return text, speeds, stages
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[str, float], None]]:
-    """A bar for each name, on stderr; stdout is for results."""
-    with Bar(console=Console(stderr=True)) as bar:
-        tasks: dict[str, Any] = {}
-
-        def show(name: str, share: float) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=1.0)
-            bar.update(tasks[name], completed=share)
-
-        yield show

@@ -1,4 +1,4 @@
-"""A small HTTP client of the service: send a slide, follow the job, fetch the files."""
+"""HTTP client of the service: send a slide, follow the job, download the files."""
 
 import contextlib
 import tempfile
@@ -13,15 +13,15 @@ import httpx
 CHUNK = 1 << 20
 POLL_S = 0.5
 PATIENCE_S = 120
-"""How long a poller bears a service that does not answer, so that a restart of the API goes unnoticed."""
+"""Seconds a poller bears a service that does not answer, so that a restart of the API goes unnoticed."""
 
 
 class ServiceRefusedError(Exception):
-    """The service answered with a problem document; its detail is the message."""
+    """Answer of the service that is a problem document; its detail is the message."""
 
 
 class Client:
-    """Calls of one service. `progress` callbacks get bytes done and bytes in all."""
+    """Client of one service."""
 
     def __init__(self, url: str) -> None:
         self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(30, read=300, write=300))
@@ -31,14 +31,22 @@ class Client:
         self._http.close()
 
     def ready(self) -> bool:
-        """Whether the service would run a job now."""
+        """Return whether the service would run a job now."""
         try:
             return self._http.get("/readyz").status_code == 200
         except httpx.TransportError:
             return False
 
     def upload(self, slide: Path, progress: Callable[[int, int], None]) -> dict[str, Any]:
-        """Send a slide file or folder; the slide as the service describes it. Raises ServiceRefusedError."""
+        """Send a slide file or folder and return the slide as the service describes it.
+
+        Args:
+            slide: a file, or a folder that is sent as one archive.
+            progress: told bytes done and bytes in all.
+
+        Raises:
+            ServiceRefusedError: when the service does not take it.
+        """
         with as_one_file(slide) as file:
             total = file.stat().st_size
             response = self._http.put(
@@ -50,17 +58,22 @@ class Client:
         return checked(response)
 
     def submit(self, slide_id: str, options: dict[str, Any]) -> dict[str, Any]:
-        """Queue a job on an uploaded slide. Raises ServiceRefusedError."""
+        """Queue a job on an uploaded slide and return it.
+
+        Raises:
+            ServiceRefusedError: when the service refuses slide or options.
+        """
         return checked(self._http.post("/v1/jobs", json={"slide_id": slide_id, **options}))
 
     def follow(self, job_id: str) -> Iterator[dict[str, Any]]:
-        """Yield the job's state until it is over; bears a service that is away for up to PATIENCE_S.
+        """Yield the job, polled every POLL_S, until it is over.
 
-        Raises ServiceRefusedError.
+        Raises:
+            ServiceRefusedError: when the service refuses, or has not answered for PATIENCE_S.
         """
         answered = time.monotonic()
         while True:
-            job = self._look(job_id)
+            job = self._poll(job_id)
             if job is not None:
                 answered = time.monotonic()
                 yield job
@@ -72,8 +85,8 @@ class Client:
                 )
             time.sleep(POLL_S)
 
-    def _look(self, job_id: str) -> dict[str, Any] | None:
-        """The job, or None while the service is away."""
+    def _poll(self, job_id: str) -> dict[str, Any] | None:
+        """Return the job, or None while the service is away."""
         try:
             response = self._http.get(f"/v1/jobs/{job_id}")
         except httpx.TransportError:
@@ -81,15 +94,23 @@ class Client:
         return checked(response) if response.status_code < 500 else None
 
     def cancel(self, job_id: str) -> None:
-        """Stop a job; one that is over already stays as it is."""
+        """Cancel a job; one that is over already stays as it is."""
         self._http.post(f"/v1/jobs/{job_id}/cancel")
 
     def result(self, job_id: str) -> dict[str, Any]:
-        """The result document of a succeeded job. Raises ServiceRefusedError."""
+        """Return the result document of a succeeded job.
+
+        Raises:
+            ServiceRefusedError: when there is none.
+        """
         return checked(self._http.get(f"/v1/jobs/{job_id}/result"))
 
     def download(self, job_id: str, name: str, target: Path) -> None:
-        """Fetch one result file to `target`, whole or not at all. Raises ServiceRefusedError."""
+        """Download one result file to `target`, whole or not at all.
+
+        Raises:
+            ServiceRefusedError: when there is none.
+        """
         part = target.with_name(target.name + ".part")
         with self._http.stream("GET", f"/v1/jobs/{job_id}/{name}") as response:
             if response.is_error:
@@ -102,7 +123,11 @@ class Client:
 
 
 def checked(response: httpx.Response) -> dict[str, Any]:
-    """The JSON of a good answer. Raises ServiceRefusedError with the problem's detail."""
+    """Return the JSON of a good answer.
+
+    Raises:
+        ServiceRefusedError: for any other answer, with the problem's detail.
+    """
     if response.is_error:
         try:
             detail = response.json()["detail"]
@@ -114,7 +139,7 @@ def checked(response: httpx.Response) -> dict[str, Any]:
 
 
 def read_chunks(file: Path, sent: Callable[[int], None]) -> Iterator[bytes]:
-    """The bytes of `file`; `sent` hears how many were handed over."""
+    """Yield the bytes of `file` in chunks; tell `sent` how many were handed over."""
     done = 0
     with file.open("rb") as source:
         while chunk := source.read(CHUNK):
@@ -125,7 +150,10 @@ def read_chunks(file: Path, sent: Callable[[int], None]) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def as_one_file(slide: Path) -> Iterator[Path]:
-    """`slide` as a single file to send: itself, or a stored zip of a folder slide (DICOM, or MIRAX with its data)."""
+    """Yield one file to send for a slide: itself, or a temporary zip of a folder slide.
+
+    A folder slide is DICOM, or a MIRAX file with its data folder. The zip is stored, not compressed.
+    """
     data_folder = slide.with_suffix("")
     if slide.is_file() and not (slide.suffix.lower() == ".mrxs" and data_folder.is_dir()):
         yield slide

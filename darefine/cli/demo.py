@@ -1,4 +1,4 @@
-"""`darefine demo`: everything at once, on a phantom slide, over HTTP, and a picture to judge it by."""
+"""Command `darefine demo`: the whole service on a phantom slide, over HTTP, and a picture to judge it by."""
 
 import contextlib
 import os
@@ -35,7 +35,7 @@ MODELS = {
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """What one model made of the slide."""
+    """Result of one model on the slide, with its scores."""
 
     title: str
     overlay: Path
@@ -62,8 +62,8 @@ class Labelled:
 def demo(out: Path, size_px: int, seed: int) -> None:
     """Start the service, send it a phantom slide, fetch overlays, compare with the truth, stop.
 
-    One overlay is of a network that sees slice and patch, one of a network that sees the slice alone. Leaves slide.tif,
-    slide-truth.tif, demo.png and a folder for each network in the --out folder.
+    One overlay is of a network that sees slice and patch, one of a network that sees the slice alone. Leaves
+    slide.tif, slide-truth.tif, demo.png and a folder for each network in the --out folder.
     """
     console = Console()
     out.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def demo(out: Path, size_px: int, seed: int) -> None:
 def label(
     client: Client, slide_id: str, model: str, files: PhantomFiles, out: Path, console: Console
 ) -> Labelled:
-    """Run a job with `model`, fetch its files into `out`/`model`, compare them with the truth."""
+    """Run a job with `model`, download its files into `out`/`model` and compare them with the truth."""
     console.print(f"Labelling it with {model} ({MODELS[model]}) ...")
     folder = out / model
     job = run_job(client, slide_id, {"model": model}, console)
@@ -93,7 +93,7 @@ def label(
 
 @contextlib.contextmanager
 def running_service(data_dir: Path, log: Path) -> Iterator[Client]:
-    """A `darefine serve` of its own on a free loopback port; stopped in the end, whatever happens."""
+    """Run `darefine serve` on a free loopback port, yield a client, and stop it whatever happens."""
     port = free_port()
     client = Client(f"http://127.0.0.1:{port}")
     environment = {**own_environment(), "DAREFINE_DATA_DIR": str(data_dir.resolve())}
@@ -110,14 +110,18 @@ def running_service(data_dir: Path, log: Path) -> Iterator[Client]:
 
 
 def own_environment() -> dict[str, str]:
-    """This process's environment without settings of another service, whose queue must not get our jobs."""
+    """Return the environment without settings of another service, whose queue must not get our jobs."""
     return {
         name: value for name, value in os.environ.items() if name != "REDIS_URL" and name[:9] != "DAREFINE_"
     }
 
 
 def wait_ready(client: Client, service: subprocess.Popen[bytes], log: Path) -> None:
-    """Return once a job would run."""
+    """Wait until the service would run a job.
+
+    Raises:
+        ClickException: when it ends before, or is not ready after START_SECONDS.
+    """
     deadline = time.monotonic() + START_SECONDS
     while not client.ready():
         if service.poll() is not None:
@@ -128,7 +132,7 @@ def wait_ready(client: Client, service: subprocess.Popen[bytes], log: Path) -> N
 
 
 def free_port() -> int:
-    """A loopback TCP port nobody listens on now."""
+    """Return a loopback TCP port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -136,7 +140,7 @@ def free_port() -> int:
 
 
 def draw(files: PhantomFiles, labelled: Sequence[Labelled], picture: Path) -> None:
-    """Write the side-by-side picture."""
+    """Write the picture of slide, truth and overlays side by side."""
     classes = labelled[0].result["classes"]
     palette = Palette(tuple(LabelClass(c["value"], c["name"], tuple(c["colour"])) for c in classes))
     overlays = [(f"{one.title}: MIoU {one.scores.miou:.3f}", overlay_panel(one.overlay)) for one in labelled]
@@ -149,13 +153,13 @@ def draw(files: PhantomFiles, labelled: Sequence[Labelled], picture: Path) -> No
 
 
 def score_line(labelled: Labelled) -> str:
-    """MIoU and IoU per class against the truth, and the speed."""
+    """Return a line with MIoU, IoU per class and accuracy against the truth, and the speed."""
     result, scores = labelled.result, labelled.scores
     iou = ", ".join(
         f"{c['name']} {value:.3f}" for c, value in zip(result["classes"], scores.iou, strict=True)
     )
     return (
-        f"{labelled.title}: MIoU against the truth {scores.miou:.3f} (IoU: {iou}); accuracy {scores.accuracy:.3f}; "
-        f"{scores.coverage:.1%} of the truth labelled; "
+        f"{labelled.title}: MIoU against the truth {scores.miou:.3f} (IoU: {iou}); "
+        f"accuracy {scores.accuracy:.3f}; {scores.coverage:.1%} of the truth labelled; "
         f"{result['megapixels']:.0f} MP at {result['megapixels_per_second']:.1f} MP/s"
     )

@@ -1,4 +1,4 @@
-"""`darefine doctor`: what this machine has, and what is wrong with it."""
+"""Command `darefine doctor`: report what this machine has and what is wrong with it."""
 
 import os
 import platform
@@ -25,7 +25,7 @@ MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at: `ok`, `warn` (works, but mind it) or `fail` (jobs will not run)."""
+    """Outcome of one check: `ok`, `warn` (works, but mind it) or `fail` (jobs will not run)."""
 
     subject: str
     outcome: str
@@ -37,16 +37,16 @@ def doctor() -> None:
     """Say what this machine has and what is wrong with it. Exit code 1 if jobs would not run."""
     settings = WorkerSettings()
     findings = [
-        examine(subject, look)
-        for subject, look in (
-            ("python", look_at_python),
-            ("torch", look_at_torch),
-            ("driver", look_at_driver),
-            ("OpenSlide", look_at_openslide),
-            ("libvips", look_at_vips),
-            ("model", lambda: look_at_model(settings)),
-            ("queue", lambda: look_at_queue(settings)),
-            ("disk", lambda: look_at_disk(settings.data_dir)),
+        run_check(subject, check)
+        for subject, check in (
+            ("python", check_python),
+            ("torch", check_torch),
+            ("driver", check_driver),
+            ("OpenSlide", check_openslide),
+            ("libvips", check_vips),
+            ("model", lambda: check_model(settings)),
+            ("queue", lambda: check_queue(settings)),
+            ("disk", lambda: check_disk(settings.data_dir)),
         )
     ]
     table = Table("", "what", Column("found", overflow="fold"))
@@ -56,22 +56,22 @@ def doctor() -> None:
     sys.exit(any(finding.outcome == "fail" for finding in findings))
 
 
-def examine(subject: str, look: Callable[[], tuple[str, str]]) -> Finding:
-    """Run one look; whatever it raises is the finding."""
+def run_check(subject: str, check: Callable[[], tuple[str, str]]) -> Finding:
+    """Run one check; whatever it raises becomes the finding."""
     try:
-        outcome, detail = look()
+        outcome, detail = check()
     except Exception as error:  # noqa: BLE001  (the very point is to report what does not work)
         outcome, detail = "fail", f"{type(error).__name__}: {error}"
     return Finding(subject, outcome, detail)
 
 
-def look_at_python() -> tuple[str, str]:
-    """Interpreter, system and this software's version."""
+def check_python() -> tuple[str, str]:
+    """Report interpreter, system and this software's version."""
     return "ok", f"{platform.python_version()} on {platform.platform()}, darefine {version('darefine')}"
 
 
-def look_at_torch() -> tuple[str, str]:
-    """Version, device and the precision a worker would choose."""
+def check_torch() -> tuple[str, str]:
+    """Report the version of torch and its CUDA devices; warn where a driver is there but no device."""
     import torch  # noqa: PLC0415  (a broken torch must become a finding, not end the program)
 
     if torch.cuda.is_available():
@@ -84,8 +84,8 @@ def look_at_torch() -> tuple[str, str]:
     )
 
 
-def look_at_driver() -> tuple[str, str]:
-    """The NVIDIA driver, where there is one."""
+def check_driver() -> tuple[str, str]:
+    """Report the NVIDIA driver and its devices, where there are any."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return "ok", "no NVIDIA driver; jobs run on the CPU"
@@ -94,30 +94,30 @@ def look_at_driver() -> tuple[str, str]:
     return "ok", answer.stdout.strip().replace("\n", "; ")
 
 
-def look_at_openslide() -> tuple[str, str]:
-    """Version of the OpenSlide library."""
+def check_openslide() -> tuple[str, str]:
+    """Report the version of the OpenSlide library."""
     import openslide  # noqa: PLC0415
 
     return "ok", f"{openslide.__library_version__} (python binding {openslide.__version__})"
 
 
-def look_at_vips() -> tuple[str, str]:
-    """Version of libvips."""
+def check_vips() -> tuple[str, str]:
+    """Report the version of libvips."""
     import pyvips  # noqa: PLC0415
 
     return "ok", ".".join(str(pyvips.version(part)) for part in range(3))
 
 
-def look_at_model(settings: WorkerSettings) -> tuple[str, str]:
-    """Load the default model, which checks its weights' sha256."""
+def check_model(settings: WorkerSettings) -> tuple[str, str]:
+    """Load the default model, which checks the sha256 of its weights."""
     from workers.engine.model_cache import ModelCache  # noqa: PLC0415
 
     segmenter = ModelCache.of(settings).default()
     return "ok", f"{segmenter.card.name} on {segmenter.device}, {segmenter.dtype}"
 
 
-def look_at_queue(settings: WorkerSettings) -> tuple[str, str]:
-    """The Redis that jobs would be queued on, or the server that would be started."""
+def check_queue(settings: WorkerSettings) -> tuple[str, str]:
+    """Report the Redis that jobs would be queued on, or the server that would be started."""
     if settings.redis_url is None:
         return "ok", f"embedded: {server_program()}"
     shown = without_password(settings.redis_url)
@@ -128,8 +128,8 @@ def look_at_queue(settings: WorkerSettings) -> tuple[str, str]:
     return "ok", shown
 
 
-def look_at_disk(folder: Path) -> tuple[str, str]:
-    """Free space where slides and results go."""
+def check_disk(folder: Path) -> tuple[str, str]:
+    """Report the free space where slides and results go; warn below ENOUGH_DISK bytes."""
     existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     free = shutil.disk_usage(existing).free
     if not os.access(existing, os.W_OK):

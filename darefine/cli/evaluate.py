@@ -1,17 +1,14 @@
-"""`darefine evaluate`: networks on slides with truth, or one finished label map against its truth."""
+"""Command `darefine evaluate`: score networks on slides with truth, or a label map against its truth."""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import Progress, TaskID
 
 from model.card import ModelCard
 from model.data.index import SlideIndex
@@ -24,10 +21,12 @@ from wsi.atomic import write_atomically
 from wsi.palette import LabelClass
 from wsi.writing.label_tiff import LabelTiff
 
+from .progress_bar import progress_bar
+
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 OVERVIEW_PX = 800
-"""Side of a whole label map in a picture."""
+"""Longest side of a whole label map in a picture, px."""
 MAP_INCH = 4.5
 
 
@@ -45,7 +44,8 @@ MAP_INCH = 4.5
 @click.option(
     "--on",
     type=click.Choice(["slices", "slides"]),
-    help="The planned slices, as the paper does, or whole slides, as the service does.  [default: slices where planned]",
+    help="The planned slices, as the paper does, or whole slides, as the service does.  "
+    "[default: slices where planned]",
 )
 @click.option(
     "--patches", type=click.IntRange(min=1), help="Patches of each slide, evenly spread.  [default: all]"
@@ -74,10 +74,10 @@ def evaluate(
     as_json: bool,
     **chosen: Any,
 ) -> None:
-    """Score networks or label maps against truth: MIoU, IoU of each class, accuracy and the ICIAR2018 score.
+    """Score networks or label maps against truth: MIoU, IoU of each class, accuracy, ICIAR2018 score.
 
-    With --data and --weights: every network on the slides of an index, by the road of inference. With --labels and
-    --truth: one label map as it is; pixels that were not analysed show in the coverage.
+    With --data and --weights: every network on the slides of an index, by the road of inference. With
+    --labels and --truth: one label map as it is; pixels that were not analysed show in the coverage.
     """
     if out is not None:
         figures.require_matplotlib()
@@ -87,7 +87,8 @@ def evaluate(
         outcome = evaluate_label_map(labels, truth, weights, missed_as)
     else:
         raise click.UsageError(
-            "give --data INDEX --weights CARD [--weights ...], or --labels TIFF --truth TIFF|XML [--weights CARD]"
+            "give --data INDEX --weights CARD [--weights ...], "
+            "or --labels TIFF --truth TIFF|XML [--weights CARD]"
         )
     if out is not None:
         outcome.write(out)
@@ -96,20 +97,20 @@ def evaluate(
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an evaluation leaves behind."""
+    """Tables, results and pictures of an evaluation."""
 
     text: str
     """Markdown."""
     results: dict[str, Any]
     draw: Callable[[Path], None]
-    """Writes the pictures into a folder."""
+    """Function that writes the pictures into a folder."""
 
     def as_json(self) -> str:
-        """The results as they stand in results.json."""
+        """Return the text of results.json."""
         return json.dumps(self.results, indent=1) + "\n"
 
     def write(self, out: Path) -> None:
-        """Leave everything in a folder."""
+        """Write results.md, results.json and the pictures into a folder."""
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(out / "results.md", self.text.encode())
         write_atomically(out / "results.json", self.as_json().encode())
@@ -125,7 +126,12 @@ def evaluate_networks(
     patches: int | None,
     **options: Any,
 ) -> Outcome:
-    """Every card on the index. Raises ModelError, WsiError."""
+    """Evaluate every card on a slide index.
+
+    Raises:
+        ModelError: when index, card or weights are wrong.
+        WsiError: when a slide cannot be read.
+    """
     tune_malloc()
     task = Task.of(SlideIndex.load(data), set_name, on=on, patches_per_slide=patches)
     with progress_bar() as show:
@@ -154,7 +160,12 @@ def evaluate_networks(
 def evaluate_label_map(
     labels: Path, truth: Path, weights: tuple[Path, ...], missed_as: str | None
 ) -> Outcome:
-    """One label map against its truth. Raises ModelError, WsiError."""
+    """Evaluate one label map against its truth.
+
+    Raises:
+        ModelError: when truth, card or classes do not fit.
+        WsiError: when a file cannot be read.
+    """
     with LabelTiff(labels) as predicted, open_truth(truth, predicted) as true, progress_bar() as show:
         classes = ModelCard.load(weights[0]).classes if weights else described_classes(predicted)
         missed_value = None if missed_as is None else value_of(missed_as, classes)
@@ -185,14 +196,18 @@ def evaluate_label_map(
 def draw_confusion(
     confusion: ConfusionMatrix, metrics: Metrics, classes: Sequence[LabelClass], name: str, out: Path
 ) -> None:
-    """Write confusion-<name>.png."""
+    """Write the picture confusion-<name>.png."""
     title = f"{name}\nMIoU {report.percent(metrics.miou)} %, accuracy {report.percent(metrics.accuracy)} %"
     names = [entry.name for entry in classes]
     figures.save_confusion(confusion, names, title, out / f"confusion-{name}.png")
 
 
 def value_of(name: str, classes: Sequence[LabelClass]) -> int:
-    """The value of the class of that name."""
+    """Return the value of the class of that name.
+
+    Raises:
+        BadParameter: when no class has it.
+    """
     for entry in classes:
         if entry.name == name:
             return entry.value
@@ -203,25 +218,11 @@ def value_of(name: str, classes: Sequence[LabelClass]) -> int:
 
 
 def software() -> str:
-    """Name and version, as in every result."""
+    """Return name and version of this software, as in every result."""
     return f"darefine {version('darefine')}"
 
 
 def file_facts(path: Path) -> dict[str, str]:
-    """Name and SHA-256 of a file; its folder is nobody's business."""
+    """Return name and SHA-256 of a file, without its folder, which is private."""
     with path.open("rb") as file:
         return {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[str, float], None]]:
-    """A bar for each name, on stderr; stdout is for results."""
-    with Progress(console=Console(stderr=True)) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def show(name: str, share: float) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=1.0)
-            bar.update(tasks[name], completed=share)
-
-        yield show

@@ -1,4 +1,7 @@
-"""The command group. Each command's module is imported only when it is called: `submit` never loads torch."""
+"""Command group `darefine`.
+
+Each command's module is imported only when it is called: `submit` never loads torch.
+"""
 
 import importlib
 import logging
@@ -27,14 +30,14 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by module name."""
+    """Click group that imports a command's module only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of the table."""
+        """Return the names in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command's module and take the command of the same name."""
+        """Import the command's module and return the command of the same name."""
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f".{COMMANDS[cmd_name][0]}", __package__)
@@ -42,7 +45,7 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what is wrong with its files is told without a traceback."""
+        """Run the command; report errors of models and slides without a traceback."""
         try:
             return super().invoke(ctx)
         except (ModelError, WsiError) as error:

@@ -1,4 +1,4 @@
-"""`darefine models`: the networks of the paper's tables, with what they weigh and cost."""
+"""Command `darefine models`: size and arithmetic of the networks of the paper's tables."""
 
 import dataclasses
 import json
@@ -11,6 +11,10 @@ from rich.table import Column, Table
 from model.network.flops import COUNTED_SIDE_PX, network_cost
 from model.network.zoo import NETWORKS, NamedNetwork
 
+SIDE_NOTE = (
+    f"Slice and context of {COUNTED_SIDE_PX} x {COUNTED_SIDE_PX} px: the paper's 500, to a multiple of 32."
+)
+
 
 @click.command()
 @click.option(
@@ -19,8 +23,8 @@ from model.network.zoo import NETWORKS, NamedNetwork
 def models(as_json: bool) -> None:
     """List the networks of the paper's tables: size beside the paper's, and arithmetic.
 
-    Sizes are of float32 parameters with four classes. A slice's GFLOP do not hold its context's, which is encoded once for
-    all slices of a patch.
+    Sizes are of float32 parameters with four classes. A slice's GFLOP do not hold its context's, which is
+    encoded once for all slices of a patch.
     """
     rows = [row_of(name, network) for name, network in NETWORKS.items()]
     if as_json:
@@ -30,7 +34,7 @@ def models(as_json: bool) -> None:
 
 
 def row_of(name: str, network: NamedNetwork) -> dict[str, Any]:
-    """One network as JSON-ready values; `difference_percent` is ours against the paper's size."""
+    """Return one network as JSON values; `difference_percent` is our size against the paper's."""
     cost = network_cost(network.config)
     paper_mb = network.paper_mb
     return {
@@ -48,14 +52,14 @@ def row_of(name: str, network: NamedNetwork) -> dict[str, Any]:
 
 
 def table_of(rows: list[dict[str, Any]]) -> Table:
-    """The rows for a terminal; notes stand below."""
+    """Return the table of the rows for a terminal; notes stand below."""
     numbers = ("parameters", "fp32 MB", "paper MB", "differs", "GFLOP slice", "GFLOP context")
     table = Table(
         Column("name", no_wrap=True),
         *(Column(heading, justify="right") for heading in numbers),
         caption="\n".join(
             [
-                f"Slice and context of {COUNTED_SIDE_PX} x {COUNTED_SIDE_PX} px: the paper's 500, to a multiple of 32.",
+                SIDE_NOTE,
                 *(f"{row['name']}: {row['note']}." for row in rows if row["note"]),
             ]
         ),
@@ -75,5 +79,5 @@ def table_of(rows: list[dict[str, Any]]) -> Table:
 
 
 def shown(value: float | None, form: str) -> str:
-    """A cell; what there is no figure for stays empty."""
+    """Format the value of a cell; None gives an empty one."""
     return "" if value is None else form.format(value)

@@ -1,11 +1,12 @@
-"""`darefine phantom`: a synthetic slide with its truth."""
+"""Command `darefine phantom`: write a synthetic slide with its truth."""
 
 from pathlib import Path
 
 import click
-from rich.progress import Progress
 
 from wsi.phantom import write_phantom
+
+from .progress_bar import progress_bar
 
 
 @click.command()
@@ -32,13 +33,12 @@ def phantom(out: Path, size_px: int, seed: int, tissue: float) -> None:
     For trying the software: it imitates no real tissue.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    with Progress() as bar:
-        task = bar.add_task("render", total=1.0)
+    with progress_bar() as show:
         files = write_phantom(
             out,
             size_px=size_px,
             seed=seed,
             tissue_fraction=tissue,
-            progress=lambda done: bar.update(task, completed=done),
+            progress=lambda share: show("render", share),
         )
     click.echo(f"slide {files.slide}\ntruth {files.truth}\ntruth in colours {files.truth_overlay}")

@@ -1,4 +1,4 @@
-"""The side-by-side picture: slide, overlay, truth."""
+"""Side-by-side picture of slide, truth and overlays."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ INK = (30, 30, 30)
 def side_by_side(
     panels: Sequence[tuple[str, Image.Image]], palette: Palette, caption: str, out: Path
 ) -> None:
-    """Write a PNG of titled panels in a row, the class colours and a caption below."""
+    """Write a PNG of titled panels in a row, with class colours and a caption below."""
     width = MARGIN_PX + len(panels) * (PANEL_PX + MARGIN_PX)
     height = TITLE_PX + max(image.height for _, image in panels) + 2 * TITLE_PX + MARGIN_PX
     sheet = Image.new("RGB", (width, height), "white")
@@ -41,13 +41,16 @@ def side_by_side(
 
 
 def slide_panel(path: Path) -> Image.Image:
-    """The slide, small."""
+    """Return a thumbnail of a slide, at most PANEL_PX wide and high."""
     with openslide.OpenSlide(path) as slide:
         return slide.get_thumbnail((PANEL_PX, PANEL_PX)).convert("RGB")
 
 
 def overlay_panel(path: Path) -> Image.Image:
-    """An overlay as a viewer shows it, small; nearest neighbour, so that no colour is made up."""
+    """Return a thumbnail of an overlay in its colours, at most PANEL_PX wide and high.
+
+    It is reduced by nearest neighbour, so that no colour is made up.
+    """
     with openslide.OpenSlide(path) as overlay:
         level = overlay.get_best_level_for_downsample(max(overlay.dimensions) / PANEL_PX)
         image = overlay.read_region((0, 0), level, overlay.level_dimensions[level]).convert("RGB")

@@ -1,4 +1,4 @@
-"""`darefine prepare`: slides with truth, and the index of them that `train` and `evaluate` read."""
+"""Command `darefine prepare`: make the index of slides and truths that `train` and `evaluate` read."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,6 @@ from typing import Any
 import click
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from model.data.bach import BACH_CLASSES, Glass, annotated_slides, prepare_annotated
@@ -20,6 +19,8 @@ from model.data.slices import PAPER_INPUT, PAPER_QUOTAS, Quota
 from model.data.splits import BACH_SPLITS, Split, own_split
 from model.training.phantom_recipe import PHANTOM_INPUT
 from wsi.palette import LabelClass
+
+from .progress_bar import progress_bar
 
 DEFAULT_FOLDER = "darefine-index"
 
@@ -32,12 +33,13 @@ slices_option = click.option(
     default=tuple(quota.slices for quota in PAPER_QUOTAS.values()),
     show_default=True,
     metavar="TRAIN VALIDATION TEST",
-    help="Slices wanted, the paper's numbers by default: 2/3 of the first and 3/4 of the last with benign or in situ.",
+    help="Slices wanted, the paper's numbers by default: 2/3 of the first and 3/4 of the last "
+    "with benign or in situ.",
 )
 
 
 def context_option(default: int) -> Callable[[Command], Command]:
-    """--context-ratio; phantoms are told apart at a coarser one than the paper's."""
+    """Make the option --context-ratio; phantoms are told apart at a coarser one than the paper's."""
     return click.option(
         "--context-ratio",
         type=click.IntRange(1, 32),
@@ -65,8 +67,9 @@ def prepare() -> None:
     "--split",
     type=click.Choice(list(BACH_SPLITS)),
     default=None,
-    help="Of A01..A10. paper (default): train 2-4, 6-9, validation 10, test 5. released: train 2-4, 6-9, validation 1, "
-    "test 5, 10 (the released lists train on 1 too and have no validation).",
+    help="Of A01..A10. paper (default): train 2-4, 6-9, validation 10, test 5. "
+    "released: train 2-4, 6-9, validation 1, test 5, 10 "
+    "(the released lists train on 1 too and have no validation).",
 )
 @click.option("--validation", default="", help="For other slides: STEM,STEM,... or a fraction like 0.2.")
 @click.option("--test", default="", help="The same, for the slides of the test.")
@@ -108,15 +111,16 @@ def bach(
 ) -> None:
     """Slides with Aperio ImageScope XML beside them: ICIAR2018 (BACH) part B, or your own.
 
-    DIR holds A01.svs, A01.xml and so on; any slide format, with the XML of the same name. Pixels in a region have the
-    class that its Attribute Value or Text names ("Carcinoma in situ", "benign", ...); all others are normal.
+    DIR holds A01.svs, A01.xml and so on; any slide format, with the XML of the same name. Pixels in a region
+    have the class that its Attribute Value or Text names ("Carcinoma in situ", "benign", ...); all others are
+    normal.
     """
     started = time.perf_counter()
     out = out or folder / DEFAULT_FOLDER
     chosen = _split(folder, split, validation, test, seed)
     card_input = replace(PAPER_INPUT, mpp=mpp, context_ratio=context_ratio)
-    with _bar() as bar:
-        prepared = prepare_annotated(folder, out, chosen, card_input, glass=glass, progress=_shown_on(bar))
+    with progress_bar() as show:
+        prepared = prepare_annotated(folder, out, chosen, card_input, glass=glass, progress=show)
     quotas = _quotas(slices)
     index = prepared.index("bach", BACH_CLASSES, card_input, quotas, seed=seed)
     _finish(index, prepared, quotas, out, started)
@@ -164,14 +168,14 @@ def bach(
 def phantom(
     out: Path, *, plan: bool, context_ratio: int, slices: tuple[int, int, int], seed: int, **made: int
 ) -> None:
-    """Synthetic slides in OUT/slides, and their index: what `bach` makes, for machines without the BACH files.
+    """Synthetic slides in OUT/slides, and their index: what `bach` makes, for machines without its files.
 
     Slides that are there from an earlier run are kept.
     """
     started = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
-    with _bar() as bar:
-        prepared = prepare_phantoms(out, seed=seed, progress=_shown_on(bar), **made)
+    with progress_bar() as show:
+        prepared = prepare_phantoms(out, seed=seed, progress=show, **made)
     card_input = replace(PAPER_INPUT, context_ratio=context_ratio)
     quotas = _quotas(slices) if plan else {}
     index = prepared.index("phantom", PHANTOM_CLASSES, card_input, quotas, seed=seed)
@@ -187,33 +191,17 @@ def _split(folder: Path, split: str | None, validation: str, test: str, seed: in
 
 
 def _quotas(slices: tuple[int, int, int]) -> Mapping[str, Quota]:
-    """The paper's, scaled."""
+    """Return the paper's quotas scaled to the slices wanted, set by set."""
     return {
         name: Quota(wanted, None if paper.rare is None else round(wanted * paper.rare / paper.slices))
         for (name, paper), wanted in zip(PAPER_QUOTAS.items(), slices, strict=True)
     }
 
 
-def _bar() -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-
-
-def _shown_on(bar: Progress) -> Callable[[str, float], None]:
-    """A bar for each slide."""
-    tasks: dict[str, Any] = {}
-
-    def show(name: str, done: float) -> None:
-        if name not in tasks:
-            tasks[name] = bar.add_task(name, total=1.0)
-        bar.update(tasks[name], completed=done)
-
-    return show
-
-
 def _finish(
     index: SlideIndex, prepared: PreparedSlides, quotas: Mapping[str, Quota], out: Path, started: float
 ) -> None:
-    """Write the index and say what is in it."""
+    """Write the index and report what is in it."""
     path = out / "index.json"
     index.save(path)
     console = Console()
@@ -224,7 +212,8 @@ def _finish(
     taught = [sum(slide.pixels[entry.value] for slide in prepared.train) for entry in index.classes]
     if absent := [entry.name for entry, px in zip(index.classes, taught, strict=True) if not px]:
         console.print(
-            f"No slide to train on has {', '.join(absent)}: training will refuse. Add slides, or larger phantoms.",
+            f"No slide to train on has {', '.join(absent)}: training will refuse. "
+            "Add slides, or larger phantoms.",
             style="yellow",
         )
     if quotas:
@@ -238,7 +227,7 @@ def _finish(
 
 
 def _areas(prepared: PreparedSlides, classes: Sequence[LabelClass]) -> Table:
-    """Area of each class in each slide, set by set."""
+    """Return the table of the area of each class in each slide, set by set."""
     table = _table("Truth, mm²", "slide", "um/px", *(entry.name for entry in classes), "none")
     for name, slides in prepared.sets().items():
         table.add_row(f"[bold]{name}[/]")
@@ -250,7 +239,7 @@ def _areas(prepared: PreparedSlides, classes: Sequence[LabelClass]) -> Table:
 
 
 def _slices(index: SlideIndex, quotas: Mapping[str, Quota]) -> Table:
-    """Planned slices of each set, and how many of them hold each class."""
+    """Return the table of planned slices of each set, and how many of them hold each class."""
     names = [entry.name for entry in index.classes]
     table = _table("Planned slices, and how many hold a class", "set", "slides", "slices", "wanted", *names)
     for name, quota in quotas.items():

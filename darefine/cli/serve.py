@@ -1,4 +1,4 @@
-"""`darefine serve`: API, worker and embedded queue under one supervisor."""
+"""Command `darefine serve`: API, worker and embedded queue under one supervisor."""
 
 import ipaddress
 import socket
@@ -24,7 +24,8 @@ from workers.supervisor.supervisor import Supervisor
 def serve(host: str, port: int, weights: Path | None) -> None:
     """Run API, worker and embedded queue until stopped (Ctrl-C).
 
-    State lies under DAREFINE_DATA_DIR. There is no authentication: listen on loopback, or behind a proxy that has it.
+    State lies under DAREFINE_DATA_DIR. There is no authentication: listen on loopback, or behind a proxy that
+    has it.
     """
     if not is_loopback(host):
         click.echo(
@@ -46,13 +47,20 @@ def serve(host: str, port: int, weights: Path | None) -> None:
 
 
 def api_command(host: str, port: int) -> list[str]:
-    """The API's program and arguments. A graceful shutdown ends open streams after 5 s instead of never."""
+    """Return the API's program and arguments.
+
+    A graceful shutdown ends open streams after 5 s instead of never.
+    """
     uvicorn = [sys.executable, "-m", "uvicorn", "service.app:create_app", "--factory", "--no-access-log"]
     return [*uvicorn, "--host", host, "--port", str(port), "--timeout-graceful-shutdown", "5"]
 
 
 def require_free(host: str, port: int) -> None:
-    """Say at once, and not in an endless log of restarts, that the address cannot be had."""
+    """Check that the address is free, so that it is not told in an endless log of restarts.
+
+    Raises:
+        ClickException: when it cannot be listened on.
+    """
     try:
         with socket.create_server((host, port)):
             pass
@@ -63,7 +71,7 @@ def require_free(host: str, port: int) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
+    """Return whether only this machine can reach `host`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""`darefine submit`: a slide in, an overlay out."""
+"""Command `darefine submit`: send a slide to a service and download the result."""
 
 import json
 from pathlib import Path
@@ -7,23 +7,16 @@ from typing import Any
 import click
 import httpx
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
 from .client import Client, ServiceRefusedError
+from .progress_bar import progress_bar
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 class JobFailedError(Exception):
-    """The job ended without a result; the message says why."""
+    """Error of a job that ended without a result; the message says why."""
 
 
 @click.command()
@@ -46,9 +39,9 @@ class JobFailedError(Exception):
 @click.option("--priority", type=click.Choice(["normal", "high"]), default="normal", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the job and its result as JSON, nothing else.")
 def submit(slide: Path, url: str, out: Path | None, as_json: bool, **options: Any) -> None:
-    """Send SLIDE (a file, or a folder for DICOM and the like), wait, download overlay.tif, labels.tif, result.json.
+    """Send SLIDE, wait, download overlay.tif, labels.tif and result.json.
 
-    The exit code is 0 only when the job succeeded.
+    SLIDE is a file, or a folder for DICOM and the like. The exit code is 0 only when the job succeeded.
     """
     folder = out or Path(f"{slide.resolve().stem}-darefine")
     console = Console(stderr=as_json, quiet=as_json)
@@ -76,34 +69,34 @@ def submit(slide: Path, url: str, out: Path | None, as_json: bool, **options: An
 
 
 def upload(client: Client, slide: Path, console: Console) -> str:
-    """Send a slide with a progress bar; its id. Raises ServiceRefusedError."""
-    with Progress(TextColumn("{task.description:<8}"), BarColumn(), DownloadColumn(), console=console) as bar:
-        task = bar.add_task("upload")
-        stored = client.upload(slide, lambda done, total: bar.update(task, completed=done, total=total))
+    """Send a slide with a progress bar and return its id.
+
+    Raises:
+        ServiceRefusedError: when the service does not take it.
+    """
+    with progress_bar(console=console) as show:
+        stored = client.upload(
+            slide,
+            lambda done, total: show("upload", done / total, facts=f"{done / 1e6:.1f}/{total / 1e6:.1f} MB"),
+        )
     slide_id: str = stored["id"]
     return slide_id
 
 
 def run_job(client: Client, slide_id: str, options: dict[str, Any], console: Console) -> dict[str, Any]:
-    """Submit and follow with a progress bar; the finished job.
+    """Submit a job, follow it with a progress bar and return it finished; Ctrl-C cancels it.
 
-    Ctrl-C cancels the job. Raises ServiceRefusedError, JobFailedError.
+    Raises:
+        ServiceRefusedError: when the service refuses, or does not answer any more.
+        JobFailedError: when the job ends without a result.
     """
     job = client.submit(slide_id, options)
-    columns = (
-        TextColumn("{task.description:<8}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[facts]}"),
-        TimeElapsedColumn(),
-    )
     try:
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task(job["state"], total=1.0, facts="")
+        with progress_bar(console=console, estimate=False) as show:
             for job in client.follow(job["id"]):  # noqa: B020  (the newest state is the job)
                 progress = job["progress"]
                 label = progress["stage"] if job["state"] == "running" else job["state"]
-                bar.update(task, completed=progress["fraction"], description=label, facts=facts(progress))
+                show("job", progress["fraction"], label=label, facts=facts(progress))
     except KeyboardInterrupt:
         client.cancel(job["id"])
         raise
@@ -114,7 +107,7 @@ def run_job(client: Client, slide_id: str, options: dict[str, Any], console: Con
 
 
 def facts(progress: dict[str, Any]) -> str:
-    """Patches, speed and time left, as far as they are known."""
+    """Return patches, speed and time left as text, as far as they are known."""
     parts = (
         [f"{progress['patches_done']}/{progress['patches_total']} patches"]
         if progress["patches_total"]
@@ -129,7 +122,11 @@ def facts(progress: dict[str, Any]) -> str:
 
 
 def fetch(client: Client, job_id: str, folder: Path) -> dict[str, Any]:
-    """Download the result files into `folder`; the result document."""
+    """Download the result files into `folder` and return the result document.
+
+    Raises:
+        ServiceRefusedError: when there is no result.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("overlay.tif", "labels.tif"):
         client.download(job_id, name, folder / name)
@@ -139,7 +136,7 @@ def fetch(client: Client, job_id: str, folder: Path) -> dict[str, Any]:
 
 
 def class_table(result: dict[str, Any]) -> Table:
-    """Area of each class."""
+    """Return the table of the area of each class."""
     table = Table("value", "class", "mm²", "% of tissue")
     for item in result["classes"]:
         red, green, blue = item["colour"]

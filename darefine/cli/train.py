@@ -1,4 +1,4 @@
-"""`darefine train`: a network, from slides with truth to weights and card."""
+"""Command `darefine train`: train a network on slides with truth; write weights and card."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console
 
 from model.card import ModelCard
 from model.data.index import SlideIndex
@@ -28,16 +28,19 @@ from model.training.tensorboard import TrainBoard
 from model.training.trainer import Start, TrainProgress
 from model.training.trainer import train as train_network
 
+from .progress_bar import ShowProgress, progress_bar
+
 PHANTOMS = {"train": 24, "validation": 2, "test": 0, "size_px": 12_288, "seed": 1}
-"""The slides made where no index is given."""
+"""Phantom slides that are made where no index is given."""
 
 SEES = {
     "single": "It sees the slice alone, for comparison: what only the surroundings tell, it cannot know.",
     "multi-size": "It sees the slice at two sizes.",
     "dual": "It sees the patch around the slice as well, as in the paper.",
-    "aligned": "It sees the patch around the slice and where in it the slice lies: input mode aligned, not the paper's.",
+    "aligned": "It sees the patch around the slice and where in it the slice lies: "
+    "input mode aligned, not the paper's.",
 }
-"""What the card of a phantom model says of its network."""
+"""Sentence on the network's input in the card of a phantom model, by input mode."""
 
 
 @click.command()
@@ -101,9 +104,9 @@ SEES = {
 def train(out: Path, data: Path | None, log: Path | None, work: Path, overwrite: bool, **chosen: Any) -> None:
     """Train a network; write OUT.safetensors and OUT.json, which `darefine serve --weights OUT.json` serves.
 
-    Started again with the same arguments, an interrupted training goes on where it was. Several GPUs: torchrun
-    --nproc-per-node=N -m darefine train ...  Without --data it trains on phantom slides: a model for trying the software,
-    not for tissue.
+    Started again with the same arguments, an interrupted training goes on where it was. Several GPUs:
+    torchrun --nproc-per-node=N -m darefine train ...  Without --data it trains on phantom slides: a model for
+    trying the software, not for tissue.
     """
     card_path = out.with_name(f"{out.stem}.json")
     unfinished = out.with_name(f"{out.stem}.state.safetensors").exists()
@@ -113,9 +116,10 @@ def train(out: Path, data: Path | None, log: Path | None, work: Path, overwrite:
         )
     tune_malloc()
     with ExitStack() as stack:
-        bar = stack.enter_context(_bar())
-        index = SlideIndex.load(data) if data else _phantoms(bar, work)
-        listeners: list[Callable[[TrainProgress], None]] = [_training_bar(bar)]
+        console, quiet = Console(), os.environ.get("RANK", "0") != "0"
+        index = SlideIndex.load(data) if data else _phantoms(work, console, quiet)
+        show = stack.enter_context(progress_bar(console=console, disable=quiet))
+        listeners: list[Callable[[TrainProgress], None]] = [_training_bar(show, console)]
         if log is not None:
             listeners.append(stack.enter_context(TrainBoard(log, index.classes)))
         if "RANK" not in os.environ:  # several processes would all have to stop after the same step
@@ -136,8 +140,9 @@ def train(out: Path, data: Path | None, log: Path | None, work: Path, overwrite:
 
 @contextmanager
 def _ctrl_c_between_steps() -> Iterator[Callable[[TrainProgress], None]]:
-    """Until the last step Ctrl-C ends the training after the step it comes in, which is saved; a second one ends it at
-    once.
+    """Turn Ctrl-C into an end of the training after the step it comes in, which is saved.
+
+    A second one ends it at once. At the last step the yielded listener puts Python's own handling back.
     """
     pressed = False
 
@@ -152,7 +157,8 @@ def _ctrl_c_between_steps() -> Iterator[Callable[[TrainProgress], None]]:
             signal.signal(signal.SIGINT, before)
         elif pressed:
             raise TrainingStoppedError(
-                f"stopped after step {now.step} of {now.steps}, which is saved. The same command goes on from there."
+                f"stopped after step {now.step} of {now.steps}, which is saved. "
+                "The same command goes on from there."
             )
 
     before = signal.signal(signal.SIGINT, note)
@@ -196,43 +202,28 @@ def _start(imagenet: str | None, context_imagenet: str | None) -> Start | None:
     )
 
 
-def _phantoms(bar: Progress, work: Path) -> SlideIndex:
-    """Make the slides, with a bar that goes when they are there."""
-    task = bar.add_task("phantom slides", total=1.0, facts="")
+def _phantoms(work: Path, console: Console, quiet: bool) -> SlideIndex:
+    """Make the phantom slides that are not there yet, with a bar that goes when they are."""
     work.mkdir(parents=True, exist_ok=True)
-
-    def show(name: str, done: float) -> None:
-        bar.update(task, completed=done, facts=name)
-
-    prepared = prepare_phantoms(work, **PHANTOMS, progress=show)
-    bar.remove_task(task)
+    with progress_bar(console=console, transient=True, disable=quiet) as show:
+        prepared = prepare_phantoms(
+            work, **PHANTOMS, progress=lambda name, share: show("phantom slides", share, facts=name)
+        )
     return prepared.index("phantom", PHANTOM_CLASSES, PHANTOM_INPUT, {}, seed=PHANTOMS["seed"])
 
 
-def _bar() -> Progress:
-    quiet = os.environ.get("RANK", "0") != "0"
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[facts]}"),
-        disable=quiet,
-    )
+def _training_bar(show: ShowProgress, console: Console) -> Callable[[TrainProgress], None]:
+    """Return a listener that shows steps on a bar and prints each validation score above it."""
 
-
-def _training_bar(bar: Progress) -> Callable[[TrainProgress], None]:
-    """A bar of the steps; each look at the validation slides is a line above it."""
-    task = bar.add_task("train", total=None, facts="")
-
-    def show(now: TrainProgress) -> None:
-        bar.update(task, completed=now.step, total=now.steps, facts=f"loss {now.loss:.3f}")
+    def tell(now: TrainProgress) -> None:
+        show("train", now.step / now.steps, facts=f"step {now.step}/{now.steps}, loss {now.loss:.3f}")
         if now.validation is not None:
-            bar.console.print(f"step {now.step}: validation MIoU {now.validation.miou:.3f}")
+            console.print(f"step {now.step}: validation MIoU {now.validation.miou:.3f}")
 
-    return show
+    return tell
 
 
 def _report(card: ModelCard, out: Path) -> None:
-    """Say what came out."""
+    """Print the metrics, and how to serve the model."""
     click.echo(json.dumps(card.metrics, indent=1))
     click.echo(f"{out}.safetensors and {out}.json; serve them with: darefine serve --weights {out}.json")

@@ -1,4 +1,4 @@
-"""`darefine worker`: workers alone, for a queue and a data folder that other machines share."""
+"""Command `darefine worker`: workers alone, for a queue and a data folder that other machines share."""
 
 import sys
 

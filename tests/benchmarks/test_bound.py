@@ -1,5 +1,7 @@
 """Whole jobs beside their network alone."""
 
+import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +48,17 @@ def test_each_network_is_run_in_fp32_and_in_what_is_fast(
         (bound.RESNET50, 5_120, 2, "bf16"),
     ]
     assert "96.2 %" in done.output
-    assert (tmp_path / "bound.json").exists()
+    written = json.loads((tmp_path / "bound.json").read_text())["runs"]
+    assert [(one["model"]["name"], one["dtype"]) for one in written] == [
+        (name, dtype) for name in ("demo", bound.RESNET50) for dtype in ("fp32", "bf16")
+    ]
 
 
 def test_a_card_with_random_weights_can_be_served(tmp_path: Path) -> None:
     card = write_card("unet", tmp_path)
     assert ModelCard.load(card).network.architecture == "unet"
+    segmenter = Segmenter.load(card, device="cpu")
+    assert segmenter.card.weights.sha256 == sha256((tmp_path / "unet.safetensors").read_bytes()).hexdigest()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert write_card("unet", tmp_path) == card
-    Segmenter.load(card, device="cpu")
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before, "made once"

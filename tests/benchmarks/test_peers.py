@@ -1,4 +1,4 @@
-"""Peers: the naive loop and tiatoolbox's adapter against our labels, processes, the report, the command. No tiatoolbox."""
+"""Peers: naive loop and tiatoolbox's adapter against our labels, processes, report, command."""
 
 import json
 import shutil
@@ -18,20 +18,20 @@ from click.testing import CliRunner
 
 from benchmarks.peers import cases, command, naive, ours, tiatoolbox_run
 from benchmarks.peers.cases import SIZES_PX, Case, Setting, run_case, task_of
-from benchmarks.peers.entrants import (
+from benchmarks.peers.competitors import (
     NAIVE,
     OURS,
     OURS_LIKE_PEERS,
     TIATOOLBOX,
     Turn,
-    entrants,
+    competitors,
     environment_of,
-    run_entrant,
+    run_competitor,
 )
 from benchmarks.peers.plain_network import PlainNetwork
 from benchmarks.peers.report import Seen, caption_of_cases, merged, summary, table_of
 from benchmarks.peers.task import Outcome, Task
-from benchmarks.tables import DEMO_CARD, README, with_table
+from benchmarks.tables import DEMO_CARD, README
 from model.card import ModelCard
 from workers.engine.pipeline import run_pipeline
 from workers.engine.stopwatch import Stopwatch
@@ -42,7 +42,7 @@ SIZE_PX = 2560
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
-    """A phantom of 2 x 2 patches, those at the right and below cut off, for the demo network in patches of 2 x 2 slices."""
+    """A phantom of 2 x 2 patches, cut off at the right and below, for the demo network; 4 slices a patch."""
     folder = tmp_path_factory.mktemp("peers")
     demo = ModelCard.load(DEMO_CARD)
     small = replace(demo, input=replace(demo.input, context_ratio=8, slices_per_side=2, halo_px=16))
@@ -121,10 +121,10 @@ def test_operators_that_do_not_load_are_declared_by_name(monkeypatch: pytest.Mon
     assert defined == ["torchvision::nms", "torchvision::qnms"]
 
 
-@pytest.mark.slow
-def test_entrants_run_in_processes_of_their_own(task: Task, tmp_path: Path) -> None:
+def test_competitors_run_in_processes_of_their_own(task: Task, tmp_path: Path) -> None:
     turns = [
-        run_entrant(who, replace(task, folder=str(tmp_path / who)), None) for who in (OURS_LIKE_PEERS, NAIVE)
+        run_competitor(who, replace(task, folder=str(tmp_path / who)), None)
+        for who in (OURS_LIKE_PEERS, NAIVE)
     ]
     for turn in turns:
         assert turn.outcome.seconds > 0
@@ -136,9 +136,9 @@ def test_entrants_run_in_processes_of_their_own(task: Task, tmp_path: Path) -> N
     assert (own.labels == loop.labels)[own.labels > 0].mean() > 0.95
 
 
-def test_an_entrant_that_fails_says_why(task: Task, tmp_path: Path) -> None:
+def test_a_competitor_that_fails_says_why(task: Task, tmp_path: Path) -> None:
     with pytest.raises(click.ClickException, match="no-card"):
-        run_entrant(NAIVE, replace(task, folder=str(tmp_path / "a"), card="no-card.json"), None)
+        run_competitor(NAIVE, replace(task, folder=str(tmp_path / "a"), card="no-card.json"), None)
 
 
 def outcome(seconds: float, *, peak_mb: int = 500, **facts: Any) -> Outcome:
@@ -192,7 +192,8 @@ def test_the_table_has_a_row_for_each_of_a_case() -> None:
 def test_the_caption_names_each_setting_once() -> None:
     one, two = case_of("demo"), case_of("stand-in", load_before=1.0)
     assert caption_of_cases([one, two]) == (
-        "Median of 3 (fastest to slowest); 2 torch threads, P, 2 cores, AVX2, torch 2.13; load average before: 0.2 to 1.0."
+        "Median of 3 (fastest to slowest); 2 torch threads, P, 2 cores, AVX2, torch 2.13; "
+        "load average before: 0.2 to 1.0."
     )
     quiet = case_of("demo", load_before=None, repeats=1)
     quiet["entrants"][TIATOOLBOX] = quiet["entrants"][NAIVE]
@@ -214,8 +215,8 @@ def test_all_take_turns_on_the_same_task(task: Task, tmp_path: Path, monkeypatch
         asked.append((who, own))
         return Turn(outcome(1.0, tissue_megapixels=1.0), np.ones((1, 1), np.uint8))
 
-    monkeypatch.setattr(cases, "run_entrant", run)
-    monkeypatch.setattr(cases, "slide_of", lambda *_: Path(task.slide))
+    monkeypatch.setattr(cases, "run_competitor", run)
+    monkeypatch.setattr(cases, "phantom_slide", lambda *_: Path(task.slide))
     setting = Setting(tmp_path, threads=1, repeats=2, tiatoolbox_python=Path("python"), load_before=0.5)
     done = run_case(Case("demo", SIZE_PX, 0.3), setting, lambda *_: None)
 
@@ -232,7 +233,7 @@ def test_all_take_turns_on_the_same_task(task: Task, tmp_path: Path, monkeypatch
 
 
 def test_without_its_interpreter_tiatoolbox_is_left_out() -> None:
-    assert entrants(None) == (OURS, OURS_LIKE_PEERS, NAIVE)
+    assert competitors(None) == (OURS, OURS_LIKE_PEERS, NAIVE)
 
 
 def test_the_command_measures_what_was_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,10 +257,6 @@ def test_the_command_measures_what_was_asked(tmp_path: Path, monkeypatch: pytest
     kept = json.loads((tmp_path / "out" / "peers.json").read_text())["cases"]
     assert len(kept) == 7
     assert README.read_bytes() == before
-
-
-def test_the_readme_has_a_place_for_the_table() -> None:
-    with_table(README.read_text(encoding="utf-8"), "peers", "")
 
 
 def test_only_our_threads_are_told_how_to_wait() -> None:

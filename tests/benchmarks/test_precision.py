@@ -1,5 +1,6 @@
 """Precisions compared by their labels."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -43,4 +44,9 @@ def test_each_road_runs_the_same_slide_and_is_compared_with_fp32(
     done = CliRunner().invoke(precision.main, command, catch_exceptions=False)
     assert "100.000 %" in done.output
     assert "83.333 %" in done.output
-    assert (tmp_path / "precision.json").exists()
+    roads = json.loads((tmp_path / "precision.json").read_text())["roads"]
+    assert [(road["precision"], road["agreement"], road["tissue_px"]) for road in roads] == [
+        ("fp32", 1.0, 6),
+        ("bf16", 5 / 6, 6),
+    ]
+    assert [road["class_px"] for road in roads] == [[3, 3], [2, 4]]

@@ -1,5 +1,6 @@
 """Seams found where they were made, and none where none were."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +20,7 @@ from benchmarks.seam_strips import (
     count_step,
     count_strips,
 )
-from benchmarks.seams import Seams, cheapest, measure_seams, table_of
+from benchmarks.seams import GOOD_RATIO, HaloRow, Seams, cheapest, measure_seams, table_of
 from model.card import NetworkConfig
 from model.inference.transfer import PendingLabels
 from wsi.grid import TILE_PX, InputGeometry
@@ -88,7 +89,7 @@ def test_no_corner_and_no_disagreement_give_no_ratio() -> None:
 
 
 class Edgy:
-    """A Segmenter whose labels are the pixels' brightness, wrong within 40 px of a window's edge and for every 8th px."""
+    """A Segmenter that labels by brightness, wrong within 40 px of a window's edge and for every 8th px."""
 
     WRONG_PX = 40
     card = SimpleNamespace(
@@ -140,8 +141,19 @@ def test_a_halo_as_wide_as_what_edges_spoil_leaves_no_seam(seams: Seams) -> None
         assert clean.ratio == pytest.approx(1, abs=0.05)
         assert clean.low < clean.ratio < clean.high
     assert (wide.tile.corners, wide.patch.corners) == (4, 5)
-    assert cheapest(seams.halos) in {48, None}
     assert cheapest(seams.halos[:1]) is None
+
+
+def test_the_cheapest_halo_is_the_narrowest_whose_ratios_are_all_low(seams: Seams) -> None:
+    def row(halo_px: int, tile: float | None, patch: float | None) -> HaloRow:
+        ratios = (SeamRatio(1, None, None, ratio, None, None) for ratio in (tile, patch))
+        return replace(seams.halos[0], halo_px=halo_px, **dict(zip(("tile", "patch"), ratios, strict=True)))
+
+    limit = GOOD_RATIO
+    wide, narrow = row(128, limit, 1.0), row(64, limit, None)
+    assert cheapest([wide, narrow]) == 64
+    assert cheapest([wide, row(64, 1.0, limit + 0.01)]) == 128
+    assert cheapest([row(64, None, None)]) is None
 
 
 def test_a_wider_halo_costs_more(seams: Seams) -> None:
@@ -155,3 +167,9 @@ def test_the_table_has_a_row_a_halo(seams: Seams) -> None:
     heading, *rows = table_of(seams.halos)
     assert [row[0] for row in rows] == ["0", "48"]
     assert {len(row) for row in rows} == {len(heading)}
+    cells = dict(zip(heading, rows[0], strict=False))
+    tile = seams.halos[0].tile
+    assert cells["tile borders"] == f"{tile.ratio:.2f}"
+    assert cells["network px per label px"] == "1.06"
+    missing = replace(seams.halos[0], tile=SeamRatio.of([]))
+    assert table_of([missing])[1][1:3] == ["-", "-"]

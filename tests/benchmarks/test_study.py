@@ -1,4 +1,7 @@
-"""The study's order, resumption, tables and verdict; training and inference are stood in for, they have tests of their own."""
+"""The study's order, resumption, tables and verdict.
+
+Training and inference are stood in for; they have tests of their own.
+"""
 
 import json
 from collections.abc import Callable, Sequence
@@ -11,6 +14,7 @@ import pytest
 
 from benchmarks.study import command, runs
 from benchmarks.study.command import NAMES, main
+from benchmarks.study.figure import networks_at_hand
 from benchmarks.study.orders import Order, difference
 from benchmarks.study.plan import Plan, same_cohort
 from benchmarks.study.report import report
@@ -195,6 +199,21 @@ def test_the_unet_is_the_one_of_nearest_arithmetic() -> None:
 
     assert ROWS[0].network.encoder_width == 8
     assert distance(8) < distance(16)  # 8 is the narrowest there is
+
+
+def test_the_figure_takes_the_first_seeds_whose_weights_are_still_those_scored(
+    stand: Stand, study: Callable[..., list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    done = study("--rows", "add", "single", "--seeds", 2, 1)
+    weights = tmp_path / "weights"
+    at_hand = networks_at_hand(done, ROWS, weights)
+    titles = {f"study-{row.name}-seed1": row.title for row in ROWS if row.name in {"add", "single"}}
+    assert {path.stem: title for path, title in at_hand.items()} == titles
+    (weights / "study-add-seed1.json").unlink()
+    card = ModelCard.load(weights / "study-single-seed1.json")
+    changed = replace(card.weights, sha256="0" * 64)
+    replace(card, weights=changed).save(weights / "study-single-seed1.json")
+    assert networks_at_hand(done, ROWS, weights) == {}
 
 
 def scored(row: str, seed: int, hits: int) -> Run:

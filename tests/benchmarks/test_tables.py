@@ -2,11 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks import bound, precision, seams
 from benchmarks.jobs import STAGES, table_of
-from benchmarks.tables import README, caption_of, with_table, write_results
+from benchmarks.peers import report
+from benchmarks.seam_strips import SeamRatio
+from benchmarks.seams import HaloRow
+from benchmarks.tables import HERE, README, caption_of, with_table, write_results
 from model.evaluation.report import markdown
 
 TABLE = [["a", "b"], ["1", "2"]]
@@ -31,9 +36,29 @@ def test_results_in_a_folder_leave_the_readme_alone(tmp_path: Path) -> None:
     assert README.read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["jobs", "seams"])
-def test_the_readme_has_a_place_for_every_table(name: str) -> None:
-    with_table(README.read_text(encoding="utf-8"), name, "")
+def shown(name: str, results: dict[str, Any]) -> tuple[list[list[str]], str]:
+    """Table and caption of a results file."""
+    if name == "peers":
+        return report.table_of(results["cases"]), report.caption_of_cases(results["cases"])
+    if name == "precision":
+        return precision.table_of(results["roads"]), caption_of(results)
+    if name == "seams":
+        ratios = ("tile", "patch")
+        rows = [
+            HaloRow(**{**row, **{key: SeamRatio(**row[key]) for key in ratios}}) for row in results["halos"]
+        ]
+        return seams.table_of(rows), caption_of(results)
+    table = {"jobs": table_of, "bound": bound.table_of}[name]
+    return table(results["runs"]), caption_of(*results["runs"])
+
+
+@pytest.mark.parametrize("name", ["jobs", "bound", "precision", "seams", "peers"])
+def test_the_readme_shows_the_results_that_are_kept(name: str) -> None:
+    results = json.loads((HERE / "results" / f"{name}.json").read_text(encoding="ascii"))
+    table, caption = shown(name, results)
+    page = README.read_text(encoding="utf-8")
+    assert with_table(page, name, f"{markdown(table)}\n\n{caption}") == page
+    assert with_table(page, name, "another") != page
 
 
 def test_the_job_table_has_a_row_a_slide() -> None:

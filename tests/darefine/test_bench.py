@@ -1,40 +1,23 @@
 """`darefine bench` for real: a model process, a small slide, a tiny network of random weights."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
-import torch
 from click.testing import CliRunner
 
 from darefine.cli.bench import slides_per_hour, tables_of
 from darefine.cli.main import main
-from model.card import CardWeights, ModelCard, NetworkConfig
-from model.network.build import build_network
-from model.weights import save_weights
-from tests import ROOT, WEIGHTS
-from wsi.grid import InputGeometry
-
-DEMO = WEIGHTS / "phantom-resnet18-aligned.json"
+from tests import ROOT
+from tests.darefine.tiny_card import write_tiny_card
 
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One tile a patch, the demo's classes."""
-    folder = tmp_path_factory.mktemp("weights")
-    network = NetworkConfig(encoder_depth=18, encoder_width=8, context_depth=18, decoder_width=8)
-    torch.manual_seed(0)
-    sha256 = save_weights(build_network(network, 4), folder / "tiny.safetensors")
-    weights = CardWeights("tiny.safetensors", sha256, "float16")
-    demo = ModelCard.load(DEMO)
-    replace(demo, name="tiny", network=network, input=InputGeometry(1.0, 5, 1, 16), weights=weights).save(
-        folder / "tiny.json"
-    )
-    return folder / "tiny.json"
+    return write_tiny_card(tmp_path_factory.mktemp("weights"), mpp=1.0)
 
 
 def slide(path: Path, **tags: Any) -> Path:
@@ -89,8 +72,9 @@ def test_a_job_the_network_and_the_rest_are_measured(measured: dict[str, Any]) -
 def test_slides_an_hour_follow_from_the_job(measured: dict[str, Any]) -> None:
     seconds = measured["job"]["seconds"] * 50_000**2 / (1100 * 700)
     assert measured["slides_per_hour"]["slides"] == pytest.approx(3600 / seconds, abs=0.06)
-    doubled = {**measured, "job": {**measured["job"], "seconds": 2 * measured["job"]["seconds"]}}
-    assert slides_per_hour(doubled)["slides"] <= measured["slides_per_hour"]["slides"]
+    assert measured["slides_per_hour"]["size_px"] == 50_000
+    example = {"slide": {"width": 25_000, "height": 10_000}, "job": {"seconds": 36.0}}
+    assert slides_per_hour(example) == {"size_px": 50_000, "slides": 10.0}
 
 
 def test_every_key_is_documented(measured: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from darefine.cli.main import COMMANDS, main
-from darefine.cli.picture import overlay_panel, side_by_side, slide_panel
+from darefine.cli.picture import MARGIN_PX, PANEL_PX, TITLE_PX, overlay_panel, side_by_side, slide_panel
 from darefine.cli.serve import is_loopback
 from wsi.phantom import PHANTOM_PALETTE
 
@@ -24,7 +24,16 @@ def test_every_command_explains_itself(name: str) -> None:
 
 
 def test_unknown_command_is_refused() -> None:
-    assert CliRunner().invoke(main, ["segment"]).exit_code == 2
+    answer = CliRunner().invoke(main, ["segment"])
+    assert answer.exit_code == 2
+    assert "No such command 'segment'" in answer.output
+
+
+def test_the_list_of_commands_is_complete() -> None:
+    answer = CliRunner().invoke(main, ["--help"])
+    assert answer.exit_code == 0
+    listed = answer.output.split("Commands:")[1].splitlines()
+    assert [line.split()[0] for line in listed if line.startswith("  ") and line[2] != " "] == list(COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -54,9 +63,39 @@ def test_phantom_and_picture(tmp_path: Path) -> None:
     )
     side_by_side(panels, PHANTOM_PALETTE, "caption", tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
+        classes = {entry.colour for entry in PHANTOM_PALETTE.classes}
         truth_colours = {colour for _, colour in panels[1][1].getcolors() or []}
-        assert truth_colours <= {(255, 255, 255), *(c.colour for c in PHANTOM_PALETTE.classes)}
-        assert sheet.width > sum(image.width for _, image in panels)
+        assert truth_colours <= {(255, 255, 255), *classes}
+        assert truth_colours & classes, "tissue has a class"
+        assert classes <= {colour for _, colour in sheet.getcolors(1 << 20) or []}, (
+            "the legend has every class"
+        )
+        for number, (_, image) in enumerate(panels):
+            left, top = MARGIN_PX + number * (PANEL_PX + MARGIN_PX), TITLE_PX
+            place = (left, top, left + image.width, top + image.height)
+            inner = (1, 1, image.width - 1, image.height - 1)
+            assert sheet.crop(place).crop(inner).tobytes() == image.crop(inner).tobytes()
+
+
+def test_doctor_finds_nothing_wrong_with_a_sound_installation(tmp_path: Path) -> None:
+    environment = {"DAREFINE_DATA_DIR": str(tmp_path / "new"), "DAREFINE_DEVICE": "cpu", "COLUMNS": "200"}
+    answer = CliRunner().invoke(main, ["doctor"], env=environment)
+    assert answer.exit_code == 0, answer.output
+    assert "fail" not in answer.output
+    for told in ("embedded: ", "phantom-resnet18-aligned on cpu", "GB free under"):
+        assert told in answer.output
+
+
+def test_doctor_names_a_queue_that_does_not_answer_but_not_its_password(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    url = f"redis://:secret@127.0.0.1:{port}/0"
+    environment = {"DAREFINE_DATA_DIR": str(tmp_path), "REDIS_URL": url, "COLUMNS": "200"}
+    answer = CliRunner().invoke(main, ["doctor"], env=environment)
+    assert answer.exit_code == 1
+    assert f"127.0.0.1:{port}" in answer.output
+    assert "does not answer" in answer.output
+    assert "secret" not in answer.output
 
 
 def test_doctor_reports_missing_weights_and_fails(tmp_path: Path) -> None:

@@ -13,19 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from darefine.cli.main import main
-from model.card import CardWeights, ModelCard, NetworkConfig
+from model.card import ModelCard
 from model.data.index import PlannedSlice, SlideIndex
 from model.data.splits import Cohort, SlideWithTruth
 from model.evaluation import figures
-from model.network.build import build_network
-from model.network.init import initialise
 from model.training.phantom_recipe import PHANTOM_INPUT
-from model.weights import save_weights
-from tests import WEIGHTS
+from tests.darefine.tiny_card import DEMO, write_tiny_card
 from wsi.geometry import Rect
-from wsi.grid import InputGeometry
 
-DEMO = WEIGHTS / "phantom-resnet18-aligned.json"
 PICTURES = {"figure.png", "results.json", "results.md"}
 
 
@@ -53,20 +48,7 @@ def tiff(path: Path, pixels: NDArray[np.uint8], description: str | None = None) 
 
 @pytest.fixture
 def card(tmp_path: Path) -> Path:
-    """A tiny network with the demo card's four classes, saved with its weights."""
-    network = NetworkConfig(encoder_depth=18, encoder_width=8, context_depth=18, decoder_width=8)
-    built = build_network(network, 4)
-    initialise(built, 1)
-    sha256 = save_weights(built, tmp_path / "tiny.safetensors", "float16")
-    draft = replace(
-        ModelCard.load(DEMO),
-        name="tiny",
-        network=network,
-        input=InputGeometry(PHANTOM_INPUT.mpp, 5, 1, 16),
-        weights=CardWeights("tiny.safetensors", sha256, "float16"),
-    )
-    draft.save(tmp_path / "tiny.json")
-    return tmp_path / "tiny.json"
+    return write_tiny_card(tmp_path, mpp=PHANTOM_INPUT.mpp)
 
 
 @pytest.fixture

@@ -93,7 +93,9 @@ def test_what_is_wrong_is_told_without_a_traceback(folder: Path) -> None:
         assert answer.exit_code == 1
         assert message in answer.output
         assert "Traceback" not in answer.output
-    assert prepare("bach", folder, "--split", "paper", "--test", "z").exit_code == 2
+    both = prepare("bach", folder, "--split", "paper", "--test", "z")
+    assert both.exit_code == 2
+    assert "leave it out with --validation and --test" in both.output
 
 
 @pytest.fixture

@@ -4,11 +4,13 @@ import json
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from darefine.cli.main import main
 from model.card import ModelCard
+from model.data.index import SlideIndex
 from model.training.trainer import TrainProgress
 from tests.darefine.test_prepare import BENIGN, INVASIVE, prepare, write_slide
 from tests.model.data.image_scope import Outline, write_xml
@@ -42,10 +44,17 @@ def test_by_the_papers_recipe_from_index_to_scores(index: Path, tmp_path: Path) 
     assert not card.phantom
     assert card.training["steps"] == 3  # three stages of an epoch, two slices a step
     assert len(card.training["validation_miou"]) == 3
-    assert list((tmp_path / "log").iterdir())
+    assert [path.name.split(".")[:3] for path in (tmp_path / "log").iterdir()] == [
+        ["events", "out", "tfevents"]
+    ]
     scores = run("evaluate", "--data", index, "--weights", out.with_suffix(".json"), "--json")
     assert scores.exit_code == 0, scores.output
-    assert json.loads(scores.stdout)
+    (model,) = json.loads(scores.stdout)["models"]
+    assert (model["name"], model["sha256"]) == ("mine", card.weights.sha256)
+    planned = SlideIndex.load(index)
+    assert np.sum(model["total"]["all"]["confusion"]) == sum(
+        one.square.width * one.square.height * (1 - one.shares[0]) for one in planned.test
+    )
     again = run("train", out, "--data", index)
     assert again.exit_code == 2
     assert "--overwrite" in again.output
@@ -64,7 +73,7 @@ def test_ctrl_c_saves_the_step_and_the_same_command_goes_on(
         if steps == [1]:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("darefine.cli.train._training_bar", lambda _bar: press)
+    monkeypatch.setattr("darefine.cli.train._training_bar", lambda *_: press)
     stopped = run(*command)
     assert stopped.exit_code == 1
     assert "stopped after step 1 of 3, which is saved" in stopped.output

@@ -1,4 +1,4 @@
-"""A whole service for end-to-end tests: supervisor, embedded Valkey, uvicorn, one worker with a tiny network."""
+"""Whole service for end-to-end tests: supervisor, embedded Valkey, uvicorn, a worker with a tiny network."""
 
 import signal
 import subprocess
@@ -50,7 +50,7 @@ class RunningService:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Card of a random-weight network small enough for tests; its labels mean nothing but are always the same."""
+    """Card of a tiny network of random weights; its labels mean nothing but are always the same."""
     folder = tmp_path_factory.mktemp("weights")
     config = NetworkConfig(encoder_depth=18, context_depth=18, encoder_width=8, decoder_width=8)
     torch.manual_seed(0)

@@ -59,8 +59,10 @@ def test_dicom_folder_lies_on_the_grid_of_the_svs(client: Client, real_slides: P
 
 
 def test_dicom_and_svs_of_one_scan_get_nearly_the_same_labels(real_slides: Path, tmp_path: Path) -> None:
-    """With the demo weights, which tell classes apart. The DICOM copy is compressed anew: its pixels differ by 3 grey
-    values on average, so some labels must."""
+    """With the demo weights, which tell classes apart.
+
+    The DICOM copy is compressed anew: its pixels differ by 3 grey values on average, so some labels must.
+    """
     segmenter = Segmenter.load(DEMO_CARD, device="cpu", precision="fp32")
     maps = []
     for name in ("CMU-1-Small-Region.svs", "cytomine_dicom_wsi"):

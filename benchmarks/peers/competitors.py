@@ -1,4 +1,4 @@
-"""Who is measured, and how one of them is run: alone, in a process of its own."""
+"""Competitors, and how one of them is run: alone, in a process of its own."""
 
 import os
 import subprocess
@@ -21,34 +21,41 @@ OURS, OURS_LIKE_PEERS, NAIVE, TIATOOLBOX = "ours", "ours, fp32, no halo", "naive
 MODULES: Mapping[str, str] = MappingProxyType(
     {OURS: "ours", OURS_LIKE_PEERS: "ours", NAIVE: "naive", TIATOOLBOX: "tiatoolbox_run"}
 )
-"""Who -> module of this package."""
-
+"""Competitor -> module of this package."""
 
 OPENMP_SPINS = "300000"
-"""How long libgomp waits awake by default."""
+"""Spins that libgomp waits awake by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One run of one of them."""
+    """Outcome and labels of one run of a competitor."""
 
     outcome: Outcome
     labels: NDArray[np.uint8]
     """(H, W) of label px; 0 where nothing was analysed."""
 
 
-def entrants(tiatoolbox_python: Path | None) -> tuple[str, ...]:
-    """Who is measured, in order: all, or without its interpreter all but tiatoolbox."""
+def competitors(tiatoolbox_python: Path | None) -> tuple[str, ...]:
+    """Return who is measured, in order: all, or without its interpreter all but tiatoolbox."""
     return tuple(who for who in MODULES if who != TIATOOLBOX or tiatoolbox_python is not None)
 
 
 def environment_of(who: str) -> dict[str, str]:
-    """Others wait as GNU's OpenMP does if nobody says anything, which is best on an idle machine; ours leaves cores to readers."""
+    """Return the variables by which a competitor's OpenMP threads wait.
+
+    Others wait as GNU's OpenMP does by default, which is best on an idle machine; ours leaves cores to
+    readers.
+    """
     return {} if MODULES[who] == "ours" else {"GOMP_SPINCOUNT": OPENMP_SPINS}
 
 
-def run_entrant(who: str, task: Task, tiatoolbox_python: Path | None) -> Turn:
-    """Run one and wait for it. Raises ClickException with the end of what it said if it fails."""
+def run_competitor(who: str, task: Task, tiatoolbox_python: Path | None) -> Turn:
+    """Run one competitor and wait for it.
+
+    Raises:
+        ClickException: when it fails; the message holds the end of what it wrote to stderr.
+    """
     task = replace(task, like_peers=who == OURS_LIKE_PEERS)
     python = str(tiatoolbox_python) if who == TIATOOLBOX else sys.executable
     module = f"{__package__}.{MODULES[who]}"
