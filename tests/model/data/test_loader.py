@@ -155,7 +155,7 @@ def test_planned_slices_come_once_an_epoch_zoomed_about_their_rect(slide: Annota
         assert any(rect.intersect(one.rect) == one.rect for one in planned)
         assert rect.intersect(zoomed.view.region) == rect
         cropped = sampler.draw(rng, 0, BatchSpec(96, patches=1, slices=1)).view.slices[0]
-        assert any(cropped.intersect(one.square) == cropped for one in planned)
+        assert any(cropped.intersect(one.rect) == cropped for one in planned)
 
 
 def test_coarse_labels_lie_under_the_context_they_came_with(slide: AnnotatedSlide) -> None:
@@ -259,7 +259,7 @@ def test_an_augmentation_without_change_changes_nothing() -> None:
 
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("quarter_turns", range(4))
-def test_places_turn_with_the_picture(quarter_turns: int, mirrored: bool) -> None:
+def test_boxes_turn_with_the_picture(quarter_turns: int, mirrored: bool) -> None:
     augmentation = Augmentation(quarter_turns, mirrored, np.ones(3, np.float32), 1.0)
     picture = np.zeros((10, 10), np.uint8)
     picture[1:4, 2:8] = 1
