@@ -260,7 +260,7 @@ def test_an_augmentation_without_change_changes_nothing() -> None:
 
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("quarter_turns", range(4))
-def test_places_turn_with_the_picture(quarter_turns: int, mirrored: bool) -> None:
+def test_boxes_turn_with_the_picture(quarter_turns: int, mirrored: bool) -> None:
     augmentation = Augmentation(quarter_turns, mirrored, np.ones(3, np.float32), 1.0)
     picture = np.zeros((10, 10), np.uint8)
     picture[1:4, 2:8] = 1

@@ -42,10 +42,10 @@ CARD = ModelCard(
 
 
 class Watched(SegmentationNetwork):
-    """Labels pixels by their brightness; keeps the contexts and places it is given."""
+    """Labels pixels by their brightness; keeps the contexts and boxes it is given."""
 
     contexts: ClassVar[list[Tensor]] = []  # of the class: a Segmenter works on a copy
-    places: ClassVar[list[Tensor]] = []
+    boxes: ClassVar[list[Tensor]] = []
 
     def encode_context(self, context: Tensor) -> ContextFeatures:
         self.contexts.append(context)
@@ -53,10 +53,10 @@ class Watched(SegmentationNetwork):
         return ContextFeatures(empty[..., None, None], (empty, empty, empty))
 
     def forward(
-        self, slices: Tensor, context: Tensor | ContextFeatures | None = None, places: Tensor | None = None
+        self, slices: Tensor, context: Tensor | ContextFeatures | None = None, boxes: Tensor | None = None
     ) -> Tensor:
-        assert places is not None
-        self.places.append(places)
+        assert boxes is not None
+        self.boxes.append(boxes)
         bright = slices.mean(1, keepdim=True)
         return torch.cat([-bright, bright], 1)
 
@@ -85,11 +85,11 @@ def labelled(slide: Slide, patch_index: int, halo_px: int | None) -> Labelled:
     segmenter = Segmenter(Watched(), CARD, device="cpu", precision="fp32")
     patches = PatchRun(slide, plan, tissue, SimpleNamespace(), segmenter, Stopwatch())  # type: ignore[arg-type]
     patch = plan.patches[patch_index % len(plan.patches)]
-    Watched.contexts, Watched.places = [], []
+    Watched.contexts, Watched.boxes = [], []
     labels = patches.label(patch, patches.read(patch))
     (context,) = Watched.contexts
-    places = torch.cat(Watched.places)
-    return labels, context, (places[:, :2] + places[:, 2:]) / 2
+    boxes = torch.cat(Watched.boxes)
+    return labels, context, (boxes[:, :2] + boxes[:, 2:]) / 2
 
 
 @pytest.mark.slow
