@@ -5,8 +5,9 @@ network sees. The numbers come from the model card: the paper reads slices at 0.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from .errors import HaloError, MppOutOfRangeError, SlideLimitError
 from .geometry import Rect, Size
@@ -25,6 +26,9 @@ EXACT_TOLERANCE = 0.10
 """A scale this close to the card's is read as it is: better than decoding and resampling for a difference no one sees."""
 
 
+ContextMode = Literal["patch", "centred"]
+
+
 @dataclass(frozen=True, slots=True)
 class InputGeometry:
     """What a model card asks for."""
@@ -37,6 +41,9 @@ class InputGeometry:
     """Slices along each side of a patch core, where label px have this mpp."""
     halo_px: int
     """Margin of a slice window, and of the context around the patch core, on each side, label px."""
+    context: ContextMode = "patch"
+    """Whether all slices of a patch see the patch as context, as in the paper, or each a window of the same size
+    centred on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,8 @@ class Grid:
     slice_network_px: int
     """Side of a slice's window as it is fed to the network, multiple of 32."""
     context_network_px: int
-    """Side of the context as it is fed to the network, multiple of 32."""
+    """Side of a slice's context as it is fed to the network, multiple of 32."""
+    context: ContextMode = "patch"
 
     @property
     def label_mpp(self) -> float:
@@ -130,17 +138,42 @@ class Grid:
         return Rect(column * self.patch_px, row * self.patch_px, self.patch_px, self.patch_px)
 
     def patch_view(self, index: int, slices: Iterable[tuple[int, int]]) -> PatchView:
-        """Patch `index` cut for the network; `slices` are (column, row) inside the patch of those to label."""
+        """Cut patch `index` for the network; `slices` are (column, row) inside the patch of those to label."""
         core = self.patch_core(index)
+        corners = tuple((core.x + column * TILE_PX, core.y + row * TILE_PX) for column, row in slices)
+        return self.cut(core, corners, halo_px=self.halo_px)
+
+    def cut(
+        self, core: Rect, corners: Sequence[tuple[int, int]], *, halo_px: int, slice_px: int = TILE_PX
+    ) -> PatchView:
+        """Cut a patch core of this grid's size into slices of `slice_px` at these corners (x, y), label px."""
+        context, context_network_px = core.grown(self.context_margin_px), self.context_network_px
+        windows: tuple[Rect, ...] = ()
+        if self.context == "centred":
+            reach = (context.width - slice_px) // 2
+            windows = tuple(Rect(x, y, slice_px, slice_px).grown(reach) for x, y in corners)
+            context, context_network_px = self._context_field(core, slice_px)
         return PatchView(
-            region=core.grown(self.region_margin_px),
-            context=core.grown(self.context_margin_px),
-            corners=tuple((core.x + column * TILE_PX, core.y + row * TILE_PX) for column, row in slices),
-            slice_px=TILE_PX,
-            halo_px=self.halo_px,
-            slice_network_px=self.slice_network_px,
-            context_network_px=self.context_network_px,
+            region=core.grown(max(halo_px, self.context_margin_px)),
+            context=context,
+            corners=tuple(corners),
+            slice_px=slice_px,
+            halo_px=halo_px,
+            slice_network_px=self.network_px(slice_px + 2 * halo_px),
+            context_network_px=context_network_px,
+            context_windows=windows,
         )
+
+    def _context_field(self, core: Rect, slice_px: int) -> tuple[Rect, int]:
+        """Return what holds the context windows of all slices of a patch, and its side in network px.
+
+        It is at the scale of the context to within one label px: network sides are multiples of 32, label px whole.
+        """
+        window_px = self.patch_px + 2 * self.context_margin_px
+        needed_px = window_px + self.patch_px - slice_px
+        network_px = _up_to_network_multiple(needed_px * self.context_network_px / window_px)
+        margin_px = round((network_px * window_px / self.context_network_px - self.patch_px) / 2)
+        return core.grown(margin_px), network_px
 
 
 def make_grid(slide: Size, slide_mpp: float, geometry: InputGeometry, *, halo_px: int | None = None) -> Grid:
@@ -181,6 +214,7 @@ def make_grid(slide: Size, slide_mpp: float, geometry: InputGeometry, *, halo_px
         network_per_label_px=network_per_label_px,
         slice_network_px=_to_network_multiple(window_px * network_per_label_px),
         context_network_px=_to_network_multiple(context_px * network_per_label_px / geometry.context_ratio),
+        context=geometry.context,
     )
 
 
@@ -192,6 +226,10 @@ def _network_per_label_px(n: int, wanted: float) -> float:
 
 def _to_network_multiple(px: float) -> int:
     return max(1, round(px / NETWORK_MULTIPLE_PX)) * NETWORK_MULTIPLE_PX
+
+
+def _up_to_network_multiple(px: float) -> int:
+    return math.ceil(px / NETWORK_MULTIPLE_PX) * NETWORK_MULTIPLE_PX
 
 
 def _checked_halo(halo_px: int) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi.palette import LabelClass
+from wsi.reading.patch_pixels import PatchPixels
 from wsi.work_ahead import work_ahead
 
 from ..card import ModelCard
@@ -91,7 +92,7 @@ def evaluate_patches(
     tallies = [Tally(len(segmenter.card.classes)) for _ in slides]
     with closing(work_ahead(_reader(slides), patches, threads=1, depth=1)) as reading:
         for done, (patch, (pixels, truth)) in enumerate(reading, start=1):
-            labels = segmenter.label_patch(pixels, patch.view)
+            labels = segmenter.label_patch(pixels.region, patch.view, context=pixels.context)
             tallies[patch.slide].feed(patch, labels, truth)
             if seen is not None:
                 seen(patch, labels)
@@ -118,12 +119,12 @@ def check_classes(card: ModelCard, classes: Sequence[LabelClass]) -> None:
         )
 
 
-def _reader(slides: Sequence[AnnotatedSlide]) -> Callable[[EvalPatch], tuple[Labels, Labels]]:
-    """Return a function that reads a patch: its region (H, W, 3) and the truth (N, S, S) of its slices."""
+def _reader(slides: Sequence[AnnotatedSlide]) -> Callable[[EvalPatch], tuple[PatchPixels, Labels]]:
+    """Return a function that reads a patch: its pixels, and the truth (N, S, S) of its slices."""
 
-    def read(patch: EvalPatch) -> tuple[Labels, Labels]:
+    def read(patch: EvalPatch) -> tuple[PatchPixels, Labels]:
         slide = slides[patch.slide]
         truth = np.stack([slide.read_truth(rect) for rect in patch.view.slices])
-        return slide.read_pixels(patch.view.region), truth
+        return slide.read_patch(patch.view), truth
 
     return read

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi.geometry import Rect
-from wsi.grid import TILE_PX, Grid
+from wsi.grid import TILE_PX
 from wsi.patch_view import PatchView
 
 from ..data.annotated_slide import AnnotatedSlide
@@ -89,27 +89,15 @@ def planned_patches(
             EvalPatch(
                 slide=number,
                 core=patch,
-                view=_planned_view(slide.grid, patch, squares),
+                view=slide.grid.cut(
+                    patch, [(one.x, one.y) for one in squares], halo_px=0, slice_px=squares[0].width
+                ),
                 counts=_counts(slide.read_truth(patch), classes),
                 planned=True,
             )
             for patch, squares in spread(own, patches_per_slide)
         ]
     return found
-
-
-def _planned_view(grid: Grid, patch: Rect, squares: Sequence[Rect]) -> PatchView:
-    """Cut planned slices without halo; their context is the region that inference reads for the patch."""
-    region, side = patch.grown(grid.halo_px), squares[0].width
-    return PatchView(
-        region=region,
-        context=region,
-        corners=tuple((square.x, square.y) for square in squares),
-        slice_px=side,
-        halo_px=0,
-        slice_network_px=grid.network_px(side),
-        context_network_px=grid.context_network_px,
-    )
 
 
 def spread(items: list[T], limit: int | None) -> list[T]:

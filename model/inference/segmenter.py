@@ -17,7 +17,7 @@ from wsi.patch_view import PatchView
 
 from ..card import ModelCard
 from ..errors import InputError
-from ..network.base import ContextFeatures, SegmentationNetwork
+from ..network.base import ContextFeatures, ContextWindows, SegmentationNetwork
 from ..network.build import build_network
 from ..network.encoder import fold_batch_norms
 from ..weights import load_weights
@@ -44,6 +44,12 @@ class _Prepared:
     """(len(windows), 4) float32: see SegmentationNetwork."""
     context: ContextFeatures | None
     view: PatchView
+
+    def context_of(self, start: int, stop: int) -> ContextFeatures | None:
+        """Return the features that windows start..stop see: their own, or those of the one context."""
+        if self.context is None or not self.view.context_windows:
+            return self.context
+        return self.context.part(start, stop)
 
 
 class Segmenter:
@@ -116,34 +122,47 @@ class Segmenter:
         return self._batching.size(view.shape)
 
     def label_patch(
-        self, pixels: NDArray[np.uint8], view: PatchView, *, stage: StageTimer = nullcontext
+        self,
+        pixels: NDArray[np.uint8],
+        view: PatchView,
+        *,
+        context: NDArray[np.uint8] | None = None,
+        stage: StageTimer = nullcontext,
     ) -> NDArray[np.uint8]:
         """Label the slices of one patch: `submit` and `collect` in one."""
-        return self.collect(self.submit(pixels, view, stage=stage), stage=stage)
+        return self.collect(self.submit(pixels, view, context=context, stage=stage), stage=stage)
 
     @torch.inference_mode()
     def submit(
-        self, pixels: NDArray[np.uint8], view: PatchView, *, stage: StageTimer = nullcontext
+        self,
+        pixels: NDArray[np.uint8],
+        view: PatchView,
+        *,
+        context: NDArray[np.uint8] | None = None,
+        stage: StageTimer = nullcontext,
     ) -> PendingLabels:
         """Begin to label the slices of one patch; `collect` gives the labels.
 
-        `pixels` (H, W, 3) RGB uint8 is the view's region. Its context is encoded once; windows run in batches and only
-        their centres are kept. A CPU has done it all on return; a GPU has only been told, and can be told the next patch
+        `pixels` (H, W, 3) RGB uint8 is the view's region. `context`, (side, side, 3) of `view.context_network_px`, is
+        what the context windows lie in; where all slices see the patch it is cut from the region instead. It is encoded
+        once; windows run in batches and only their centres are kept. A CPU has done it all on return; a GPU has only been told, and can be told the next patch
         before this one is collected, so that it need not wait. `stage` is called with "context" and "slices": on a CPU
         they hold the seconds of each, on a GPU those of telling it, and waiting for it falls into "slices".
 
         Raises:
-            InputError: the pixels are not the region's, or a window is outside it.
+            InputError: the pixels are not the region's, a window is outside it, or the context is not the view's.
             DeviceMemoryError: not even the context or one slice fits.
         """
         _check_view(pixels, view)
+        if self.card.network.sees_patch:
+            _check_context(context, view)
         count = len(view.corners)
         if not count:
             return PendingLabels(torch.empty(0, view.slice_px, view.slice_px, dtype=torch.uint8))
         with computing_on(self._device):
             with stage("context"):
                 patch, labels = with_second_try(
-                    lambda: (self._prepare(pixels, view), self._blank(count, view)), self._device
+                    lambda: (self._prepare(pixels, view, context), self._blank(count, view)), self._device
                 )
             with stage("slices"):
 
@@ -167,27 +186,31 @@ class Segmenter:
         shape = (count, view.slice_px, view.slice_px)
         return torch.empty(shape, dtype=torch.uint8, device=self._device)
 
-    def _prepare(self, pixels: NDArray[np.uint8], view: PatchView) -> _Prepared:
+    def _prepare(
+        self, pixels: NDArray[np.uint8], view: PatchView, context: NDArray[np.uint8] | None
+    ) -> _Prepared:
         """Upload what all windows need, at once: an upload for each batch would make the GPU wait for it."""
         padding = self._batching.largest - 1
         windows = (*view.windows, *view.windows[-1:] * padding)
         boxes = np.concatenate([view.boxes, np.repeat(view.boxes[-1:], padding, axis=0)])
         region = self._transfer.upload(pixels)
-        inside = view.context_in_region
-        field = region[inside.y : inside.bottom, inside.x : inside.right]
-        return _Prepared(
-            region,
-            windows,
-            self._transfer.upload(boxes),
-            self._encode_context(field, view.context_network_px),
-            view,
-        )
+        features = self._encode_context(region, view, context) if self.card.network.sees_patch else None
+        return _Prepared(region, windows, self._transfer.upload(boxes), features, view)
 
-    def _encode_context(self, region: Tensor, side_px: int) -> ContextFeatures | None:
-        if not self.card.network.sees_patch:
-            return None
-        context = self._normalise(context_from_region(region, side_px)).to(PRECISIONS[self.dtype])
-        return self._network.encode_context(context)
+    def _encode_context(
+        self, region: Tensor, view: PatchView, context: NDArray[np.uint8] | None
+    ) -> ContextFeatures:
+        """Encode the context of a patch, once for all its slices."""
+        dtype = PRECISIONS[self.dtype]
+        if context is None:
+            inside = view.context_in_region
+            field = region[inside.y : inside.bottom, inside.x : inside.right]
+            image = context_from_region(field, view.context_network_px)
+            return self._network.encode_context(self._normalise(image).to(dtype))
+        image = self._transfer.upload(context).permute(2, 0, 1).unsqueeze(0)
+        boxes = self._transfer.upload(view.context_boxes)
+        windows = ContextWindows(boxes, view.context_window_network_px)
+        return self._network.encode_context(self._normalise(image).to(dtype), windows)
 
     def _labels(self, patch: _Prepared, start: int, stop: int) -> Tensor:
         """Return uint8 (stop - start, slice_px, slice_px) on the device."""
@@ -198,7 +221,7 @@ class Segmenter:
         logits = self._logits(
             windows.permute(0, 3, 1, 2),
             view.slice_network_px,
-            patch.context,
+            patch.context_of(start, stop),
             patch.boxes[start:stop],
         )
         return argmax_labels(logits, side, view.halo_px)
@@ -228,3 +251,10 @@ def _check_view(pixels: NDArray[np.uint8], view: PatchView) -> None:
             raise InputError(
                 f"a window of {view.window_px} px at ({x}, {y}) is outside the region of {width} x {height} px"
             )
+
+
+def _check_context(context: NDArray[np.uint8] | None, view: PatchView) -> None:
+    wanted = (view.context_network_px,) * 2 + (3,) if view.context_windows else None
+    if (None if context is None else context.shape) != wanted:
+        found = "none" if context is None else context.shape
+        raise InputError(f"the context must be {wanted or 'left to the region'}, not {found}")

@@ -3,23 +3,41 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
+class ContextWindows:
+    """Windows of one context, one a slice: each slice sees its own instead of the whole."""
+
+    boxes: Tensor
+    """(N, 4) float32: left, top, right, bottom as fractions of the context's sides."""
+    side_px: int
+    """Side of a window at the context's scale, network px, multiple of 32."""
+
+
+@dataclass(frozen=True, slots=True)
 class ContextFeatures:
-    """What a context tells its slices; computed once a patch.
+    """Features of a context, for its slices; computed once a patch.
 
     `coarse` (P, 2 * width, h, w) is the stride-32 map of the first refine block; `pooled` holds (P, width)
-    vectors for the three finer blocks, coarse to fine; `aligned`, of "aligned" networks only, holds float32 maps
-    of all four scales, fine to coarse, from which each slice takes what lies at its place.
+    vectors for the three finer blocks, coarse to fine. P is the number of contexts, or that of slices where each has a
+    window of its own. `aligned`, of "aligned" networks only, holds float32 maps of all four scales, fine to coarse, of
+    the whole contexts, from which each slice takes what lies at its place.
     """
 
     coarse: Tensor
     pooled: tuple[Tensor, Tensor, Tensor]
     aligned: tuple[Tensor, ...] = ()
+
+    def part(self, start: int, stop: int) -> "ContextFeatures":
+        """Return the features of slices start..stop, each of which has its own; past the last, the last again."""
+        rows = torch.arange(start, stop, device=self.coarse.device).clamp(max=len(self.coarse) - 1)
+        first, second, third = (vector[rows] for vector in self.pooled)
+        return ContextFeatures(self.coarse[rows], (first, second, third), self.aligned)
 
     def repeated(self, times: int) -> "ContextFeatures":
         """Each patch's features `times` over, in patch-major order. The aligned maps are large; those of a single
@@ -54,9 +72,16 @@ class SegmentationNetwork(nn.Module, ABC):
         is missing and sizes that cannot be.
         """
 
-    def encode_context(self, context: Tensor) -> ContextFeatures:
-        """Features of contexts (P, 3, h, w), normalised, sides multiples of 32. Raises InputError from a network that
-        sees none."""
+    def encode_context(
+        self,
+        context: Tensor,
+        windows: ContextWindows | None = None,  # noqa: ARG002
+    ) -> ContextFeatures:
+        """Encode contexts (P, 3, h, w), normalised, sides multiples of 32; with `windows`, one context for N slices.
+
+        Raises:
+            InputError: the network sees no context.
+        """
         raise InputError(
             f"a {type(self).__name__} of this kind sees no context {tuple(context.shape)}; leave it out"
         )
