@@ -6,25 +6,36 @@
 PYTHON ?= python3
 VENV ?= .venv
 TORCH_INDEX ?=
+PYTEST_ARGS ?=
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help install demo serve test check format bench study weights clean
+.PHONY: help install demo serve test test-fast coverage check types imports hooks format wheel wheel-check docs metrics \
+	bench study weights lock clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
-$(VENV)/runtime.stamp: requirements.lock pyproject.toml
+$(VENV)/venv.stamp:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) $(INDEX) -r requirements.lock
-	$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Two calls of pip: in one, hashes are demanded of all packages or of none.
+$(VENV)/runtime.stamp: $(VENV)/venv.stamp requirements.lock requirements-torch.lock pyproject.toml
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install $(INDEX) -r requirements-torch.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements-dev.lock
-	$(PIP) -r requirements-dev.lock
+	$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/docs.stamp: $(VENV)/venv.stamp requirements-docs.lock
+	$(PIP) install --require-hashes -r requirements-docs.lock
 	@touch $@
 
 install: $(VENV)/runtime.stamp  ## Virtual environment with the locked versions
@@ -35,19 +46,46 @@ demo: install  ## From nothing to an overlay of a phantom slide, with a picture,
 serve: install  ## API, worker and embedded queue on http://127.0.0.1:8000
 	$(BIN)/darefine serve
 
-test: $(VENV)/dev.stamp  ## All tests
-	$(BIN)/python -m pytest
+test: $(VENV)/dev.stamp  ## All tests, about 7 minutes on two cores
+	$(BIN)/python -m pytest --durations=15 $(PYTEST_ARGS)
 
-check: $(VENV)/dev.stamp  ## Lint, types, import contract, spelling
+test-fast: $(VENV)/dev.stamp  ## Tests without the service as a whole and without the slow ones, about a minute
+	$(BIN)/python -m pytest -m "not e2e and not slow" --durations=5 $(PYTEST_ARGS)
+
+coverage: PYTEST_ARGS += --cov
+coverage: test  ## All tests, and the floor of covered lines (processes that tests start are not counted)
+
+check: $(VENV)/dev.stamp types imports  ## Lint, types, import contract, spelling
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/lint-imports
 	$(BIN)/codespell
+
+types: $(VENV)/dev.stamp  ## mypy --strict
+	$(BIN)/mypy
+
+imports: $(VENV)/dev.stamp  ## The import contract
+	$(BIN)/lint-imports
+
+hooks: $(VENV)/dev.stamp  ## Run the checks at each commit
+	$(BIN)/pre-commit install
 
 format: $(VENV)/dev.stamp  ## Format and mend what can be mended by itself
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+wheel: install  ## Build the wheel, with model cards and demo weights, into dist/
+	rm -rf dist
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+
+wheel-check: wheel  ## Install the wheel outside the checkout and run the demo there
+	PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" .ci/wheel-check dist/*.whl
+
+docs: $(VENV)/docs.stamp  ## Documentation site into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python .ci/foreign_hosts.py site
+
+metrics: install  ## Sizes and imports of the code
+	$(BIN)/python -m benchmarks.code_metrics
 
 bench: install  ## Measure this machine, about 25 minutes on two cores; writes benchmarks/results/
 	$(BIN)/python -m benchmarks.jobs
@@ -62,5 +100,16 @@ weights: install  ## Train the demo weights again (about 40 minutes on two cores
 	$(BIN)/darefine train weights/phantom-resnet18-aligned --second-input aligned --overwrite
 	$(BIN)/darefine train weights/phantom-resnet18-single --second-input single --overwrite
 
-clean:  ## Remove the virtual environment and what the demo left
-	rm -rf $(VENV) demo-out train-work study-work
+# Keeps the versions that the files hold, as far as pyproject.toml allows; UPGRADE=--upgrade takes the newest.
+# The torch of requirements-torch.lock is set by hand.
+UPGRADE ?=
+COMPILE = $(BIN)/uv --quiet pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-package torch --custom-compile-command "make lock" $(UPGRADE) --constraints requirements-torch.lock
+lock: $(VENV)/venv.stamp  ## Renew the requirements*.lock files from pyproject.toml
+	$(PIP) install uv==0.13.9
+	$(COMPILE) pyproject.toml --extra train --group build -o requirements.lock
+	$(COMPILE) --group dev --constraints requirements.lock -o requirements-dev.lock
+	$(COMPILE) --group docs --constraints requirements.lock --constraints requirements-dev.lock -o requirements-docs.lock
+
+clean:  ## Remove the virtual environment, what was built and what the demo left
+	rm -rf $(VENV) dist site demo-out train-work study-work

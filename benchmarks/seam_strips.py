@@ -114,7 +114,8 @@ def _strips(block: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.boo
 @dataclass(frozen=True, slots=True)
 class SeamRatio:
     """Disagreement with the judges along borders and inside, as fractions of the pixels, and their ratio with the 95 %
-    interval of a bootstrap over corners. None stands for 0/0: nothing to look at, or nothing that disagrees."""
+    interval of a bootstrap over corners. None stands for 0/0: nothing to look at, or nothing that disagrees.
+    """
 
     corners: int
     border: float | None

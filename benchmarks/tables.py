@@ -62,7 +62,8 @@ def loads_of(loads: Sequence[float | None]) -> str:
 
 def with_table(page: str, name: str, table: str) -> str:
     """The page with another table between its marks `<!-- name -->` and `<!-- end of name -->`. Raises ValueError when it
-    has none."""
+    has none.
+    """
     start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     if page.count(start) != 1 or page.count(end) != 1:
         raise ValueError(f"the page needs the marks {start} and {end}, once each, around the table")

@@ -114,7 +114,8 @@ class ModelCard:
     @classmethod
     def load(cls, path: Path) -> "ModelCard":
         """Read and check a card. Raises CardError, whose message says what is wrong in it and what would be
-        right."""
+        right.
+        """
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The ASGI application."""
+"""Build the ASGI application."""
 
 from asyncio import Semaphore
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem documents.
 
 
 def create_app(settings: ServiceSettings | None = None) -> FastAPI:
-    """The app for `settings`, by default those of the environment (as uvicorn's factory calls it)."""
+    """Create the app for `settings`, by default those of the environment (as uvicorn's factory calls it)."""
     settings = settings or ServiceSettings()
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What routes ask for: the queue, the slides and the settings of the running app."""
+"""FastAPI dependencies of the routes: queue, slide store, inspection limit and settings of the app."""
 
 from asyncio import Semaphore
 from typing import Annotated
@@ -12,25 +12,28 @@ from .slides.store import SlideStore
 
 
 def get_queue(request: Request) -> JobClient:
-    """The app's job queue."""
+    """Return the app's job queue."""
     queue: JobClient = request.app.state.queue
     return queue
 
 
 def get_slides(request: Request) -> SlideStore:
-    """The app's slides."""
+    """Return the app's slide store."""
     slides: SlideStore = request.app.state.slides
     return slides
 
 
 def get_inspections(request: Request) -> Semaphore:
-    """Held while a new slide is looked at: in a thread and a process of its own, of which there shall not be too many."""
+    """Return the semaphore to hold while a new slide is inspected.
+
+    It bounds how many are at once: each takes a thread and a process of its own.
+    """
     inspections: Semaphore = request.app.state.inspections
     return inspections
 
 
 def get_settings(request: Request) -> ServiceSettings:
-    """The settings the app was made with."""
+    """Return the settings the app was made with."""
     settings: ServiceSettings = request.app.state.settings
     return settings
 

@@ -1,4 +1,4 @@
-"""Errors of the HTTP edge, and the one table that turns every error of the product into a status.
+"""Map errors to HTTP: the error tree of this room, and one table from every error of the product to a status.
 
 ServiceError
 ├── SlideNotFoundError
@@ -17,6 +17,7 @@ ServiceError
 """
 
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -36,7 +37,7 @@ from wsi.errors import (
 
 
 class ServiceError(Exception):
-    """Base of the errors that the HTTP edge raises itself."""
+    """Base of the errors that the service raises itself."""
 
 
 class SlideNotFoundError(ServiceError):
@@ -44,7 +45,7 @@ class SlideNotFoundError(ServiceError):
 
 
 class SlideInUseError(ServiceError):
-    """A job that is not over still reads this slide."""
+    """A job that has not finished still reads this slide."""
 
 
 class SlideTooLargeError(ServiceError):
@@ -64,11 +65,11 @@ class RootNotAllowedError(ServiceError):
 
 
 class RequestInvalidError(ServiceError):
-    """The request is well-formed HTTP but not what this call takes."""
+    """The request is well-formed HTTP, but its parameters or body are not what this call takes."""
 
 
 class BodyTooLargeError(ServiceError):
-    """A body that should be small is not."""
+    """The JSON body is larger than this service takes."""
 
 
 class ModelUnknownError(ServiceError):
@@ -84,10 +85,10 @@ class ResultNotReadyError(ServiceError):
 
 
 class RangeNotSatisfiableError(ServiceError):
-    """A `Range` that lies outside the file."""
+    """The `Range` lies outside the file."""
 
     def __init__(self, size: int) -> None:
-        """`size`: of the file, in bytes."""
+        """`size` is that of the file, in bytes."""
         super().__init__(f"The file has {size} bytes; ask for a Range of them, or for none to get all.")
         self.size = size
 
@@ -120,53 +121,66 @@ STATUS: dict[type[Exception], int] = {
     RedisError: 503,
     StorageFullError: 507,
 }
-"""Error to status. Looked up along the class's ancestors, nearest first; what is not here is a 500."""
+"""Status of each error. Looked up along the class's ancestors, nearest first; what is not here is a 500."""
 
 RETRY_SECONDS = "2"
+"""`Retry-After` of a 503."""
+
 PROBLEM_JSON = "application/problem+json"
+"""Media type of problem documents."""
+
+QUEUE_UNAVAILABLE = "The queue does not answer; try again."
 
 
-def problem(
-    status: int, *, kind: str, detail: str, headers: dict[str, str] | None = None, **members: str
-) -> JSONResponse:
-    """An RFC 9457 problem document; `members` are further ones of its own."""
-    body = {
+def problem_document(status: int, *, kind: str, detail: str, **members: str) -> dict[str, Any]:
+    """Return an RFC 9457 problem document with the extension `members`."""
+    return {
         "type": f"urn:darefine:problem:{kind}",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         **members,
     }
+
+
+def problem_kind(error: type[Exception]) -> str:
+    """Return the last part of the `type` of an error's problem document."""
+    return "queue-unavailable" if issubclass(error, RedisError) else problem_type(error)
+
+
+def problem(
+    status: int, *, kind: str, detail: str, headers: dict[str, str] | None = None, **members: str
+) -> JSONResponse:
+    """Return a problem document as a response."""
+    body = problem_document(status, kind=kind, detail=detail, **members)
     return JSONResponse(body, status, headers=headers, media_type=PROBLEM_JSON)
 
 
 async def handle_known(request: Request, error: Exception) -> JSONResponse:
     """Answer an error of the table; if the request brought a slide that is kept, say how to go on with it."""
-    known = next(kind for kind in type(error).__mro__ if kind in STATUS)
-    kind, detail = problem_type(type(error)), str(error)
-    if known is RedisError:
-        kind, detail = "queue-unavailable", "The queue does not answer; try again."
+    status = next(STATUS[ancestor] for ancestor in type(error).__mro__ if ancestor in STATUS)
+    detail = QUEUE_UNAVAILABLE if isinstance(error, RedisError) else str(error)
     members = {}
     if slide_id := getattr(request.state, "kept_slide_id", None):
         members["slide_id"] = slide_id
         detail += (
-            f' The uploaded slide is kept: send the job again as JSON, {{"slide_id": "{slide_id}", ...}} with the options, '
-            "without a new upload, or DELETE the slide."
+            f' The uploaded slide is kept: send the job again as JSON, {{"slide_id": "{slide_id}", ...}} '
+            "with the options, without a new upload, or DELETE the slide."
         )
     return problem(
-        STATUS[known], kind=kind, detail=detail, headers=headers_of(error, STATUS[known]), **members
+        status, kind=problem_kind(type(error)), detail=detail, headers=headers_of(error, status), **members
     )
 
 
 def headers_of(error: Exception, status: int) -> dict[str, str] | None:
-    """What a client must know besides the document."""
+    """Return the headers that go with the problem document of `error`."""
     if isinstance(error, RangeNotSatisfiableError):
         return {"Content-Range": f"bytes */{error.size}"}
     return {"Retry-After": RETRY_SECONDS} if status == 503 else None
 
 
 async def handle_validation(_: Request, error: Exception) -> JSONResponse:
-    """Answer a request that does not fit its schema, naming every field that is off."""
+    """Answer a request that does not fit its schema, naming every invalid field."""
     assert isinstance(error, RequestValidationError)
     detail = "; ".join(
         f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
@@ -185,12 +199,12 @@ async def handle_http(_: Request, error: Exception) -> JSONResponse:
 
 
 async def handle_unexpected(_: Request, __: Exception) -> JSONResponse:
-    """Answer what nobody foresaw; the traceback goes to the log, not to the client."""
+    """Answer an unexpected error; the traceback goes to the log, not to the client."""
     return problem(500, kind="internal", detail="This is a fault of the service; its log says more.")
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Every error of the product leaves `app` as a problem document."""
+    """Make every error leave `app` as a problem document."""
     for error in STATUS:
         app.add_exception_handler(error, handle_known)
     app.add_exception_handler(RequestValidationError, handle_validation)

@@ -1,26 +1,58 @@
-"""What OpenAPI says of every route alike."""
+"""Document problem responses in OpenAPI, for every route alike."""
 
+import inspect
 from typing import Any
 
 from fastapi import FastAPI
+from redis.exceptions import RedisError
 
-from .errors import PROBLEM_JSON
+from .errors import PROBLEM_JSON, QUEUE_UNAVAILABLE, STATUS, problem_document, problem_kind
 from .schemas import JobRefusedOut, ProblemOut
 
 JSON = "application/json"
 PROBLEMS = tuple(f"#/components/schemas/{model.__name__}" for model in (ProblemOut, JobRefusedOut))
 
+Responses = dict[int | str, dict[str, Any]]
+"""FastAPI's `responses`: by status."""
+
+
+def problems(*errors: type[Exception], model: type[ProblemOut] = ProblemOut) -> Responses:
+    """Return the OpenAPI responses of a route that may raise `errors`, with an example of each error.
+
+    Statuses come from the table of errors, and texts from the errors' docstrings.
+    """
+    responses: Responses = {}
+    for error in errors:
+        status, kind, text = STATUS[error], problem_kind(error), summary(error)
+        response = responses.setdefault(
+            status, {"description": "", "model": model, "content": {PROBLEM_JSON: {"examples": {}}}}
+        )
+        response["description"] = f"{response['description']} {text}".lstrip()
+        response["content"][PROBLEM_JSON]["examples"][kind] = {
+            "summary": text,
+            "value": problem_document(status, kind=kind, detail=text),
+        }
+    return responses
+
+
+def summary(error: type[Exception]) -> str:
+    """Return the first line of an error's docstring."""
+    return QUEUE_UNAVAILABLE if error is RedisError else (inspect.getdoc(error) or "").partition("\n")[0]
+
 
 class DocumentedApp(FastAPI):
-    """FastAPI documents every answer that has a model as `application/json`; problems have a media type of their own."""
+    """App that documents problems under their own media type.
+
+    FastAPI documents every response that has a model as `application/json`.
+    """
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document of the app."""
+        """Return the OpenAPI document of the app."""
         document = super().openapi()
         for path in document["paths"].values():
             for operation in path.values():
-                for answer in operation["responses"].values():
-                    content = answer.get("content", {})
+                for response in operation["responses"].values():
+                    content = response.get("content", {})
                     if content.get(JSON, {}).get("schema", {}).get("$ref") in PROBLEMS:
-                        content[PROBLEM_JSON] = content.pop(JSON)
+                        content.setdefault(PROBLEM_JSON, {}).update(content.pop(JSON))
         return document

@@ -1,4 +1,4 @@
-"""Request bodies of any size, from the socket to the disk in bounded memory."""
+"""Stream request bodies of any size from the socket to the disk in bounded memory."""
 
 from collections.abc import Callable
 
@@ -10,20 +10,20 @@ from streaming_form_data.targets import BaseTarget, ValueTarget
 from streaming_form_data.validators import MaxSizeValidator, ValidationError
 
 from .errors import BodyTooLargeError, RequestInvalidError
-from .slides.store import Upload
+from .slides.upload import Upload
 
 BUFFER = 4 << 20
-"""Bytes gathered before each write: large enough that the thread hop costs nothing."""
+"""Bytes gathered before each write: enough that handing them to a thread costs little beside writing them."""
 
 JSON_BYTES = 64 << 10
-"""Longest JSON body."""
+"""Longest JSON body, in bytes."""
 
 FIELD_BYTES = 4096
-"""Longest value of a form field."""
+"""Longest value of a form field, in bytes."""
 
 
 async def stream_body(request: Request, feed: Callable[[bytes], object]) -> None:
-    """Hand the body to `feed` in pieces of about BUFFER bytes, each in a worker thread."""
+    """Pass the body to `feed` in pieces of about BUFFER bytes, each in a worker thread."""
     buffer = bytearray()
     async for chunk in request.stream():
         buffer += chunk
@@ -35,7 +35,11 @@ async def stream_body(request: Request, feed: Callable[[bytes], object]) -> None
 
 
 async def read_small(request: Request) -> bytes:
-    """A body that is expected to be small, such as JSON. Raises BodyTooLargeError beyond JSON_BYTES."""
+    """Read a body that is expected to be small, such as JSON.
+
+    Raises:
+        BodyTooLargeError: beyond JSON_BYTES.
+    """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -47,27 +51,39 @@ async def read_small(request: Request) -> bytes:
 
 
 class UploadTarget(BaseTarget):  # type: ignore[misc]
-    """Feeds the file part of a form into an Upload."""
+    """Parser target that writes the file part of a form into an Upload."""
 
     def __init__(self, upload: Upload) -> None:
         super().__init__()
         self._upload = upload
 
     def on_start(self) -> None:
+        """Refuse a second file part.
+
+        Raises:
+            RequestInvalidError: when the upload has bytes or a name already.
+        """
         if self._upload.bytes or self._upload.name is not None:
             raise RequestInvalidError("Send one file part named `slide`; a folder goes as one zip.")
 
     def on_data_received(self, chunk: bytes) -> None:
+        """Append to the upload; raises what `Upload.write` raises."""
         self._upload.write(chunk)
 
     def on_finish(self) -> None:
+        """Note the part's file name."""
         self._upload.name = self.multipart_filename
 
 
 async def receive_form(request: Request, upload: Upload, fields: tuple[str, ...]) -> dict[str, str]:
-    """Stream a multipart form: its `slide` part into `upload`, its text fields into the answer.
+    """Stream the `slide` part of a multipart form into `upload` and return the text fields.
 
-    Raises RequestInvalidError when the form is malformed, has a part this call does not know, or no file named `slide`.
+    `fields` names the text fields; absent and empty ones are not in the answer.
+
+    Raises:
+        RequestInvalidError: when the form is malformed, has an unknown part, or no file named `slide`.
+        SlideTooLargeError: when the file is larger than an upload may be.
+        StorageFullError: when it does not fit on the disk.
     """
     targets = {name: ValueTarget(validator=MaxSizeValidator(FIELD_BYTES)) for name in fields}
     try:

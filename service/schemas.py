@@ -1,4 +1,4 @@
-"""What goes over the wire: pydantic models of requests and answers."""
+"""Pydantic models of the requests and responses of the HTTP API."""
 
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -6,26 +6,32 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from workers.jobs import Job, JobState
-from wsi.reading.slide_info import SlideInfo
 
 from .slides.store import StoredSlide
 
 PREFIX = "/v1"
 
 
+SLIDE_ID = "0f3c9f2ab1d04e55a6b7c8d9"
+JOB_ID = "019caf2b1c3c5d0e7f9a2b4c"
+
+PROBLEM: dict[str, Any] = {
+    "type": "urn:darefine:problem:mpp-unknown",
+    "title": "Unprocessable Content",
+    "status": 422,
+    "detail": "The slide does not say its pixel size. Send mpp=, such as 0.25 for a 40x scan.",
+}
+
+
+def example(value: dict[str, Any]) -> ConfigDict:
+    """Return the configuration of a model whose JSON schema shows `value` as its example."""
+    return ConfigDict(json_schema_extra={"example": value})
+
+
 class ProblemOut(BaseModel):
     """An RFC 9457 problem document."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "type": "urn:darefine:problem:mpp-unknown",
-                "title": "Unprocessable Content",
-                "status": 422,
-                "detail": "The slide does not say its pixel size. Send mpp=, such as 0.25 for a 40x scan.",
-            }
-        }
-    )
+    model_config = example(PROBLEM)
     type: str
     title: str
     status: int | None = None
@@ -35,25 +41,14 @@ class ProblemOut(BaseModel):
 class JobRefusedOut(ProblemOut):
     """Why a job was refused. If its slide was uploaded with it and is kept, the problem names it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "type": "urn:darefine:problem:mpp-unknown",
-                "title": "Unprocessable Content",
-                "status": 422,
-                "detail": "The slide does not say its pixel size. Send mpp=, such as 0.25 for a 40x scan. The uploaded slide is "
-                'kept: send {"slide_id": "0f3c9f2ab1d04e55a6b7c8d9", "mpp": 0.25} as JSON.',
-                "slide_id": "0f3c9f2ab1d04e55a6b7c8d9",
-            }
-        }
-    )
+    model_config = example({**PROBLEM, "slide_id": SLIDE_ID})
     slide_id: str | None = Field(
         None, description="The uploaded slide. Post the job again with it as JSON, or DELETE the slide."
     )
 
 
 class JobOptions(BaseModel):
-    """What a client may choose for a job; form fields and JSON members alike."""
+    """Options of a job, as form fields or JSON members."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -80,22 +75,37 @@ class JobOptions(BaseModel):
 class JobCreate(JobOptions):
     """A job on a slide that the service already has."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"example": {"slide_id": "0f3c9f2ab1d04e55a6b7c8d9", "mpp": 0.25}}
-    )
+    model_config = example({"slide_id": SLIDE_ID, "mpp": 0.25})
     slide_id: str
 
 
 class SlideRegister(BaseModel):
-    """A slide to take in place."""
+    """A slide to register in place."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"uri": "file:///mnt/slides/case-17.svs"}})
+    model_config = example({"uri": "file:///mnt/slides/case-17.svs"})
     uri: str = Field(max_length=4096, description="A path, or a file:// URI.")
 
 
 class SlideOut(BaseModel):
-    """A slide and what its file says of itself."""
+    """A stored slide and the facts its file states."""
 
+    model_config = example(
+        {
+            "id": SLIDE_ID,
+            "name": "case-17.svs",
+            "bytes": 1_482_911_744,
+            "sha256": f"{SLIDE_ID}6a1b0c2d3e4f5061728394a5b6c7d8e9f0a1b2c3",
+            "created_at": "2026-03-02T09:14:03.220000Z",
+            "vendor": "aperio",
+            "width": 96_512,
+            "height": 71_424,
+            "level_downsamples": [1.0, 4.0, 16.0],
+            "mpp": 0.2525,
+            "mpp_source": "vendor",
+            "objective_power": 40.0,
+            "links": {"self": f"{PREFIX}/slides/{SLIDE_ID}"},
+        }
+    )
     id: str
     name: str
     bytes: int
@@ -112,8 +122,8 @@ class SlideOut(BaseModel):
 
     @classmethod
     def of(cls, slide: StoredSlide) -> "SlideOut":
-        """The wire form of a stored slide."""
-        info: SlideInfo = slide.info
+        """Return the JSON form of a stored slide."""
+        info = slide.info
         return cls(
             id=slide.id,
             name=slide.name,
@@ -138,7 +148,7 @@ class SlideList(BaseModel):
 
 
 class ProgressOut(BaseModel):
-    """How far a job is."""
+    """Progress of a job."""
 
     fraction: float = Field(ge=0, le=1)
     stage: str
@@ -156,8 +166,38 @@ class SlideRef(BaseModel):
 
 
 class JobOut(BaseModel):
-    """A job's state."""
+    """A job: its state, progress, parameters and links."""
 
+    model_config = example(
+        {
+            "id": JOB_ID,
+            "state": "running",
+            "progress": {
+                "fraction": 0.42,
+                "stage": "segment",
+                "patches_done": 63,
+                "patches_total": 150,
+                "megapixels_per_second": 88.5,
+                "eta_s": 51.0,
+            },
+            "attempt": 1,
+            "queue_position": None,
+            "created_at": "2026-03-02T09:14:05.100000Z",
+            "started_at": "2026-03-02T09:14:05.400000Z",
+            "finished_at": None,
+            "model": "phantom-resnet18-aligned",
+            "parameters": {
+                "mpp": None,
+                "halo_px": None,
+                "precision": None,
+                "tissue": True,
+                "priority": "normal",
+            },
+            "slide": {"id": SLIDE_ID, "name": "case-17.svs"},
+            "error": None,
+            "links": {"self": f"{PREFIX}/jobs/{JOB_ID}", "cancel": f"{PREFIX}/jobs/{JOB_ID}/cancel"},
+        }
+    )
     id: str
     state: JobState
     progress: ProgressOut
@@ -174,7 +214,7 @@ class JobOut(BaseModel):
 
     @classmethod
     def of(cls, job: Job, queue_position: int | None = None) -> "JobOut":
-        """The wire form of a job record."""
+        """Return the JSON form of a job record."""
         return cls(
             id=job.id,
             state=job.state,
@@ -202,6 +242,19 @@ class JobList(BaseModel):
 class ModelList(BaseModel):
     """The model cards that workers serve."""
 
+    model_config = example(
+        {
+            "default": "phantom-resnet18-aligned",
+            "models": [
+                {
+                    "name": "phantom-resnet18-aligned",
+                    "version": "1",
+                    "classes": [{"value": 1, "name": "normal", "colour": [0, 0, 0]}],
+                    "input": {"mpp": 0.934, "context_ratio": 20, "slices_per_side": 5, "halo_px": 64},
+                }
+            ],
+        }
+    )
     default: str
     models: list[dict[str, Any]]
 
@@ -209,24 +262,26 @@ class ModelList(BaseModel):
 class Health(BaseModel):
     """Liveness, with the version that answers."""
 
+    model_config = example({"status": "ok", "version": "0.1.0"})
     status: Literal["ok"]
     version: str
 
 
 class Readiness(BaseModel):
-    """Whether a job sent now would run, part by part."""
+    """Readiness: whether a job sent now would run, part by part."""
 
+    model_config = example({"ready": True, "checks": {"queue": "ok", "storage": "ok", "worker": "ok"}})
     ready: bool
     checks: dict[str, str] = Field(description="`ok`, or what is wrong.")
 
 
 def moment(seconds: float) -> datetime:
-    """Unix seconds as an aware UTC time."""
+    """Convert Unix seconds to an aware UTC time."""
     return datetime.fromtimestamp(seconds, UTC)
 
 
 def job_links(job: Job) -> dict[str, str]:
-    """Where a client can go from this job."""
+    """Return the links of a job: to itself, to its result files or to cancel it."""
     self = f"{PREFIX}/jobs/{job.id}"
     links = {"self": self}
     if job.state is JobState.SUCCEEDED:

@@ -1,4 +1,4 @@
-"""Settings of the API process, read once from `DAREFINE_*` environment variables."""
+"""Read the settings of the API process from `DAREFINE_*` environment variables."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ GIGABYTE = 10**9
 
 
 class ServiceSettings(BaseSettings):
-    """What the API process needs to know; passed to `create_app`."""
+    """Settings of the API process, read once and passed to `create_app`."""
 
     model_config = SettingsConfigDict(env_prefix="DAREFINE_", frozen=True, populate_by_name=True)
 
@@ -21,7 +21,7 @@ class ServiceSettings(BaseSettings):
     redis_url: str = Field(
         default="redis://127.0.0.1:6379/0", validation_alias=AliasChoices("DAREFINE_REDIS_URL", "REDIS_URL")
     )
-    """The queue; `darefine serve` sets it to its embedded one."""
+    """URL of the queue server; `darefine serve` sets it to its embedded one."""
 
     slide_roots: Annotated[tuple[Path, ...], NoDecode] = ()
     """Folders whose slides may be registered in place, separated by `:`. None by default."""
@@ -30,13 +30,13 @@ class ServiceSettings(BaseSettings):
     """Largest upload, in bytes."""
 
     inspect_timeout_s: float = Field(default=60, gt=0)
-    """How long looking at a new slide may take, in seconds."""
+    """How long inspecting a new slide may take, in seconds."""
 
     inspections: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
-    """New slides looked at (and archives unpacked) at the same time; further ones wait. By default one a core."""
+    """New slides inspected (and archives unpacked) at once; further ones wait. One a core by default."""
 
     @field_validator("slide_roots", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        """Paths of an environment variable, separated as those of PATH are."""
+        """Split the paths of an environment variable, separated as those of PATH are."""
         return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value

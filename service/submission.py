@@ -1,4 +1,4 @@
-"""From a request's options to a queued job, refusing at once what could never run."""
+"""Turn a request's options into a queued job, refusing at once what could never run."""
 
 from typing import Any
 
@@ -20,9 +20,16 @@ def submit_job(
     options: JobOptions,
     idempotency_key: str | None,
 ) -> Job:
-    """Queue a job on `slide`.
+    """Queue a job on `slide`, or return the job that `idempotency_key` already stands for.
 
-    Raises ModelUnknownError, ModelNotReadyError, MppUnknownError, MppOutOfRangeError, IdempotencyConflictError.
+    Raises:
+        ModelUnknownError: when no worker serves the model asked for.
+        ModelNotReadyError: when no worker has announced its models yet.
+        MppUnknownError: when neither the slide nor the options give a pixel size.
+        MppOutOfRangeError: when the pixel size does not suit the model.
+        HaloError: when the halo does not fit the model's tiles.
+        SlideLimitError: when the label map would be too large.
+        IdempotencyConflictError: when the key stands for a job made from another request.
     """
     card = model_card(queue, options.model)
     check_scale(slide, options, card)
@@ -40,7 +47,12 @@ def submit_job(
 
 
 def model_card(queue: JobClient, name: str | None) -> dict[str, Any]:
-    """The card of model `name`, or the default model's. Raises ModelUnknownError, ModelNotReadyError."""
+    """Return the card of model `name`, by default that of the default model.
+
+    Raises:
+        ModelUnknownError: when no worker serves it.
+        ModelNotReadyError: when no worker has announced its models yet.
+    """
     models = queue.models()
     if not models.cards:
         raise ModelNotReadyError("No worker has announced its models yet; try again in a few seconds.")
@@ -52,7 +64,14 @@ def model_card(queue: JobClient, name: str | None) -> dict[str, Any]:
 
 
 def check_scale(slide: StoredSlide, options: JobOptions, card: dict[str, Any]) -> None:
-    """Raise MppUnknownError or MppOutOfRangeError if the slide's pixel size does not suit the model."""
+    """Check that the slide's pixel size and the halo suit the model.
+
+    Raises:
+        MppUnknownError: when neither the slide nor the options give a pixel size.
+        MppOutOfRangeError: when it is absurd or too coarse for the model.
+        HaloError: when the halo does not fit the model's tiles.
+        SlideLimitError: when the label map would be too large.
+    """
     mpp = options.mpp or (slide.info.mpp.value if slide.info.mpp else None)
     if mpp is None:
         raise MppUnknownError(slide.name)

@@ -18,8 +18,10 @@ def default_data_dir() -> Path:
 
 
 def default_weights_dir() -> Path:
-    """The `weights` folder beside the packages, as in a checkout and in the image."""
-    return Path(__file__).resolve().parents[1] / "weights"
+    """Return the folder of the demo's model cards: in an installed wheel, or else in a checkout."""
+    packages = Path(__file__).resolve().parents[1]
+    installed = packages / "darefine" / "weights"
+    return installed if installed.is_dir() else packages / "weights"
 
 
 class WorkerSettings(BaseSettings):

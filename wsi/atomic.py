@@ -1,17 +1,27 @@
-"""Files that exist either whole or not at all."""
+"""Write files that exist either whole or not at all."""
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_CANNOT_FLUSH_FOLDERS = (errno.EINVAL, errno.ENOTSUP)
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed over `path`, else removed.
+    """Yield a temporary path beside `path` and rename it over `path` on success.
 
-    Several processes may do this for the same `path` at once: each has its own temporary name and the last rename wins.
+    The file is flushed to disk before the rename and its folder after it, so that a power cut leaves the old
+    file or the new one. When the body raises, `path` stays as it was and the temporary file is removed.
+    Several processes may do this for the same `path` at once: each has its own temporary name and the last
+    rename wins.
+
+    Raises:
+        OSError: the file cannot be written or renamed; FileNotFoundError when the body wrote nothing or the
+            folder is gone.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
@@ -19,11 +29,31 @@ def atomic_file(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+        _flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path`: whole, or not at all."""
+    """Write `data` to `path`, whole or not at all.
+
+    Raises:
+        OSError: as `atomic_file`.
+    """
     with atomic_file(path) as temporary:
         temporary.write_bytes(data)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush the names in a folder to disk, where the platform and the file system can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folders
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_FLUSH_FOLDERS:  # some network file systems
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The error tree of this room.
+"""Errors of the `wsi` package.
 
 WsiError
 ├── SlideUnreadableError     the file is no slide, is damaged, or is of a kind that is not read
@@ -14,7 +14,7 @@ WsiError
 
 
 class WsiError(Exception):
-    """Base of every error this room raises on purpose."""
+    """Base class of the errors that this package raises on purpose."""
 
 
 class SlideUnreadableError(WsiError):
@@ -31,7 +31,8 @@ class MppUnknownError(WsiError):
     def __init__(self, slide_name: str = "the slide") -> None:
         super().__init__(
             f"The pixel size of {slide_name} is unknown: neither vendor properties, TIFF resolution nor a "
-            "usual objective power give it. Send mpp=<micrometres per pixel> (--mpp on the command line), e.g. 0.25 for 40x or 0.5 for 20x."
+            "usual objective power give it. Send mpp=<micrometres per pixel> (--mpp on the command line), "
+            "e.g. 0.25 for 40x or 0.5 for 20x."
         )
 
 

@@ -14,9 +14,9 @@ def work_ahead(
 ) -> Generator[tuple[T, R]]:
     """Yield `(item, function(item))` in the order of `items`, computed in `threads` threads.
 
-    While the caller uses one result, at most `depth` more are made or wait, so memory is bounded by `depth` + 1
-    results however long `items` is. The first exception of `function` is raised at its place in the
-    order; what was not started is dropped. Closing the generator waits for the calls that run.
+    While the caller uses one result, at most `depth` more are made or wait, so memory is bounded by
+    `depth` + 1 results however long `items` is. The first exception of `function` is raised at its place in
+    the order; what was not started is dropped. Closing the generator waits for the calls that run.
     """
     pending: deque[tuple[T, Future[R]]] = deque()
     remaining = iter(items)
@@ -36,10 +36,11 @@ def work_ahead(
 
 
 class BoundedWriter:
-    """Hands results to one background thread; blocks the caller when `depth` of them wait.
+    """Write-behind queue of one background thread that holds at most `depth` unfinished writes.
 
-    Used as a context manager; leaving it waits for the last write. An exception of a write is raised at the next
-    `submit`, or on leaving.
+    A context manager. Writes run one after another, in the order they were submitted. Leaving waits for the
+    last one; when the body raised, writes that have not begun are dropped. An exception of a write is raised
+    at the first `submit` after it, or on leaving.
     """
 
     def __init__(self, *, depth: int) -> None:
@@ -58,7 +59,11 @@ class BoundedWriter:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def submit(self, write: Callable[[], None]) -> None:
-        """Queue `write`; waits while `depth` writes are unfinished. Raises what an earlier write raised."""
-        while len(self._pending) >= self._depth:
+        """Queue `write`, after waiting while `depth` writes are unfinished.
+
+        Raises:
+            Exception: what an earlier write raised; `write` is not queued then.
+        """
+        while self._pending and (len(self._pending) >= self._depth or self._pending[0].done()):
             self._pending.popleft().result()
         self._pending.append(self._pool.submit(write))

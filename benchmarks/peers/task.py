@@ -44,7 +44,7 @@ class Task:
 
     @property
     def slide_mpp(self) -> float:
-        """um a level-0 px."""
+        """Um a level-0 px."""
         return self.label_mpp / self.downsample
 
     def save(self) -> Path:

@@ -137,7 +137,8 @@ def train(out: Path, data: Path | None, log: Path | None, work: Path, overwrite:
 @contextmanager
 def _ctrl_c_between_steps() -> Iterator[Callable[[TrainProgress], None]]:
     """Until the last step Ctrl-C ends the training after the step it comes in, which is saved; a second one ends it at
-    once."""
+    once.
+    """
     pressed = False
 
     def note(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""A slide with its truth, read square by square: nothing is copied, nothing is kept but two open files."""
+"""Read pixels, context and truth of an annotated slide on demand; only two open files are kept."""
 
 from contextlib import ExitStack
 from types import TracebackType
@@ -19,7 +19,10 @@ from .splits import SlideWithTruth
 
 
 class AnnotatedSlide:
-    """One slide and its truth in label px; squares may stick out of the slide. Thread-safe. A context manager."""
+    """Slide and truth, read in label px.
+
+    Rectangles may stick out of the slide. Thread-safe. A context manager.
+    """
 
     def __init__(self, name: str, grid: Grid, slide: Slide, truth: LabelTiff) -> None:
         self.name = name
@@ -29,10 +32,11 @@ class AnnotatedSlide:
 
     @classmethod
     def open(cls, pair: SlideWithTruth, geometry: InputGeometry) -> Self:
-        """Open both files.
+        """Open the slide and its truth.
 
-        Raises CohortError when the truth does not lie on the slide's grid or the slide's mpp is unknown, and the errors of
-        wsi for files that cannot be read.
+        Raises:
+            CohortError: The truth does not lie on the slide's grid, or the slide's mpp is unknown.
+            WsiError: A file cannot be read.
         """
         with ExitStack() as opened:
             slide = opened.enter_context(open_slide(pair.slide))
@@ -43,8 +47,8 @@ class AnnotatedSlide:
             if truth.size != grid.label_size:
                 raise CohortError(
                     f"{pair.truth.name} has {truth.size.width} x {truth.size.height} px; the label grid of "
-                    f"{pair.slide.name} has {grid.label_size.width} x {grid.label_size.height}. Make the truth at the "
-                    "model's mpp."
+                    f"{pair.slide.name} has {grid.label_size.width} x {grid.label_size.height}. "
+                    "Make the truth at the model's mpp."
                 )
             opened.pop_all()
         return cls(pair.slide.name, grid, slide, truth)
@@ -58,12 +62,12 @@ class AnnotatedSlide:
         self.close()
 
     def close(self) -> None:
-        """Release both files."""
+        """Close both files."""
         self._slide.close()
         self._truth.close()
 
     def read_pixels(self, square: Rect) -> NDArray[np.uint8]:
-        """RGB (H, W, 3) of a rectangle in label px; white outside the slide, as in wsi."""
+        """Return RGB (H, W, 3) uint8 of a rectangle in label px; white outside the slide."""
         n = self.grid.downsample
         return self._slide.read_region(square.scaled(n), n)
 
@@ -76,10 +80,13 @@ class AnnotatedSlide:
         return read_reduced(self._slide, region, self.grid.downsample, side_px)
 
     def read_truth(self, square: Rect) -> NDArray[np.uint8]:
-        """Class values (H, W) of a rectangle in label px, an array of the caller's own; 0 outside the slide."""
+        """Return a copy of the class values (H, W) uint8 of a rectangle in label px; 0 outside the slide."""
         return self._truth.read(square)
 
     def truth_cells(self, step: int) -> NDArray[np.uint8]:
-        """The truth at every `step`-th label px of both axes, from (0, 0): reads the whole truth once."""
+        """Return the truth at every `step`-th label px of both axes, from (0, 0).
+
+        Reads the whole truth once.
+        """
         rows = [band[-rect.y % step :: step, ::step] for rect, band in self._truth.bands()]
         return np.ascontiguousarray(np.concatenate(rows))

@@ -1,4 +1,4 @@
-"""Random changes that a pathologist would not mind, the same for a patch, its slices and their labels."""
+"""Augment training patches: turns, mirrors and stain, the same for a patch, its slices and their labels."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -9,20 +9,24 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """A quarter turn, a mirror and a stain: value -> 255 * gain * (value / 255) ** strength, per channel.
+    """Quarter turns, a mirror and a change of stain, chosen once for a patch.
 
-    An exponent scales optical density, as more or less dye would.
+    The stain maps a value to 255 * gain * (value / 255) ** strength, per channel. An exponent scales optical
+    density, as more or less dye would.
     """
 
     quarter_turns: int
     mirrored: bool
     strength: NDArray[np.float32]
-    """(3,)."""
+    """(3,): exponent of each channel."""
     gain: float
 
     @classmethod
     def draw(cls, rng: np.random.Generator, stain_jitter: float) -> Self:
-        """A random one; `stain_jitter` is the standard deviation of ln(strength), 0 for none."""
+        """Draw a random augmentation.
+
+        `stain_jitter` is the standard deviation of ln(strength); 0: the stain stays as it is.
+        """
         return cls(
             quarter_turns=int(rng.integers(4)),
             mirrored=bool(rng.integers(2)),
@@ -31,19 +35,22 @@ class Augmentation:
         )
 
     def stain(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 restained."""
+        """Change the stain of RGB pixels (H, W, 3) uint8."""
         values = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
         table = np.clip(255 * self.gain * values**self.strength, 0, 255).round().astype(np.uint8)
         stained: NDArray[np.uint8] = table[pixels, np.arange(3)]
         return stained
 
     def turn(self, square: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A square (H, W, ...) turned and mirrored."""
+        """Turn and mirror a square (H, W, ...)."""
         turned = np.rot90(square, self.quarter_turns)
         return turned[:, ::-1] if self.mirrored else turned
 
     def turn_boxes(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Rectangles (N, 4) of left, top, right, bottom as fractions of a square that is turned and mirrored."""
+        """Turn and mirror boxes with the square that they lie in.
+
+        (N, 4): left, top, right, bottom as fractions of the square.
+        """
         left, top, right, bottom = boxes.T
         for _ in range(self.quarter_turns):
             left, top, right, bottom = top, 1 - right, bottom, 1 - left

@@ -1,4 +1,4 @@
-"""ICIAR2018 (BACH) part B, and any other slides with ImageScope XML beside them: truths on disk, slices planned."""
+"""Prepare ICIAR2018 (BACH) part B, or any other slides with ImageScope XML: write their truths to disk."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,29 +26,33 @@ BACH_CLASSES = (
     LabelClass(3, "in situ", (0, 255, 0)),
     LabelClass(4, "invasive", (0, 0, 255)),
 )
-"""In the challenge's colours. A value is the challenge's number and one: 0 is taken by "not analysed"."""
+"""Classes in the challenge's colours. A value is the challenge's number plus one: 0 means "not analysed"."""
 
 Glass = Literal["normal", "ignore"]
-"""What glass outside the tissue is in the truth: class normal, as in the paper, or no truth at all."""
+"""Truth of glass outside the tissue: class normal, as in the paper, or no truth at all."""
 
 NO_SLIDES = frozenset({".xml", ".png", ".jpg", ".jpeg", ".bmp", ".json", ".geojson", ".csv", ".txt"})
-"""Endings of what may lie beside a slide under the same name: annotations, thumbnails, notes."""
+"""Suffixes of other files that may lie beside a slide under its name: annotations, thumbnails, notes."""
 
 MPP_TOLERANCE = 0.10
+"""Relative difference between the mpp of XML and slide above which a note is made."""
 
 Progress = Callable[[str, float], None]
-"""Told the slide's name and the fraction of it that is done."""
+"""Callback that gets a slide's name and the fraction of it that is done, 0..1."""
 
 
 def unheard(_name: str, _done: float) -> None:
-    """Progress that nobody watches."""
+    """Ignore progress."""
 
 
 def annotated_slides(folder: Path, names: Sequence[str] | None = None) -> Mapping[str, tuple[Path, Path]]:
-    """Slide and XML by name (the file name without its ending), for `names`, or for every XML in `folder`.
+    """Find slides and their XML; return both paths by name (the file name without its suffix).
 
-    Slides without XML are passed over unless named. Raises CohortError that lists every file that is missing, and for a
-    name with several slides.
+    Looks for `names`, or for every XML in `folder`. Slides without XML are passed over unless named.
+
+    Raises:
+        CohortError: The folder is none or has no XML, files are missing (all are listed), or a name has
+            several slides.
     """
     if not folder.is_dir():
         raise CohortError(f"{folder} is no folder. Name the one with A01.svs, A01.xml, ...")
@@ -65,7 +69,8 @@ def annotated_slides(folder: Path, names: Sequence[str] | None = None) -> Mappin
     ]
     if missing:
         raise CohortError(
-            f"{folder} lacks {', '.join(sorted(missing))}. Put them there, or make a split of the slides that are."
+            f"{folder} lacks {', '.join(sorted(missing))}. Put them there, or make a split of the slides "
+            "that are."
         )
     for name, found in slides.items():
         if len(found) > 1:
@@ -76,7 +81,10 @@ def annotated_slides(folder: Path, names: Sequence[str] | None = None) -> Mappin
 
 
 def _slides_called(name: str, files: Sequence[Path]) -> list[Path]:
-    """Files of that name; a folder counts (DICOM) where there are none (MIRAX has both)."""
+    """Return the slide files of a name.
+
+    A folder counts (DICOM) only where there is no file (MIRAX has both).
+    """
     alike = [path for path in files if path.stem == name and path.suffix.lower() not in NO_SLIDES]
     return [path for path in alike if path.is_file()] or alike
 
@@ -92,13 +100,16 @@ def prepare_annotated(
 ) -> PreparedSlides:
     """Write `out`/truth/<name>-truth.tif and -truth-overlay.tif for every slide of a split.
 
-    All files are opened and checked before the first truth is written. Memory is that of a row of tiles, a tissue mask and
-    the annotations of one slide. Raises CohortError for files that are missing or do not fit together, and the errors of
-    wsi for slides that cannot be read.
+    All files are opened and checked before the first truth is written. Memory is that of a row of tiles, a
+    tissue mask and the annotations of one slide.
+
+    Raises:
+        CohortError: Files are missing or do not fit together.
+        WsiError: A slide cannot be read.
     """
     truths = out / "truth"
     works = {
-        name: _Work(slide, xml, truths, geometry, glass, taught=name in split.train)
+        name: _Work(slide, xml, truths, geometry, glass, is_training=name in split.train)
         for name, (slide, xml) in annotated_slides(folder, split.names).items()
     }
     for work in works.values():
@@ -113,23 +124,27 @@ def prepare_annotated(
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """One slide's."""
+    """Preparation of one slide."""
 
     slide: Path
     xml: Path
     truths: Path
     geometry: InputGeometry
     glass: Glass
-    taught: bool
+    is_training: bool
 
     def check(self) -> None:
-        """Raise what would stop `run`, as far as it costs little to know."""
+        """Raise early the errors of `run` that cost little to find."""
         annotations = read_annotations(self.xml)
         with open_slide(self.slide) as slide:
             self._grid(slide)
             _notes(annotations, slide, self.slide.name)
 
     def run(self, report: Callable[[float], None]) -> PreparedSlide:
+        """Write the truth and its overlay; return the slide with its counts.
+
+        `report` gets fractions up to 1.
+        """
         started = time.perf_counter()
         annotations = read_annotations(self.xml)
         with open_slide(self.slide) as slide:
@@ -143,20 +158,27 @@ class _Work:
         return prepared
 
     def _grid(self, slide: Slide) -> Grid:
+        """Return the label grid of the slide.
+
+        Raises:
+            CohortError: Its mpp is unknown, or off by over 10 % although it is trained on.
+        """
         mpp = slide.info.mpp
         if mpp is None:
             raise CohortError(f"{self.slide.name}: pixel size unknown. Add resolution tags to the file.")
         grid = make_grid(slide.info.size, mpp.value, self.geometry)
-        if self.taught and not grid.exact:
+        if self.is_training and not grid.exact:
             raise CohortError(
-                f"{self.slide.name} has {grid.label_mpp:g} um a label px, over 10 % off the {self.geometry.mpp:g} "
-                "asked for; training reads slides as they are. Leave it out, or give --mpp to fit the slides."
+                f"{self.slide.name} has {grid.label_mpp:g} um a label px, over 10 % off the "
+                f"{self.geometry.mpp:g} asked for; training reads slides as they are. "
+                "Leave it out, or give --mpp to fit the slides."
             )
         return grid
 
     def _write(
         self, annotations: Annotations, grid: Grid, tissue: TissueMask, report: Callable[[float], None]
     ) -> Path:
+        """Write truth and overlay; return the path of the truth."""
         truth = self.truths / f"{self.xml.stem}-truth.tif"
         write_label_pyramids(
             _TruthTiles(annotations, grid, tissue if self.glass == "ignore" else None),
@@ -171,7 +193,7 @@ class _Work:
 
 
 class _TruthTiles:
-    """The truth as tiles of a label map (`wsi.writing.pyramid.TileSource`); with a tissue mask, unannotated glass is 0."""
+    """Tiles of a truth (`wsi.writing.pyramid.TileSource`); with a tissue mask, unannotated glass is 0."""
 
     def __init__(self, annotations: Annotations, grid: Grid, tissue: TissueMask | None) -> None:
         self._grid, self._tissue = grid, tissue
@@ -179,6 +201,7 @@ class _TruthTiles:
         self._truth = AnnotationTruth(annotations, grid.label_size, grid.downsample, unannotated=unannotated)
 
     def encoded_tile(self, column: int, row: int) -> bytes | None:
+        """Return one tile of the truth as the bytes of a TIFF tile."""
         rect = Rect(column * TILE_PX, row * TILE_PX, TILE_PX, TILE_PX)
         labels = self._truth.read(rect)
         if self._tissue is not None:
@@ -187,27 +210,32 @@ class _TruthTiles:
 
 
 def _notes(annotations: Annotations, slide: Slide, slide_name: str) -> tuple[str, ...]:
-    """What is odd about this XML for this slide. Raises CohortError when none of it lies on the slide."""
+    """Return notes on oddities of an XML for its slide.
+
+    Raises:
+        CohortError: No region lies on the slide.
+    """
     size, own_mpp = slide.info.size, slide.info.mpp
     limits = (size.width, size.height)
     touching = [region for region in annotations.regions if _overlaps(region, limits)]
     if annotations.regions and not touching:
         raise CohortError(
-            f"No region of {annotations.file} lies on {slide_name} ({size.width} x {size.height} px). Does the XML belong "
-            "to another slide?"
+            f"No region of {annotations.file} lies on {slide_name} ({size.width} x {size.height} px). "
+            "Does the XML belong to another slide?"
         )
     away = [region.name for region in annotations.regions if region not in touching]
     out = [region.name for region in touching if _sticks_out(region, limits)]
+    skipped = annotations.skipped
     notes = {
-        f"regions {', '.join(annotations.skipped)} have fewer than three vertices and are left out": annotations.skipped,
+        f"regions {', '.join(skipped)} have fewer than three vertices and are left out": skipped,
         f"regions {', '.join(away)} lie off the slide and are left out": away,
         f"regions {', '.join(out)} stick out of the slide and are cut at its edge": out,
         "no regions: all of it counts as normal": not annotations.regions,
     }
     if annotations.mpp and own_mpp and abs(annotations.mpp / own_mpp.value - 1) > MPP_TOLERANCE:
         notes[
-            f"it says {annotations.mpp:g} um/px, the slide {own_mpp.value:g}: the slide's is used (vertices are in level-0 "
-            "px either way); see in the overlay whether they belong together"
+            f"it says {annotations.mpp:g} um/px, the slide {own_mpp.value:g}: the slide's is used "
+            "(vertices are in level-0 px either way); see in the overlay whether they belong together"
         ] = True
     return tuple(f"{annotations.file}: {text}" for text, holds in notes.items() if holds)
 

@@ -7,17 +7,17 @@ from ..errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class BatchSpec:
-    """Patches and slices of one training batch, and their sizes."""
+    """Number and size of the patches and slices of one training batch."""
 
     slice_px: int
-    """Side of a training slice, multiple of 32."""
+    """Side of a training slice in px, a multiple of 32."""
     patches: int = 2
     """Patches (contexts) a step."""
     slices: int = 4
-    """Slices a patch; they share its context. 0 trains the context encoder alone, by its own loss."""
+    """Slices of each patch; they share its context. 0 trains the context encoder alone, by its own loss."""
     scales: tuple[float, float] = (1.0, 1.0)
-    """Range of a random zoom: at 0.5 slice and context show twice the length, at half the size. At most 1: no detail is
-    made up."""
+    """Range of a random zoom: at 0.5 slice and context show twice the length, at half the size. At most 1: no
+    detail is made up."""
 
     def __post_init__(self) -> None:
         if not 0 < self.scales[0] <= self.scales[1] <= 1:

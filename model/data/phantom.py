@@ -1,4 +1,4 @@
-"""Phantom slides in the place of BACH: made on the spot, with truth, for the same index."""
+"""Prepare phantom slides with truth for an index, in place of the BACH slides."""
 
 import time
 from collections.abc import Callable
@@ -19,10 +19,10 @@ from .splits import SlideWithTruth
 PHANTOM_CLASSES = PHANTOM_PALETTE.classes
 
 HELD_OUT_PX = 20_480
-"""Side of a held-out slide: large enough to hold all four classes, about in balance."""
+"""Side of a held-out slide in l0 px: large enough to hold all four classes, about in balance."""
 
 SET_SEEDS = {"train": 0, "validation": 500_000, "test": 700_000}
-"""Added to the seeds of each set's slides: none is trained on in one cohort and examined in another."""
+"""Offset of the seeds of each set: no slide is trained on in one cohort and tested in another."""
 
 
 def prepare_phantoms(
@@ -36,9 +36,10 @@ def prepare_phantoms(
     seed: int,
     progress: Progress = unheard,
 ) -> PreparedSlides:
-    """Make so many slides for each set in `folder`/slides: `size_px` square to train on, `held_out_px` the others.
+    """Make phantom slides and their truths in `folder`/slides; keep those that are there already.
 
-    Slides get the seeds `seed`, `seed` + 1, ... within their set. Those that are there are kept. Their truths lie on the
+    `train`, `validation` and `test` are numbers of slides. Training slides are `size_px` square, the others
+    `held_out_px`. Slides get the seeds `seed`, `seed` + 1, ... within their set. Their truths lie on the
     label grid of PAPER_INPUT's mpp.
     """
     slides = folder / "slides"

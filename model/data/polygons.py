@@ -1,7 +1,8 @@
-"""Polygons to pixels: a pixel belongs to a polygon if its centre does, by the even-odd rule.
+"""Rasterise polygons: a pixel belongs to a polygon if its centre does, by the even-odd rule.
 
-Pillow's ImageDraw follows the same even-odd rule, but cuts vertices to whole pixels and paints every pixel that an edge
-touches: a square with corners 2 and 6 has 25 pixels there, 16 here. So a polygon would grow by half a pixel all around.
+Pillow's ImageDraw follows the same even-odd rule, but cuts vertices to whole pixels and paints every pixel
+that an edge touches: a square with corners 2 and 6 has 25 pixels there, 16 here. So a polygon would grow by
+half a pixel all around.
 """
 
 import numpy as np
@@ -10,21 +11,24 @@ from numpy.typing import NDArray
 from wsi.geometry import Rect
 
 Points = NDArray[np.float64]
-"""(V, 2): x and y of each vertex. Pixel (column, row) of the same frame has its centre at (column + 0.5, row + 0.5)."""
+"""(V, 2): x and y of each vertex. Pixel (column, row) of the same frame has its centre at (column + 0.5, row
++ 0.5)."""
 
 
 def polygon_mask(polygon: Points, rect: Rect) -> NDArray[np.bool_]:
-    """(rect.height, rect.width): which pixels of `rect` have their centre inside the polygon.
+    """Return which pixels of `rect` have their centre inside the polygon: (rect.height, rect.width) bool.
 
-    `polygon` and `rect` are in one frame; the polygon is closed by itself, may cross itself and may reach far out of the
-    rectangle. Where it overlaps itself an even number of times it is outside. A centre on an edge belongs to the polygon
-    to the right of the edge or below it, so polygons that share an edge neither overlap nor leave a gap. Each pixel depends
-    on its own place alone: rectangles that meet fit together. Memory: about 20 bytes a pixel, and 60 for each row an edge crosses.
+    `polygon` and `rect` are in one frame; the polygon is closed by itself, may cross itself and may reach far
+    out of the rectangle. Where it overlaps itself an even number of times it is outside. A centre on an edge
+    belongs to the polygon to the right of the edge or below it, so polygons that share an edge neither
+    overlap nor leave a gap. Each pixel depends on its own position alone: rectangles that meet fit together.
+    Memory: about 20 bytes a pixel, and 60 for each row that an edge crosses.
     """
     edges = _Edges.crossing(polygon, rect)
     index, row = edges.rows()
     column = np.ceil(edges.x_at(index, row) - 0.5).clip(rect.x, rect.right).astype(np.int64)
-    # Each crossing toggles everything to its right; what lies right of the rectangle goes to a column that is cut off.
+    # Each crossing toggles everything to its right. What lies right of the rectangle goes to a column that is
+    # cut off.
     place = (row - rect.y) * (rect.width + 1) + column - rect.x
     toggles = np.bincount(place, minlength=rect.height * (rect.width + 1)) & 1
     odd = np.bitwise_xor.accumulate(
@@ -34,7 +38,7 @@ def polygon_mask(polygon: Points, rect: Rect) -> NDArray[np.bool_]:
 
 
 class _Edges:
-    """The edges of a polygon that cross row centres of a rectangle, each with its upper end first."""
+    """Edges of a polygon that cross row centres of a rectangle, each with its upper end first."""
 
     def __init__(self, upper: Points, lower: Points, rect: Rect) -> None:
         first, past = (np.ceil(end[:, 1] - 0.5).clip(rect.y, rect.bottom) for end in (upper, lower))
@@ -45,21 +49,22 @@ class _Edges:
 
     @classmethod
     def crossing(cls, polygon: Points, rect: Rect) -> "_Edges":
+        """Find the edges of a closed polygon that cross row centres of `rect`."""
         following = np.roll(polygon, -1, axis=0)
         # Ends in a fixed order, so that an edge is rounded alike for the polygons on both of its sides.
         downward = (polygon[:, 1] <= following[:, 1])[:, None]
         return cls(np.where(downward, polygon, following), np.where(downward, following, polygon), rect)
 
     def rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Every crossing: the edge's number, and the row."""
+        """Return every crossing: the edge's number, and the row."""
         index = np.repeat(np.arange(len(self._count)), self._count)
         before = np.cumsum(self._count) - self._count
         return index, np.arange(len(index)) - before[index] + self._first[index]
 
     def x_at(self, index: NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Where the numbered edges cross the centres of rows."""
+        """Return the x at which the numbered edges cross the centres of rows."""
         rise = self._lower - self._upper
-        # Multiplied before divided: then a centre that lies on an edge is found to, wherever the numbers are exact.
+        # Multiply before dividing: then a centre on an edge is found to lie there wherever numbers are exact.
         return np.asarray(
             self._upper[index, 0] + (row + 0.5 - self._upper[index, 1]) * rise[index, 0] / rise[index, 1]
         )

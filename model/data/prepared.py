@@ -1,4 +1,4 @@
-"""What preparing slides yields: the index, and the figures people want to see of it."""
+"""Prepared slides: pixel counts and candidate slices, and the index made from them."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -17,18 +17,20 @@ from .splits import Cohort, SlideWithTruth
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedSlide:
-    """One slide whose truth is written."""
+    """Slide with its truth on disk, counted."""
 
     pair: SlideWithTruth
     mpp: float
-    """Of the slide."""
+    """Pixel size of the slide, um per l0 px."""
     label_mpp: float
+    """Pixel size of the truth, um per label px."""
     pixels: tuple[int, ...]
-    """Label px of each value 0..K."""
+    """Number of label px of each value 0..K."""
     candidates: Candidates
     notes: tuple[str, ...]
-    """What a person should know of its files; nothing that stops the work."""
+    """Oddities of its files for a person to read; none stops the work."""
     seconds: float
+    """Time that preparing it took."""
 
     @classmethod
     def of(
@@ -41,9 +43,12 @@ class PreparedSlide:
         notes: tuple[str, ...] = (),
         started: float,
     ) -> "PreparedSlide":
-        """A slide whose truth has been written; `started` is the `time.perf_counter()` of when that began.
+        """Count the truth of a slide and find its candidate slices.
 
-        Raises CohortError for values in the truth that are no class.
+        `started` is the `time.perf_counter()` of when work on the slide began.
+
+        Raises:
+            CohortError: The truth has values that are no class.
         """
         blocks = count_blocks(pair.truth, len(classes))
         counts = blocks.sum(axis=(0, 1))
@@ -61,14 +66,14 @@ class PreparedSlide:
 
 @dataclass(frozen=True, slots=True)
 class PreparedSlides:
-    """The slides of the three sets."""
+    """Prepared slides of the three sets."""
 
     train: tuple[PreparedSlide, ...]
     validation: tuple[PreparedSlide, ...]
     test: tuple[PreparedSlide, ...]
 
     def sets(self) -> Mapping[str, Sequence[PreparedSlide]]:
-        """By name."""
+        """Return the slides by the name of their set."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     def index(
@@ -80,9 +85,12 @@ class PreparedSlides:
         *,
         seed: int,
     ) -> SlideIndex:
-        """The index of these slides, with slices screened by `quotas`; a set without a quota has none planned.
+        """Return the index of these slides, with slices screened by `quotas`.
 
-        The same slides and seed give the same slices. Raises CohortError as Cohort does.
+        A set without a quota has no planned slices. The same slides and seed give the same slices.
+
+        Raises:
+            CohortError: A set that is needed is empty, or two sets share a slide.
         """
         planned = {
             name: screen([s.candidates for s in slides], quotas[name], np.random.default_rng((seed, number)))

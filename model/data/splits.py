@@ -14,7 +14,8 @@ from ..errors import CohortError
 @dataclass(frozen=True, slots=True)
 class SlideWithTruth:
     """A slide and its truth: a single-channel TIFF of class values on the slide's label px grid, 0 = no
-    truth."""
+    truth.
+    """
 
     slide: Path
     truth: Path

@@ -48,7 +48,8 @@ class Examples:
     @classmethod
     def choose(cls, slides: Sequence[AnnotatedSlide], patches: Sequence[EvalPatch], count: int) -> Self:
         """Choose the patches whose truth is most evenly mixed, in turn from each slide; of planned slices, the most mixed
-        one of each. Regions that share more than a quarter with an earlier one are left out."""
+        one of each. Regions that share more than a quarter with an earlier one are left out.
+        """
         ranked: dict[int, list[EvalPatch]] = {}
         for patch in sorted(patches, key=lambda patch: -_mixture(np.array(patch.counts))):
             ranked.setdefault(patch.slide, []).append(patch)

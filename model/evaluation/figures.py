@@ -58,7 +58,8 @@ def example_rows(
     examples: Sequence[Example], networks: Sequence[str], classes: Sequence[LabelClass]
 ) -> list[Row]:
     """Slide, truth and one panel a network for each example. Where there is no truth, networks are not shown: nothing
-    counts there."""
+    counts there.
+    """
     colours = palette_of(classes).lookup()
     rows = []
     for example in examples:

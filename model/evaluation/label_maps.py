@@ -45,7 +45,8 @@ def compare(
     labels: LabelTiff, truth: Truth, *, classes: int, progress: Callable[[float], None] | None = None
 ) -> ConfusionMatrix:
     """Count every pixel of the label map; memory: a band of it. `progress` gets fractions up to 1. Raises LabelTiffError,
-    and InputError for values above `classes`."""
+    and InputError for values above `classes`.
+    """
     matrix = ConfusionMatrix(classes)
     for rect, band in labels.bands():
         matrix.feed(band, truth.read(rect))

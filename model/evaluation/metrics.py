@@ -12,7 +12,8 @@ from ..errors import InputError
 @dataclass(frozen=True, slots=True)
 class Metrics:
     """Scores in 0..1. NaN stands for 0/0: a class that is neither in the truth nor predicted, or no pixel at
-    all."""
+    all.
+    """
 
     iou: tuple[float, ...]
     """Per class, in the card's order."""

@@ -72,7 +72,8 @@ class Segmenter:
         compiled: bool = False,
     ) -> None:
         """`batch_size`: see Batching. `compiled`: see compile_network; the first patch of each size then takes minutes
-        longer. Raises DeviceError."""
+        longer. Raises DeviceError.
+        """
         self.card = card
         self._device = choose_device(device)
         self.device = str(self._device)

@@ -41,7 +41,8 @@ class ContextFeatures:
 
     def repeated(self, times: int) -> "ContextFeatures":
         """Each patch's features `times` over, in patch-major order. The aligned maps are large; those of a single
-        patch are not copied."""
+        patch are not copied.
+        """
         if times == 1:
             return self
         first, second, third = (vector.repeat_interleave(times, 0) for vector in self.pooled)

@@ -26,7 +26,8 @@ class ResidualConvUnit(nn.Module):
 
 class ChainedResidualPooling(nn.Module):
     """Gathers background from ever wider 5x5 max-pools, each followed by a 1x1 conv and summed up. Shape is
-    kept."""
+    kept.
+    """
 
     def __init__(self, channels: int, stages: int = 4) -> None:
         super().__init__()

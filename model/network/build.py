@@ -10,7 +10,8 @@ from .unet import UNet
 
 def build_network(config: NetworkConfig, classes: int, *, dropout: float = 0.5) -> SegmentationNetwork:
     """The network of that architecture with fresh weights, in training mode, on the current default
-    device."""
+    device.
+    """
     return ARCHITECTURES[config.architecture](config, classes, dropout)
 
 

@@ -112,7 +112,8 @@ class DaRefineNet(SegmentationNetwork):
         boxes: Tensor | None = None,
     ) -> Tensor:
         """Logits (N, K, H / 4, W / 4); see SegmentationNetwork. "dual" and "aligned" networks need `context`, "aligned"
-        ones `boxes` as well."""
+        ones `boxes` as well.
+        """
         check_slices(slices)
         encoded = self._context_for(slices, context)
         maps = [adapt(x) for adapt, x in zip(self.adapt, self.encoder(slices), strict=True)]

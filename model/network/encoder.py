@@ -105,7 +105,8 @@ class ResNetEncoder(nn.Module):
 
 def fold_batch_norms(network: nn.Module) -> None:
     """Merge every batch norm (`bn1` after `conv1` and so on, or second in a sequence) into the conv before it, in place.
-    For inference only (eval mode)."""
+    For inference only (eval mode).
+    """
     for module in network.modules():
         for k in range(1, 4):
             _fold_pair(module, f"conv{k}", f"bn{k}")

@@ -20,7 +20,8 @@ CLASSIFIER_SCALE = 0.3
 
 def initialise(network: nn.Module, seed: int) -> None:
     """He-initialise all kernels, damp the decoder's residual branches. The same seed gives the same weights on a
-    CPU."""
+    CPU.
+    """
     torch.manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):

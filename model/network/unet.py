@@ -46,7 +46,8 @@ class UNet(SegmentationNetwork):
         boxes: Tensor | None = None,  # noqa: ARG002
     ) -> Tensor:
         """Logits (N, K, H, W) of slices (N, 3, H, W), normalised, sides multiples of 32. Raises InputError for other
-        sizes."""
+        sizes.
+        """
         check_slices(slices)
         x = self.down[0](slices)
         skips = []

@@ -1,5 +1,7 @@
-"""The paper's training: three stages of stochastic gradient descent from ImageNet encoders (section IV and the authors'
-released hyper-parameters)."""
+"""Training recipe of the paper: three stages of SGD from ImageNet encoders.
+
+Source: section IV and the authors' released hyper-parameters.
+"""
 
 import math
 
@@ -10,20 +12,26 @@ from ..network.imagenet import IMAGENET_COLOURS
 from .config import Stage, TrainConfig
 
 BATCH = 12
+"""Slices a step."""
+
 EPOCHS_PER_STAGE = 25
+
 LEARNING_RATES = (5e-3, 2.5e-3, 1e-3)
-"""Of the decoder in each stage."""
+"""Learning rate of the decoder in each stage."""
+
 ENCODER_FACTOR = 0.1
-"""The encoders learn at 5e-4, 2.5e-4 and 1e-4."""
+"""Learning rate of the encoders over the decoder's: 5e-4, 2.5e-4 and 1e-4."""
 
 
 def paper_card(name: str, network: NetworkConfig, index: SlideIndex) -> ModelCard:
-    """The draft of the card of a network trained on an index."""
+    """Return the draft of the card of a network trained on an index."""
     return ModelCard(
         name=name,
         version="1",
         title=f"{name}, trained on {index.source}",
-        description=f"Trained with `darefine train` on the slides named under training.cohort ({index.source}).",
+        description=(
+            f"Trained with `darefine train` on the slides named under training.cohort ({index.source})."
+        ),
         intended_use="Research. Not a medical device; not examined on other slides than those named.",
         phantom=index.source == "phantom",
         classes=index.classes,
@@ -43,12 +51,20 @@ def paper_recipe(
     epochs: int = EPOCHS_PER_STAGE,
     seed: int = 1,
 ) -> TrainConfig:
-    """The recipe for `slices` training slices; `epochs` of each of the three stages, `batch` slices a step.
+    """Return the paper's settings for `slices` training slices.
 
-    `imagenet`: the encoders start from ImageNet, so their batch norms stay as they are. Without that start they must
-    learn their own. One slice a patch: slices are drawn from all patches alike, as the paper's loader does. The zoom of
-    0.5..1 shows slice and context farther away at the same size, instead of padding a shrunken slice. Quarter turns come
-    with the flips; stain jitter is ours and slight.
+    One slice a patch: slices are drawn from all patches alike, as the paper's loader does. The zoom of 0.5..1
+    shows slice and context farther away at the same size, instead of padding a shrunken slice. Quarter turns
+    come with the flips; stain jitter is ours and slight.
+
+    Args:
+        card: Draft of the card to write.
+        slices: Planned training slices, which make an epoch.
+        imagenet: Whether the encoders start from ImageNet. Then their batch norms stay as they are; without
+            that start they must learn their own.
+        batch: Slices a step.
+        epochs: Epochs of each of the three stages.
+        seed: Decides weights, order and augmentation.
     """
     steps = epochs * math.ceil(slices / batch)
     return TrainConfig(

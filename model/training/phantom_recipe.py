@@ -1,4 +1,4 @@
-"""The recipe of the demo weights: a small network for phantom slides, trainable on a laptop."""
+"""Training recipe of the demo weights: a small network for phantom slides, trainable on a laptop."""
 
 import math
 
@@ -10,29 +10,29 @@ from ..data.batch import BatchSpec
 from .config import Stage, TrainConfig
 
 PHANTOM_INPUT = InputGeometry(mpp=0.934, context_ratio=20, slices_per_side=5, halo_px=64)
-"""Slices at the paper's scale; the context at a quarter of its, 18.7 um/px. What tells a phantom's classes apart is plain
-at both, and a sixteenth of the pixels lets a laptop see many more patches in the same time."""
+"""Slices at the paper's scale; the context at a quarter of the paper's resolution, 18.7 um/px. What tells a
+phantom's classes apart is plain at both, and a sixteenth of the pixels lets a laptop see many more patches in
+the same time."""
 
 PHANTOM_COLOURS = Normalisation(mean=(0.78, 0.60, 0.74), std=(0.18, 0.22, 0.16))
-"""About what phantom slides have; exact values do not matter to a network with batch norm."""
+"""Colours of phantom slides, roughly: exact values do not matter to a network with batch norm."""
 
 CONTEXT_ALONE = 0.6
-"""Share of the steps, at the start, that train the context encoder alone: cheap, and what it learns the rest builds on.
-Its loss falls in leaps, the second after some 200 steps, so fewer are wasted."""
+"""Share of the steps, at the start, that train the context encoder alone: they are cheap, and the rest builds
+on what it learns. Its loss falls in leaps, so too few of these steps are wasted."""
 
 CONTEXT_STEP_COST = 0.4
-"""Time of such a step over that of one on slices, reading included, with the demo network on one core."""
+"""Assumed time of a step of the context encoder alone over that of one on slices, reading included."""
 
 LARGE_SLICES = 0.08
 """Share of the steps, at the end, on larger slices: nearer the inference window of 640 px, at less cost."""
-
 
 SMALL = NetworkConfig(encoder_depth=18, encoder_width=16, context_depth=18, decoder_width=32)
 """The demo network: 2.4 M parameters."""
 
 
 def phantom_card(name: str, network: NetworkConfig, geometry: InputGeometry) -> ModelCard:
-    """The draft of the card; it says plainly what the model is for."""
+    """Return the draft of the card; it says plainly what the model is for."""
     return ModelCard(
         name=name,
         version="1",
@@ -41,7 +41,9 @@ def phantom_card(name: str, network: NetworkConfig, geometry: InputGeometry) -> 
             "A phantom model for trying the software, not for tissue: trained on synthetic slides made by "
             "`darefine phantom`, it knows nothing of real ones."
         ),
-        intended_use="Demonstrations, tests and benchmarks of this software on phantom slides. No use on tissue.",
+        intended_use=(
+            "Demonstrations, tests and benchmarks of this software on phantom slides. No use on tissue."
+        ),
         phantom=True,
         classes=PHANTOM_PALETTE.classes,
         input=geometry,
@@ -59,16 +61,17 @@ def phantom_recipe(
     steps: int,
     seed: int,
 ) -> TrainConfig:
-    """How to train `network` on phantom slides in `steps` steps.
+    """Return the settings that train `network` on phantom slides in `steps` steps.
 
-    A network that sees no patch has nothing to learn in the first stage and spends its time on slices (CONTEXT_STEP_COST).
+    A network that sees no patch has nothing to learn in the first stage and spends that time on slices
+    (CONTEXT_STEP_COST), so it takes fewer steps.
     """
     context, large = round(steps * CONTEXT_ALONE), math.ceil(steps * LARGE_SLICES)
     slices = max(0, steps - context - large)
     if not network.sees_patch:
         context, slices = 0, slices + round(context * CONTEXT_STEP_COST)
-    # Slices of one patch look alike, so many patches with one slice each teach more than few with many. Without strong
-    # stain jitter the network learns the slides by their colours and knows nothing of others.
+    # Slices of one patch look alike, so many patches with one slice each teach more than few with many.
+    # Without strong stain jitter the network learns the slides by their colours and knows nothing of others.
     return TrainConfig(
         card=phantom_card(name, network, geometry),
         stages=(

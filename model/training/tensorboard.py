@@ -1,4 +1,4 @@
-"""A training as TensorBoard shows it: scalars at every step, sample pictures at every look."""
+"""TensorBoard log of a training: scalars at every step, sample pictures at every validation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,15 +16,20 @@ from .trainer import TrainProgress
 
 
 class TrainBoard:
-    """Writes what `train` reports into `folder`, for `tensorboard --logdir`. A context manager, and a listener."""
+    """Progress callback that writes event files for `tensorboard --logdir`. A context manager."""
 
     def __init__(self, folder: Path, classes: Sequence[LabelClass]) -> None:
-        """Raises ReportError where TensorBoard is not installed."""
+        """Open a log in `folder`.
+
+        Raises:
+            ReportError: TensorBoard is not installed.
+        """
         try:
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (an extra: not everyone has it)
         except ModuleNotFoundError as error:
             raise ReportError(
-                "a log needs TensorBoard, which is not installed: pip install 'darefine[train]'. Without one: leave out --log."
+                "a log needs TensorBoard, which is not installed: pip install 'darefine[train]'. Without "
+                "one: leave out --log."
             ) from error
         self._classes = tuple(classes)
         self._writer = SummaryWriter(str(folder))
@@ -38,7 +43,7 @@ class TrainBoard:
         self._writer.close()
 
     def __call__(self, now: TrainProgress) -> None:
-        """Write one step."""
+        """Write the scalars of a step, and after a validation its scores and pictures."""
         self._writer.add_scalar("loss", now.loss, now.step)
         self._writer.add_scalar("learning rate", now.learning_rate, now.step)
         if now.validation is None:
@@ -53,7 +58,10 @@ class TrainBoard:
             self._writer.add_image(tag, self._picture(example), now.step, dataformats="HWC")
 
     def _picture(self, example: Example) -> NDArray[np.uint8]:
-        """(H, 3 W, 3): pixels, truth and the network's labels side by side, at most 256 px high."""
+        """Return pixels, truth and the network's labels side by side.
+
+        (H, 3 W, 3) RGB uint8, reduced by a whole step to at most 256 px high.
+        """
         step = -(-len(example.pixels) // 256)
         colours = np.array([(255, 255, 255), *(entry.colour for entry in self._classes)], np.uint8)
         maps = [colours[labels] for labels in (example.truth, *example.labels.values())]

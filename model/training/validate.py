@@ -1,4 +1,4 @@
-"""The looks that training takes at held-out slides."""
+"""Validation during training: score a network on held-out slides and keep a few examples."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ from ..inference.segmenter import Segmenter
 from ..network.base import SegmentationNetwork
 
 EXAMPLES = 3
-"""Places kept for pictures at each look."""
+"""Examples kept for pictures at each validation."""
 
 
 class Validator:
-    """Networks of one card on the same places of the same slides: planned slices where there are some, else patches."""
+    """Scores networks of one card, always on the same patches of the same slides."""
 
     def __init__(
         self,
@@ -28,16 +28,17 @@ class Validator:
         device: str,
         patches_per_slide: int | None = None,
     ) -> None:
+        """Choose the patches: planned slices where there are some, else `patches_per_slide` (None: all)."""
         self._card, self._slides, self._device = card, slides, device
         self._patches = all_patches(slides, planned, len(card.classes), patches_per_slide=patches_per_slide)
 
-    def scores(self, network: SegmentationNetwork, examples: Examples | None = None) -> Evaluation:
-        """Counts of a network as inference runs it, in float32."""
+    def evaluate(self, network: SegmentationNetwork, examples: Examples | None = None) -> Evaluation:
+        """Count how a network labels the patches, run as inference runs it, in float32."""
         segmenter = Segmenter(network, self._card, device=self._device, precision="fp32")
         seen = None if examples is None else examples.catch(self._card.name)
         return evaluate_patches(segmenter, self._slides, self._patches, seen=seen)
 
-    def look(self, network: SegmentationNetwork) -> tuple[Metrics, tuple[Example, ...]]:
-        """Scores, and a few places with what the network makes of them."""
+    def validate(self, network: SegmentationNetwork) -> tuple[Metrics, tuple[Example, ...]]:
+        """Return the scores of a network, and a few examples with its labels."""
         examples = Examples.choose(self._slides, self._patches, EXAMPLES)
-        return self.scores(network, examples).total.all.metrics(), examples.all
+        return self.evaluate(network, examples).total.all.metrics(), examples.all

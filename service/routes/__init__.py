@@ -1,1 +1,1 @@
-"""The HTTP calls, a file a resource."""
+"""HTTP routes, one file per resource."""

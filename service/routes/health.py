@@ -1,4 +1,4 @@
-"""Whether the process lives, whether a job would run, and what is going on."""
+"""Health routes: liveness, readiness and Prometheus metrics."""
 
 import os
 from importlib.metadata import version
@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from workers.queue.client import JobClient
 
 from ..dependencies import Queue, Settings
+from ..openapi import Responses, problems
 from ..schemas import Health, Readiness
 from ..settings import ServiceSettings
 
@@ -18,24 +19,43 @@ router = APIRouter(tags=["health"])
 
 OK = "ok"
 
+METRICS: Responses = {
+    200: {
+        "description": "Prometheus text",
+        "content": {"text/plain": {"schema": {"type": "string"}, "example": "darefine_workers 1.0\n"}},
+    }
+}
+NOT_READY: Responses = {
+    503: {
+        "model": Readiness,
+        "description": "Not ready",
+        "content": {
+            "application/json": {
+                "example": {
+                    "ready": False,
+                    "checks": {"queue": "ok", "storage": "ok", "worker": "no worker has its model loaded"},
+                }
+            }
+        },
+    }
+}
+
 
 @router.get("/", include_in_schema=False)
 def index() -> RedirectResponse:
-    """The API's own documentation."""
+    """Redirect to the API's documentation."""
     return RedirectResponse("/docs")
 
 
 @router.get("/healthz", response_model=Health)
 async def healthz() -> Health:
-    """200 while the process answers; touches nothing else."""
+    """Answer 200 while the process lives; touches nothing else."""
     return Health(status="ok", version=version("darefine"))
 
 
-@router.get(
-    "/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": "Not ready"}}
-)
+@router.get("/readyz", response_model=Readiness, responses=NOT_READY)
 def readyz(response: Response, queue: Queue, settings: Settings) -> Readiness:
-    """200 once a job sent now would run: the queue answers, the disk takes files, a worker lives."""
+    """Answer 200 once a job sent now would run: the queue answers, the disk takes files, a worker lives."""
     checks = {"queue": check_queue(queue), "storage": check_storage(settings)}
     checks["worker"] = check_worker(queue) if checks["queue"] == OK else "unknown without the queue"
     ready = all(outcome == OK for outcome in checks.values())
@@ -43,9 +63,9 @@ def readyz(response: Response, queue: Queue, settings: Settings) -> Readiness:
     return Readiness(ready=ready, checks=checks)
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=Response, responses={**METRICS, **problems(RedisError)})
 def metrics(queue: Queue) -> Response:
-    """Prometheus text: jobs by state, live workers."""
+    """Return Prometheus text: jobs by state, live workers."""
     registry = CollectorRegistry()
     jobs = Gauge("darefine_jobs", "Jobs by state.", ["state"], registry=registry)
     for state, count in queue.counts().items():
@@ -56,7 +76,7 @@ def metrics(queue: Queue) -> Response:
 
 
 def check_queue(queue: JobClient) -> str:
-    """Whether Redis answers."""
+    """Return `ok` if Redis answers, else what is wrong."""
     try:
         queue.ping()
     except RedisError:
@@ -65,12 +85,12 @@ def check_queue(queue: JobClient) -> str:
 
 
 def check_storage(settings: ServiceSettings) -> str:
-    """Whether the data folder takes files."""
+    """Return `ok` if the data folder takes files, else what is wrong."""
     return OK if os.access(settings.data_dir, os.W_OK) else f"cannot write to {settings.data_dir}"
 
 
 def check_worker(queue: JobClient) -> str:
-    """Whether a worker with a loaded model lives; else what those that live say."""
+    """Return `ok` if a worker with a loaded model lives, else what is wrong with those that live."""
     if queue.live_workers():
         return OK
     problems = {worker.problem.detail for worker in queue.workers() if worker.problem}

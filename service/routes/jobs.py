@@ -1,4 +1,4 @@
-"""Jobs: submit, look, cancel, delete."""
+"""Job routes: submit, list, get, cancel, delete."""
 
 import shutil
 from typing import Annotated, Any, TypeVar
@@ -7,14 +7,28 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
+from redis.exceptions import RedisError
 
+from workers.errors import IdempotencyConflictError, JobFinalError, JobNotFoundError
 from workers.jobs import Job, JobState
 from workers.queue.client import JobClient
+from wsi.errors import HaloError, MppOutOfRangeError, MppUnknownError, SlideLimitError, SlideUnreadableError
 
 from ..dependencies import Inspections, Queue, Settings, Slides
-from ..errors import RequestInvalidError
+from ..errors import (
+    ArchiveError,
+    BodyTooLargeError,
+    ModelNotReadyError,
+    ModelUnknownError,
+    RequestInvalidError,
+    SlideNameError,
+    SlideNotFoundError,
+    SlideTooLargeError,
+    StorageFullError,
+)
+from ..openapi import problems
 from ..receive import read_small, receive_form
-from ..schemas import PREFIX, JobCreate, JobList, JobOptions, JobOut, JobRefusedOut, ProblemOut
+from ..schemas import PREFIX, JobCreate, JobList, JobOptions, JobOut, JobRefusedOut
 from ..submission import model_card, submit_job
 
 M = TypeVar("M", bound=BaseModel)
@@ -46,23 +60,32 @@ CREATE_BODY: dict[str, Any] = {
     }
 }
 
-NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "No such job", "model": ProblemOut}}
-CREATE_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    413: {"description": "The slide is larger than this service takes", "model": ProblemOut},
-    422: {
-        "description": "The slide or an option cannot be used; the detail says what to send",
-        "model": ProblemOut,
-    },
-    503: {"description": "No worker or no queue yet; try again", "model": ProblemOut},
-    507: {"description": "The disk is full", "model": ProblemOut},
-}
-JOB_PROBLEMS = {
-    status: {**answer, "model": JobRefusedOut} if status in (422, 503) else answer
-    for status, answer in CREATE_PROBLEMS.items()
-}
+NO_JOB = problems(JobNotFoundError, RedisError)
+UPLOAD_PROBLEMS = problems(SlideTooLargeError, BodyTooLargeError, SlideNotFoundError, StorageFullError)
+REFUSALS = problems(
+    RequestInvalidError,
+    SlideNameError,
+    ArchiveError,
+    SlideUnreadableError,
+    SlideLimitError,
+    ModelUnknownError,
+    MppUnknownError,
+    MppOutOfRangeError,
+    HaloError,
+    IdempotencyConflictError,
+    ModelNotReadyError,
+    RedisError,
+    model=JobRefusedOut,
+)
 
 
-@router.post("", status_code=202, response_model=JobOut, openapi_extra=CREATE_BODY, responses=JOB_PROBLEMS)
+@router.post(
+    "",
+    status_code=202,
+    response_model=JobOut,
+    openapi_extra=CREATE_BODY,
+    responses={**UPLOAD_PROBLEMS, **REFUSALS},
+)
 async def create_job(
     request: Request,
     response: Response,
@@ -100,21 +123,21 @@ async def create_job(
     return await run_in_threadpool(job_out, response, queue, job)
 
 
-@router.get("", response_model=JobList)
+@router.get("", response_model=JobList, responses=problems(RequestInvalidError, RedisError))
 def list_jobs(
     queue: Queue,
     state: JobState | None = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> JobList:
-    """Jobs, newest first, a page at a time."""
+    """List jobs, newest first, a page at a time."""
     page, next_cursor = queue.list(state=state, cursor=cursor, limit=limit)
     return JobList(jobs=[JobOut.of(job, position(queue, job)) for job in page], next_cursor=next_cursor)
 
 
-@router.get("/{job_id}", response_model=JobOut, responses=NOT_FOUND)
+@router.get("/{job_id}", response_model=JobOut, responses=NO_JOB)
 def get_job(job_id: str, response: Response, queue: Queue) -> JobOut:
-    """One job; `Retry-After` says when to look again."""
+    """Get one job; `Retry-After` says when to ask again."""
     return job_out(response, queue, queue.get(job_id))
 
 
@@ -122,14 +145,14 @@ def get_job(job_id: str, response: Response, queue: Queue) -> JobOut:
     "/{job_id}/cancel",
     status_code=202,
     response_model=JobOut,
-    responses={**NOT_FOUND, 409: {"description": "The job is over", "model": ProblemOut}},
+    responses=problems(JobNotFoundError, JobFinalError, RedisError),
 )
 def cancel_job(job_id: str, response: Response, queue: Queue) -> JobOut:
     """Stop a job: at once if it waits, within about a second if it runs."""
     return job_out(response, queue, queue.cancel(job_id))
 
 
-@router.delete("/{job_id}", status_code=204, responses=NOT_FOUND)
+@router.delete("/{job_id}", status_code=204, responses=NO_JOB)
 def delete_job(job_id: str, queue: Queue) -> None:
     """Remove a job and its files; a job that runs is stopped first."""
     job = queue.delete(job_id)
@@ -137,19 +160,23 @@ def delete_job(job_id: str, queue: Queue) -> None:
 
 
 def job_out(response: Response, queue: JobClient, job: Job) -> JobOut:
-    """The wire form of `job`, with a polling hint while it is not over."""
+    """Return the JSON form of `job`; set `Retry-After` while it is not finished."""
     if not job.state.is_final:
         response.headers["Retry-After"] = POLL_SECONDS
     return JobOut.of(job, position(queue, job))
 
 
 def position(queue: JobClient, job: Job) -> int | None:
-    """Jobs before a waiting one."""
+    """Count the jobs before a waiting one."""
     return queue.position(job.id) if job.state is JobState.QUEUED else None
 
 
 def parse(schema: type[M], value: bytes | dict[str, str]) -> M:
-    """Validate a body this route read by itself; the same answer as for one the framework read."""
+    """Validate a body this route read by itself, with the answer FastAPI gives for one it read.
+
+    Raises:
+        RequestValidationError: when the body does not fit `schema`.
+    """
     try:
         return schema.model_validate_json(value) if isinstance(value, bytes) else schema.model_validate(value)
     except ValidationError as error:
@@ -159,6 +186,6 @@ def parse(schema: type[M], value: bytes | dict[str, str]) -> M:
 
 
 def declared_length(request: Request) -> int | None:
-    """Content-Length, if the client sent one."""
+    """Return Content-Length, if the client sent one."""
     length = request.headers.get("content-length", "")
     return int(length) if length.isdecimal() else None

@@ -1,19 +1,19 @@
-"""The models that workers serve."""
+"""Route that lists the models that workers serve."""
 
 from fastapi import APIRouter
+from redis.exceptions import RedisError
 
 from ..dependencies import Queue
 from ..errors import ModelNotReadyError
-from ..schemas import ModelList, ProblemOut
+from ..openapi import problems
+from ..schemas import ModelList
 
 router = APIRouter(prefix="/models", tags=["models"])
 
 
-@router.get(
-    "", response_model=ModelList, responses={503: {"description": "No worker yet", "model": ProblemOut}}
-)
+@router.get("", response_model=ModelList, responses=problems(ModelNotReadyError, RedisError))
 def list_models(queue: Queue) -> ModelList:
-    """The model cards: classes, colours, mpp, sizes, training and metrics."""
+    """List the model cards: classes, colours, mpp, sizes, training and metrics."""
     models = queue.models()
     if models.default is None:
         raise ModelNotReadyError("No worker has announced its models yet; try again in a few seconds.")

@@ -1,4 +1,4 @@
-"""Result files of a job that has succeeded."""
+"""Result routes: the TIFFs and the JSON of a succeeded job."""
 
 import json
 from pathlib import Path
@@ -6,36 +6,55 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
+from redis.exceptions import RedisError
 from starlette.responses import MalformedRangeHeader, RangeNotSatisfiable
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
+from workers.errors import JobNotFoundError
 from workers.jobs import JobFiles, JobState
 from workers.queue.client import JobClient
 
 from ..dependencies import Queue
 from ..errors import RangeNotSatisfiableError, ResultNotReadyError
-from ..schemas import ProblemOut
+from ..openapi import Responses, problems
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    404: {"description": "No such job", "model": ProblemOut},
-    409: {"description": "The job has no result (yet); the detail says why", "model": ProblemOut},
-}
-TIFF: dict[int | str, dict[str, Any]] = {
+PROBLEMS = problems(JobNotFoundError, ResultNotReadyError, RedisError)
+TIFF: Responses = {
     200: {
-        "description": "The TIFF. `Range` (with `If-Range`) is honoured, one that cannot be understood is ignored",
+        "description": "The TIFF. `Range` (with `If-Range`) is honoured; a malformed one is ignored",
         "content": {"image/tiff": {}},
     },
     206: {"description": "Part of the TIFF", "content": {"image/tiff": {}}},
     304: {"description": "`If-None-Match` names the TIFF's `ETag`: the copy at hand is good"},
-    416: {
-        "description": "The `Range` lies outside the TIFF, whose size is in `Content-Range`",
-        "model": ProblemOut,
+    **problems(RangeNotSatisfiableError),
+    **PROBLEMS,
+}
+RESULT: Responses = {
+    200: {
+        "content": {
+            "application/json": {
+                "example": {
+                    "files": {"overlay.tif": {"bytes": 1_204_332, "sha256": "5f0c..."}},
+                    "classes": [
+                        {
+                            "value": 1,
+                            "name": "normal",
+                            "colour": [0, 0, 0],
+                            "pixels": 1_200_000,
+                            "area_mm2": 1.04682,
+                            "fraction": 0.31,
+                        }
+                    ],
+                    "mpp": {"slide": 0.467, "label": 0.934, "downsample": 2, "resampled": False},
+                }
+            }
+        }
     },
     **PROBLEMS,
 }
 
 CONDITIONS = StaticFiles(check_dir=False)
-"""Serves nothing; knows `If-None-Match` and `If-Modified-Since`."""
+"""Serves no files; used for its test of `If-None-Match` and `If-Modified-Since`."""
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["results"])
 
@@ -43,27 +62,32 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["results"])
 @router.get("/overlay.tif", response_class=FileResponse, responses=TIFF)
 @router.head("/overlay.tif", include_in_schema=False)
 def get_overlay(job_id: str, request: Request, queue: Queue) -> Response:
-    """The label map in the classes' colours, a pyramidal palette TIFF: for people and viewers."""
+    """Download the label map in the classes' colours, a pyramidal palette TIFF: for people and viewers."""
     return tiff(request, finished(queue, job_id).overlay)
 
 
 @router.get("/labels.tif", response_class=FileResponse, responses=TIFF)
 @router.head("/labels.tif", include_in_schema=False)
 def get_labels(job_id: str, request: Request, queue: Queue) -> Response:
-    """The label map as 8-bit grey, value = class, 0 = not analysed: for programs."""
+    """Download the label map as 8-bit grey, value = class, 0 = not analysed: for programs."""
     return tiff(request, finished(queue, job_id).labels)
 
 
-@router.get("/result", responses=PROBLEMS)
+@router.get("/result", responses=RESULT)
 def get_result(job_id: str, queue: Queue) -> dict[str, Any]:
-    """Files with their sha256, class areas, mpp and its source, model, parameters, times."""
+    """Get files with their sha256, class areas, mpp and its source, model, parameters, times."""
     text = finished(queue, job_id).result.read_text(encoding="ascii")
     result: dict[str, Any] = json.loads(text)
     return result
 
 
 def finished(queue: JobClient, job_id: str) -> JobFiles:
-    """The files of a succeeded job. Raises JobNotFoundError, ResultNotReadyError."""
+    """Return the files of a succeeded job.
+
+    Raises:
+        JobNotFoundError: when there is no such job.
+        ResultNotReadyError: when it has not succeeded.
+    """
     job = queue.get(job_id)
     if job.state is not JobState.SUCCEEDED:
         why = f": {job.error.detail}" if job.error else "; poll the job until it has succeeded."
@@ -72,15 +96,16 @@ def finished(queue: JobClient, job_id: str) -> JobFiles:
 
 
 class TiffResponse(FileResponse):
-    """A file whose unsuitable ranges are treated as RFC 9110 has it, and refused as problem documents."""
+    """File response that treats unsuitable ranges as RFC 9110 says, refused as problem documents."""
 
     @classmethod
     def _parse_range_header(cls, http_range: str, file_size: int) -> list[tuple[int, int]]:
-        """The byte ranges asked for; none, so that the whole file is sent, if that cannot be understood (section 14.2).
+        """Return the byte ranges asked for; none (the whole file is sent) if malformed (section 14.2).
 
-        Raises RangeNotSatisfiableError.
+        Raises:
+            RangeNotSatisfiableError: when they lie outside the file.
         """
-        # Starlette has no public place for this. Were the method renamed, its own plain-text answers would come back.
+        # Starlette has no public place for this. Were the method renamed, it would answer in plain text.
         try:
             return super()._parse_range_header(http_range, file_size)
         except MalformedRangeHeader:
@@ -90,7 +115,7 @@ class TiffResponse(FileResponse):
 
 
 def tiff(request: Request, path: Path) -> Response:
-    """The file as a download, unless the client says that it has it."""
+    """Return the file as a download, or 304 when the client's copy is current."""
     response = TiffResponse(path, media_type="image/tiff", filename=path.name, stat_result=path.stat())
     if CONDITIONS.is_not_modified(response.headers, request.headers):
         return NotModifiedResponse(response.headers)

@@ -1,16 +1,29 @@
-"""Slides: upload, register in place, look, delete."""
+"""Slide routes: upload, register in place, list, get, delete."""
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from redis.exceptions import RedisError
+
+from wsi.errors import SlideLimitError, SlideUnreadableError
 
 from ..dependencies import Inspections, Queue, Slides
-from ..errors import SlideInUseError
+from ..errors import (
+    ArchiveError,
+    RequestInvalidError,
+    RootNotAllowedError,
+    SlideInUseError,
+    SlideNameError,
+    SlideNotFoundError,
+    SlideTooLargeError,
+    StorageFullError,
+)
+from ..openapi import problems
 from ..receive import stream_body
-from ..schemas import PREFIX, ProblemOut, SlideList, SlideOut, SlideRegister
+from ..schemas import PREFIX, SlideList, SlideOut, SlideRegister
 from ..slides.store import StoredSlide
-from .jobs import CREATE_PROBLEMS, declared_length
+from .jobs import declared_length
 
 router = APIRouter(prefix="/slides", tags=["slides"])
 
@@ -20,10 +33,18 @@ RAW_BODY: dict[str, Any] = {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
-NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "No such slide", "model": ProblemOut}}
+UPLOAD_PROBLEMS = problems(
+    SlideTooLargeError,
+    RequestInvalidError,
+    SlideNameError,
+    ArchiveError,
+    SlideUnreadableError,
+    SlideLimitError,
+    StorageFullError,
+)
 
 
-@router.put("", status_code=201, response_model=SlideOut, openapi_extra=RAW_BODY, responses=CREATE_PROBLEMS)
+@router.put("", status_code=201, response_model=SlideOut, openapi_extra=RAW_BODY, responses=UPLOAD_PROBLEMS)
 async def upload_slide(
     request: Request,
     response: Response,
@@ -47,10 +68,7 @@ async def upload_slide(
     "",
     status_code=201,
     response_model=SlideOut,
-    responses={
-        403: {"description": "Not under an allow-listed folder", "model": ProblemOut},
-        422: {"description": "Not a slide that can be read", "model": ProblemOut},
-    },
+    responses=problems(RootNotAllowedError, RequestInvalidError, SlideUnreadableError, SlideLimitError),
 )
 async def register_slide(
     body: SlideRegister, response: Response, slides: Slides, inspections: Inspections
@@ -63,20 +81,20 @@ async def register_slide(
 
 @router.get("", response_model=SlideList)
 def list_slides(slides: Slides) -> SlideList:
-    """Every slide, newest first."""
+    """List every slide, newest first."""
     return SlideList(slides=[SlideOut.of(slide) for slide in slides.list()])
 
 
-@router.get("/{slide_id}", response_model=SlideOut, responses=NOT_FOUND)
+@router.get("/{slide_id}", response_model=SlideOut, responses=problems(SlideNotFoundError))
 def get_slide(slide_id: str, slides: Slides) -> SlideOut:
-    """One slide and what its file says of itself."""
+    """Get one slide and the facts its file states."""
     return SlideOut.of(slides.get(slide_id))
 
 
 @router.delete(
     "/{slide_id}",
     status_code=204,
-    responses={**NOT_FOUND, 409: {"description": "A job still reads it", "model": ProblemOut}},
+    responses=problems(SlideNotFoundError, SlideInUseError, RedisError),
 )
 def delete_slide(slide_id: str, slides: Slides, queue: Queue) -> None:
     """Remove a slide; results of its finished jobs stay."""
@@ -88,6 +106,6 @@ def delete_slide(slide_id: str, slides: Slides, queue: Queue) -> None:
 
 
 def created(response: Response, slide: StoredSlide) -> SlideOut:
-    """The answer to a slide that is now here."""
+    """Set `Location` and return the JSON form of a slide that was stored."""
     response.headers["Location"] = f"{PREFIX}/slides/{slide.id}"
     return SlideOut.of(slide)

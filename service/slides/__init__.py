@@ -1,1 +1,1 @@
-"""Store slides that clients upload or register."""
+"""Receive, check and store the slides that jobs run on."""

@@ -1,6 +1,7 @@
 """A real API over a real Valkey; a stand-in worker is announced, so that jobs are queued and never run."""
 
 import json
+import re
 import socket
 import threading
 import time
@@ -8,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 import tifffile
 import uvicorn
+from fastapi import FastAPI
 
 from service.app import create_app
 from service.settings import ServiceSettings
@@ -41,18 +44,51 @@ class Api:
     slide_root: Path
 
 
+def undocumented(document: dict[str, Any], response: httpx.Response) -> str | None:
+    """Say what of a response the OpenAPI document does not announce, or None.
+
+    Unknown paths and methods have no operation, and a 500 is covered by `default`.
+    """
+    path, method = response.request.url.path, response.request.method.lower()
+    for template, operations in document["paths"].items():
+        if method in operations and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path):
+            break
+    else:
+        return None
+    announced = operations[method]["responses"].get(str(response.status_code))
+    if announced is None:
+        return None if response.status_code == 500 else f"{method} {template} says nothing of this status"
+    if response.headers.get("content-type") != "application/problem+json":
+        return None
+    kind = response.json()["type"].rsplit(":", 1)[1]
+    examples = announced["content"]["application/problem+json"]["examples"]
+    return None if kind in examples else f"{method} {template} has no example of {kind}"
+
+
+def client_of(app: FastAPI, port: int) -> httpx.Client:
+    """An HTTP client that fails when a response is not as documented."""
+    document = app.openapi()
+
+    def check(response: httpx.Response) -> None:
+        if response.headers.get("content-type") == "application/problem+json":
+            response.read()
+        assert undocumented(document, response) is None, (response.status_code, response.request.url)
+
+    return httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, event_hooks={"response": [check]})
+
+
 @contextmanager
 def running_api(settings: ServiceSettings) -> Iterator[httpx.Client]:
     """uvicorn in a thread on a free loopback port, and a client of it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning"))
+        app = create_app(settings)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         while not server.started:
             time.sleep(0.01)
         try:
-            port = listener.getsockname()[1]
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
+            with client_of(app, listener.getsockname()[1]) as http:
                 yield http
         finally:
             server.should_exit = True
@@ -99,3 +135,20 @@ def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def slide_without_mpp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same kind of slide that does not say its pixel size."""
     return write_slide(tmp_path_factory.mktemp("slides") / "no-mpp.tif", mpp=None, seed=1)
+
+
+def post_slide(api: Api, slide: Path, headers: dict[str, str] | None = None, **fields: str) -> httpx.Response:
+    """POST a slide as a form with `fields`."""
+    with slide.open("rb") as file:
+        return api.http.post("/v1/jobs", files={"slide": (slide.name, file)}, data=fields, headers=headers)
+
+
+def assert_problem(response: httpx.Response, status: int, kind: str) -> str:
+    """Check that a response is a problem document of this status and kind; return its detail."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert body["type"] == f"urn:darefine:problem:{kind}"
+    assert body["status"] == status
+    detail: str = body["detail"]
+    return detail

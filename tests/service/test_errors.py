@@ -9,8 +9,7 @@ import service.errors
 import workers.errors
 import wsi.errors
 
-from .conftest import Api
-from .test_jobs import assert_problem
+from .conftest import Api, assert_problem
 
 NEVER_IN_A_REQUEST = {
     wsi.errors: {"WsiError", "LabelStoreError", "LabelTiffError", "PlanFormatError", "PyramidError"},
@@ -44,18 +43,16 @@ def test_queue_errors_have_a_status() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"),
+    ("method", "path", "status", "kind"),
     [
-        ("GET", "/nowhere", 404),
-        ("POST", "/healthz", 405),
-        ("GET", "/v1/jobs?limit=0", 422),
-        ("GET", "/v1/jobs/none", 404),
+        ("GET", "/nowhere", 404, "not-found"),
+        ("POST", "/healthz", 405, "method-not-allowed"),
+        ("GET", "/v1/jobs?limit=0", 422, "request-invalid"),
+        ("GET", "/v1/jobs/none", 404, "job-not-found"),
     ],
 )
-def test_problem_documents_everywhere(api: Api, method: str, path: str, status: int) -> None:
-    response = api.http.request(method, path)
-    assert response.status_code == status
-    assert response.headers["content-type"] == "application/problem+json"
+def test_problem_documents_everywhere(api: Api, method: str, path: str, status: int, kind: str) -> None:
+    assert_problem(api.http.request(method, path), status, kind)
 
 
 def test_malformed_json_body(api: Api) -> None:

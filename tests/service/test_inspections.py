@@ -92,8 +92,3 @@ def wait_for_uploads(incoming: Path) -> None:
     while len(list(incoming.iterdir())) < UPLOADS:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def test_one_upload_at_a_time_is_the_least() -> None:
-    with pytest.raises(ValueError, match="inspections"):
-        ServiceSettings(data_dir=Path("/data"), inspections=0)

@@ -1,10 +1,13 @@
 """Settings and their way through the environment."""
 
+import importlib.util
+import shutil
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from tests import ROOT, WEIGHTS
 from workers.settings import WorkerSettings
 
 
@@ -59,3 +62,16 @@ def test_the_batch_size_is_a_number_or_auto(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_every_setting_is_explained() -> None:
     assert [name for name, field in WorkerSettings.model_fields.items() if not field.description] == []
+
+
+def test_model_cards_lie_in_a_checkout_and_in_an_installed_wheel(tmp_path: Path) -> None:
+    assert WorkerSettings().weights_dir == WEIGHTS
+    (tmp_path / "workers").mkdir()
+    installed = shutil.copy(ROOT / "workers" / "settings.py", tmp_path / "workers")
+    (tmp_path / "darefine" / "weights").mkdir(parents=True)
+    spec = importlib.util.spec_from_file_location("installed_settings", installed)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.default_weights_dir() == tmp_path / "darefine" / "weights"

@@ -1,7 +1,7 @@
 """Random numbers and smooth fields that are pure functions of (seed, position).
 
-Nothing here keeps state, and every operation is elementwise, so a region gives the same bits whether it is computed
-alone or as a part of a larger one.
+Nothing here keeps state, and every operation is elementwise, so a region gives the same bits whether it is
+computed alone or as a part of a larger one.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,14 +23,14 @@ _WORD = (1 << 64) - 1
 
 
 def _finalise(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    # splitmix64's finaliser (Steele, Lea, Flood 2014).
+    """Mix the bits of each word: the finaliser of splitmix64 (Steele, Lea, Flood 2014)."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
 
 
 def uniforms(seed: int, column: NDArray[np.int64], row: NDArray[np.int64], count: int) -> Floats:
-    """`count` independent uniform numbers in [0, 1) for every lattice cell: (count, *cells)."""
+    """Return `count` independent uniform numbers in [0, 1) for every lattice cell: (count, *cells)."""
     state = _finalise(
         column.astype(np.uint64) * np.uint64(0xD6E8FEB86659FD93) + np.uint64(seed * _GOLDEN & _WORD)
     )
@@ -43,19 +43,20 @@ def uniforms(seed: int, column: NDArray[np.int64], row: NDArray[np.int64], count
 class Noise:
     """Smooth noise: random values on a lattice, quintic interpolation; repeats after 128 wavelengths.
 
-    `octaves` are pairs (wavelength in l0 px, strength); no value is beyond plus or minus `most`, the sum of strengths.
+    `octaves` are pairs (wavelength in l0 px, strength); no value is beyond plus or minus `max_abs`, the sum
+    of strengths.
     """
 
-    def __init__(self, draw: np.random.Generator, octaves: Sequence[tuple[float, float]]) -> None:
+    def __init__(self, rng: np.random.Generator, octaves: Sequence[tuple[float, float]]) -> None:
         side = _NOISE_CELLS
-        self.most = sum(abs(reach) for _, reach in octaves)
+        self.max_abs = sum(abs(reach) for _, reach in octaves)
         self._octaves = [
-            (wave, np.pad(draw.uniform(-reach, reach, (side, side)), (0, 1), mode="wrap"))
+            (wave, np.pad(rng.uniform(-reach, reach, (side, side)), (0, 1), mode="wrap"))
             for wave, reach in octaves
         ]
 
     def __call__(self, x: Floats, y: Floats) -> Floats:
-        """The noise at l0 coordinates of any one shape."""
+        """Return the noise at l0 coordinates of any one shape."""
         total = np.zeros(np.shape(x))
         for wave, table in self._octaves:
             column, s = _cell_and_share(x / wave)
@@ -74,24 +75,24 @@ def _cell_and_share(position: Floats) -> tuple[NDArray[np.int64], Floats]:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Objects of one layer: l0 coordinates (n,) and their uniform numbers (count, n), in a global order."""
+    """Objects of one layer, in a global order: l0 coordinates (n,) and uniform numbers (count, n)."""
 
     x: Floats
     y: Floats
     chance: Floats
 
     def where(self, keep: NDArray[np.bool_]) -> "Points":
-        """The points for which `keep` (n,) is true, in the same order."""
+        """Return the points for which `keep` (n,) is true, in the same order."""
         return Points(self.x[keep], self.y[keep], self.chance[:, keep])
 
 
 def scatter(
     seed: int, cell_px: float, jitter: float, x: tuple[float, float], y: tuple[float, float], count: int
 ) -> Points:
-    """One point in each cell of a jittered grid, for all cells that can have one in the ranges x, y (l0).
+    """Return the points of a jittered grid, one a cell, that lie in the ranges x, y (l0 px).
 
-    `jitter` is the share of the cell that the point may move in. Points come row by row, so any two of them keep
-    their order whatever range is asked for: overlapping objects are always painted in the same order.
+    `jitter` is the share of the cell that the point may move in. Points come row by row, so any two of them
+    keep their order whatever range is asked for: overlapping objects are always painted in the same order.
     """
     columns = np.arange(np.floor(x[0] / cell_px) - 1, np.ceil(x[1] / cell_px) + 1, dtype=np.int64)
     rows = np.arange(np.floor(y[0] / cell_px) - 1, np.ceil(y[1] / cell_px) + 1, dtype=np.int64)
@@ -104,10 +105,10 @@ def scatter(
 
 
 class Lattice:
-    """A field on the nodes around a rectangle of sample positions; sampled by bilinear interpolation.
+    """Field on the nodes around a rectangle of sample positions; sampled by bilinear interpolation.
 
-    The nodes are multiples of NODE_PX in the l0 frame, whatever the rectangle, so neighbours join without seams.
-    `low` and `high` bound every sample.
+    The nodes are multiples of NODE_PX in the l0 frame, whatever the rectangle, so neighbours join without
+    seams. `low` and `high` bound every sample.
     """
 
     def __init__(self, field: Field, x: Floats, y: Floats) -> None:
@@ -120,7 +121,7 @@ class Lattice:
         self.low, self.high = float(self._nodes.min()), float(self._nodes.max())
 
     def sample(self) -> NDArray[np.float32]:
-        """The field at every (y, x): (len(y), len(x)) float32."""
+        """Return the field at every (y, x): (len(y), len(x)) float32."""
         row, t = self._row - self._row[0], self._t[:, None]
         column, s = self._column - self._column[0], self._s
         lines = self._nodes[row] * (1 - t) + self._nodes[row + 1] * t

@@ -1,4 +1,7 @@
-"""The stamps of one slide: one set of glands for both kinds of gland territory, one set of nests for both of nests."""
+"""Stamps of one slide.
+
+There is one set of glands for both kinds of territory with glands, and one set of nests for both with nests.
+"""
 
 import numpy as np
 
@@ -12,16 +15,16 @@ _LANDMARKS = 3
 
 
 class Library:
-    """Every structure that a slide can show, drawn once; about 25 MB at 0.467 um/px."""
+    """Stamps of all structures of a slide, drawn once; about 25 MB at 0.467 um/px."""
 
-    def __init__(self, draw: np.random.Generator, mpp: float, blur_px: float) -> None:
-        brush = Brush(draw, mpp, blur_px)
+    def __init__(self, rng: np.random.Generator, mpp: float, blur_px: float) -> None:
+        brush = Brush(rng, mpp, blur_px)
         epithelial = [
-            nucleus(brush, draw.uniform(6.5, 8.5), draw.uniform(5.2, 6.5), draw.uniform(105, 140))
+            nucleus(brush, rng.uniform(6.5, 8.5), rng.uniform(5.2, 6.5), rng.uniform(105, 140))
             for _ in range(24)
         ]
         atypical = [
-            nucleus(brush, draw.uniform(8.5, 13), draw.uniform(6.5, 9.5), draw.uniform(105, 175))
+            nucleus(brush, rng.uniform(8.5, 13), rng.uniform(6.5, 9.5), rng.uniform(105, 175))
             for _ in range(32)
         ]
         self.stroma = _varied([_stroma_nucleus(brush) for _ in range(_STROMA_NUCLEI)])
@@ -29,7 +32,7 @@ class Library:
         self.nests = _varied([nest(brush, r, atypical) for r in np.linspace(36, 66, _NESTS)])
         self.nucleus_reach_px = max(stamp.reach_px for stamp in self.stroma)
         self.structure_reach_px = max(stamp.reach_px for stamp in (*self.glands, *self.nests))
-        lymphocytes = [nucleus(brush, side, side * 0.95, draw.uniform(150, 185)) for side in (5.0, 5.6, 6.2)]
+        lymphocytes = [nucleus(brush, side, side * 0.95, rng.uniform(150, 185)) for side in (5.0, 5.6, 6.2)]
         radii = np.linspace(116, 140, _LANDMARKS)
         self.landmarks = {
             Territory.NORMAL: _varied([vessel(brush, r) for r in radii]),
@@ -44,11 +47,9 @@ def _varied(stamps: list[Stamp]) -> tuple[Stamp, ...]:
 
 
 def _stroma_nucleus(brush: Brush) -> Stamp:
-    """Mostly spindles of fibroblasts, lying roughly with the fibres, and some round lymphocytes."""
-    draw = brush.draw
-    if draw.random() < 0.22:
-        side = draw.uniform(5.0, 6.5)
-        return nucleus(brush, side, side * 0.95, draw.uniform(150, 185))
-    return nucleus(
-        brush, draw.uniform(9, 16), draw.uniform(2.6, 4.0), draw.uniform(90, 140), draw.normal(0, 0.5)
-    )
+    """Draw a nucleus of the stroma: mostly a spindle along the fibres (fibroblast), else a lymphocyte."""
+    rng = brush.rng
+    if rng.random() < 0.22:
+        side = rng.uniform(5.0, 6.5)
+        return nucleus(brush, side, side * 0.95, rng.uniform(150, 185))
+    return nucleus(brush, rng.uniform(9, 16), rng.uniform(2.6, 4.0), rng.uniform(90, 140), rng.normal(0, 0.5))

@@ -1,4 +1,4 @@
-"""Where tissue lies: one or several irregular sections on glass."""
+"""Outline of the tissue: one or several irregular sections on glass."""
 
 from dataclasses import dataclass
 
@@ -24,10 +24,10 @@ class _Blob:
 
 
 class Sections:
-    """The outline of the tissue, as a height field in l0 px: tissue is where `height` is above 0.
+    """Outline of the tissue, as a height field in l0 px: tissue is where `height` is above 0.
 
-    `fraction` is the share of the slide that is tissue; it is met to about a percent, whatever the shape, because the
-    outline is a level line of the field chosen by sampling it.
+    `fraction` is the share of the slide that is tissue; it is met to about a percent, whatever the shape,
+    because the outline is a level line of the field chosen by sampling it.
     """
 
     def __init__(self, slide: Size, seed: int, mpp: float, fraction: float) -> None:
@@ -36,9 +36,9 @@ class Sections:
         self._radius = float(np.sqrt(fraction * slide.width * slide.height / count / np.pi))
         self._slide = slide
         self._margin_px = _MARGIN * min(slide.width, slide.height, 4 * self._radius)
-        draw = np.random.default_rng((seed, 1))
-        self._blobs = _place(slide, draw, count, self._radius)
-        self._ripple = Noise(draw, [(size * self._radius, reach * self._radius) for size, reach in _RIPPLES])
+        rng = np.random.default_rng((seed, 1))
+        self._blobs = _place(slide, rng, count, self._radius)
+        self._ripple = Noise(rng, [(size * self._radius, reach * self._radius) for size, reach in _RIPPLES])
         self._edge_px = _EDGE_UM / mpp
         self._level = 0.0
         x = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
@@ -46,7 +46,7 @@ class Sections:
         self._level = float(np.quantile(heights, 1 - fraction)) if fraction < 1 else -np.inf
 
     def height(self, x: Floats, y: Floats) -> Floats:
-        """How far inside the outline, roughly, each l0 position lies; negative on glass."""
+        """Return how many l0 px, roughly, each position lies inside the outline; negative on glass."""
         inside = np.full(np.shape(x), -np.inf)
         for blob in self._blobs:
             u, v = np.abs(x - blob.x) / blob.stretch, np.abs(y - blob.y) * blob.stretch
@@ -58,7 +58,10 @@ class Sections:
         return inside - self._level
 
     def cover(self, x: Floats, y: Floats) -> NDArray[np.uint8] | bool | None:
-        """Upper bound of optical density (uint8) at positions x times y; True: all tissue, None: all glass."""
+        """Return the upper bound of density at every (y, x): (len(y), len(x)) uint8.
+
+        True where all is tissue, None where all is glass.
+        """
         if self._surely_glass(float(x[0]), float(y[0]), float(x[-1]), float(y[-1])):
             return None
         lattice = Lattice(self.height, x, y)
@@ -70,26 +73,27 @@ class Sections:
         return cover
 
     def _surely_glass(self, left: float, top: float, right: float, bottom: float) -> bool:
-        """Whether even the strongest ripple could not lift any point within NODE_PX of the box above 0; very cheap."""
+        """Return whether the box, grown by NODE_PX, is glass even under the strongest ripple; very cheap."""
         for blob in self._blobs:
             u = max(left - NODE_PX - blob.x, blob.x - right - NODE_PX, 0.0) / blob.stretch
             v = max(top - NODE_PX - blob.y, blob.y - bottom - NODE_PX, 0.0) * blob.stretch
             reach = (u**_SQUARENESS + v**_SQUARENESS) ** (1 / _SQUARENESS)
-            if self._radius - reach + self._ripple.most - self._level > 0:
+            if self._radius - reach + self._ripple.max_abs - self._level > 0:
                 return False
         return True
 
 
-def _place(slide: Size, draw: np.random.Generator, count: int, radius: float) -> tuple[_Blob, ...]:
+def _place(slide: Size, rng: np.random.Generator, count: int, radius: float) -> tuple[_Blob, ...]:
+    """Place `count` sections in cells of a grid over the slide, each moved and stretched at random."""
     columns = int(np.ceil(np.sqrt(count * slide.width / slide.height)))
     rows = int(np.ceil(count / columns))
-    cells = draw.permutation(columns * rows)[:count]
+    cells = rng.permutation(columns * rows)[:count]
     wide, high = slide.width / columns, slide.height / rows
     blobs = []
     for cell in cells:
-        stretch = np.sqrt(wide / high) * draw.uniform(0.92, 1.09)
+        stretch = np.sqrt(wide / high) * rng.uniform(0.92, 1.09)
         spare_x, spare_y = max(0.0, wide / 2 - 1.3 * radius), max(0.0, high / 2 - 1.3 * radius)
-        x = (cell % columns + 0.5) * wide + spare_x * draw.uniform(-1, 1)
-        y = (cell // columns + 0.5) * high + spare_y * draw.uniform(-1, 1)
+        x = (cell % columns + 0.5) * wide + spare_x * rng.uniform(-1, 1)
+        y = (cell // columns + 0.5) * high + spare_y * rng.uniform(-1, 1)
         blobs.append(_Blob(float(x), float(y), float(stretch)))
     return tuple(blobs)

@@ -1,4 +1,4 @@
-"""A synthetic slide that is never held in memory: any region of it can be rendered, alone and identically."""
+"""Render any region of a synthetic slide that is never held in memory."""
 
 from functools import cached_property
 
@@ -26,10 +26,11 @@ _STRUCTURE_WAVE_UM = 620.0
 
 
 class PhantomSlide:
-    """An H&E-like slide made from a seed, with the truth of every pixel. Synthetic: for trying the software only.
+    """H&E-like slide made from a seed, with the truth of every pixel. Synthetic: only to try the software.
 
-    A pure function of its arguments and the position asked for; threads may share one. Memory: about 60 MB, whatever
-    the size of the slide; none of it before the first `render`.
+    A pure function of its arguments and the position asked for, so a region has the same pixels alone and as
+    a part of a larger one; threads may share one. Memory: about 60 MB, whatever the size of the slide; none
+    of it before the first `render`.
     """
 
     def __init__(
@@ -42,9 +43,12 @@ class PhantomSlide:
         tissue_fraction: float = 0.7,
         territory_um: float = 4000.0,
     ) -> None:
-        """`size_px` square unless `height_px` is given; `tissue_fraction` of it tissue, the rest glass.
+        """Make a slide of `size_px` square, or `size_px` wide and `height_px` high.
 
-        Raises ValueError for sizes below 1, a fraction outside (0, 1], or an mpp outside 0.2..2.
+        `tissue_fraction` of it is tissue, the rest glass; territories are about `territory_um` wide.
+
+        Raises:
+            ValueError: a size is below 1, the fraction is outside (0, 1], or the mpp outside 0.2..2.
         """
         self.size = Size(size_px, size_px if height_px is None else height_px)
         if min(self.size.width, self.size.height) < 1 or not 0 < tissue_fraction <= 1 or not 0.2 <= mpp <= 2:
@@ -55,17 +59,17 @@ class PhantomSlide:
         self._hash = seed * 1_000_003
         self._sections = Sections(self.size, self._hash, mpp, tissue_fraction)
         self.territories = Territories(self.size, self._hash, mpp, self._sections, territory_um)
-        draw = self._generator(3)
-        self.blur_px = float(draw.uniform(0.3, 1.1)) * MPP / mpp
-        self.jpeg_quality = int(draw.integers(72, 91))
-        self._cellularity = float(draw.uniform(0.45, 0.8))
-        self._crowding = float(draw.uniform(0.68, 0.86))
-        self._nuclei_wave = Noise(draw, [(_NUCLEI_WAVE_UM / mpp, 0.5)])
-        self._structure_wave = Noise(draw, [(_STRUCTURE_WAVE_UM / mpp, 0.3)])
-        self.stain = Stain(draw)
+        rng = self._generator(3)
+        self.blur_px = float(rng.uniform(0.3, 1.1)) * MPP / mpp
+        self.jpeg_quality = int(rng.integers(72, 91))
+        self._cellularity = float(rng.uniform(0.45, 0.8))
+        self._crowding = float(rng.uniform(0.68, 0.86))
+        self._nuclei_wave = Noise(rng, [(_NUCLEI_WAVE_UM / mpp, 0.5)])
+        self._structure_wave = Noise(rng, [(_STRUCTURE_WAVE_UM / mpp, 0.3)])
+        self.stain = Stain(rng)
 
     def render(self, region_l0: Rect) -> NDArray[np.uint8]:
-        """RGB of a region of l0 px, which may stick out: (H, W, 3) uint8, glass-coloured beyond the slide."""
+        """Render a region of l0 px, which may stick out: (H, W, 3) RGB uint8, glass beyond the slide."""
         out = np.empty((region_l0.height, region_l0.width, 3), dtype=np.uint8)
         for y in range(0, region_l0.height, MAX_BLOCK_PX):
             for x in range(0, region_l0.width, MAX_BLOCK_PX):
@@ -76,13 +80,13 @@ class PhantomSlide:
         return out
 
     def is_glass(self, region_l0: Rect) -> bool:
-        """Whether no pixel of the region is tissue; cheap, and never True where there is some."""
+        """Return whether the region is surely glass; cheap, and never True where there is tissue."""
         return self._sections.cover(*_axes(region_l0, 1)) is None
 
     def truth(self, region_label: Rect, downsample: int = 2) -> NDArray[np.uint8]:
-        """Label of each label px (`downsample` l0 px a side) of the region, taken at its centre: (H, W) uint8.
+        """Return the label of each label px of the region, taken at its centre: (H, W) uint8.
 
-        0 is glass, and whatever lies beyond the slide.
+        A label px has `downsample` l0 px a side. 0 is glass, and whatever lies beyond the slide.
         """
         x, y = _axes(region_label, downsample)
         cover = self._sections.cover(x, y)
@@ -96,10 +100,10 @@ class PhantomSlide:
         return labels
 
     def landmarks(self, region_l0: Rect) -> tuple[Points, NDArray[np.uint8]]:
-        """Every landmark that may touch the region: centres in l0 px, and the `Territory` each one stands for."""
+        """Return every landmark that may touch the region: centres in l0 px, and the `Territory` of each."""
         reach = _LANDMARK_REACH_UM / self.mpp
         found = scatter(self._hash + 300, _LANDMARK_PITCH_UM / self.mpp, 0.5, *_ranges(region_l0, reach), 2)
-        # Only where it lies wholly in its own territory: a landmark must not tell a lie about the pixels it covers.
+        # Only where it lies wholly in its own territory: the pixels it covers must have the label it means.
         angle = np.arange(8)[:, None] * (np.pi / 4)
         x = np.concatenate((found.x[None], found.x + reach * np.cos(angle)))
         y = np.concatenate((found.y[None], found.y + reach * np.sin(angle)))
@@ -120,7 +124,7 @@ class PhantomSlide:
         return np.random.default_rng((self.seed, part))
 
     def _densities(self, block: Rect) -> Densities | None:
-        """Stain densities of a block; None where it is glass."""
+        """Return the stain densities of a block; None where it is glass."""
         cover = self._sections.cover(*_axes(block, 1))
         if cover is None or block.intersect(Rect.of(self.size)).is_empty:
             return None
@@ -145,7 +149,7 @@ class PhantomSlide:
         _paint(canvas, block, self._library.stroma, found.where(dense))
 
     def _paint_structures(self, canvas: Densities, block: Rect) -> None:
-        """Glands or nests, whichever the territory has: places and sizes do not depend on the territory."""
+        """Paint glands or nests, whichever the territory has; positions and sizes do not depend on it."""
         library = self._library
         ranges = _ranges(block, library.structure_reach_px)
         found = scatter(self._hash + 320, _STRUCTURE_PITCH_UM / self.mpp, 0.8, *ranges, 2)
@@ -175,7 +179,7 @@ def _ranges(region: Rect, reach: float) -> tuple[tuple[float, float], tuple[floa
 
 
 def _axes(region: Rect, downsample: int) -> tuple[Floats, Floats]:
-    """l0 coordinates of the pixel centres along both sides of a region."""
+    """Return the l0 coordinates of the pixel centres along both sides of a region."""
     x = (np.arange(region.x, region.right, dtype=np.float64) + 0.5) * downsample
     y = (np.arange(region.y, region.bottom, dtype=np.float64) + 0.5) * downsample
     return x, y

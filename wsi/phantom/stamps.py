@@ -1,8 +1,8 @@
-"""Pre-rendered structures: what cells, glands, nests and landmarks look like, as densities to blit.
+"""Draw cells, glands, nests and landmarks as stamps: density images to blit.
 
-A stamp is two uint8 images: `cap`, the most density that may remain of what lies under it, and `paint`, the least that
-is there afterwards. Minimum and maximum of bytes give soft edges without any arithmetic on the slide's pixels.
-Lengths are micrometres; the drawing functions take `mpp`.
+A stamp is two uint8 images: `cap`, the most density that may remain of what lies under it, and `paint`, the
+least that is there afterwards. Minimum and maximum of bytes give soft edges without any arithmetic on the
+slide's pixels. Lengths are micrometres; the `Brush` that every drawing function takes knows the pixel size.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _ANGLES = 2048
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """A structure to blit; `cap` is None where nothing below is cleared."""
+    """Structure to blit, (H, W, 2) uint8; `cap` is None where nothing below is cleared."""
 
     paint: Densities
     cap: Densities | None = None
@@ -31,7 +31,10 @@ class Stamp:
         return (side + 1) // 2
 
     def variants(self) -> tuple["Stamp", ...]:
-        """The stamp and its mirror images; rows stay contiguous, so each blits equally fast."""
+        """Return the stamp and three turned or mirrored images of it.
+
+        Rows stay contiguous, so all blit equally fast.
+        """
         turned = Stamp(_turned(self.paint), None if self.cap is None else _turned(self.cap))
         return tuple(
             flipped
@@ -61,18 +64,18 @@ def blit(canvas: Densities, stamp: Stamp, x: int, y: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Brush:
-    """What all drawing of one slide shares: random numbers, scale, sharpness."""
+    """Random numbers, scale and sharpness that all drawing of one slide shares."""
 
-    draw: np.random.Generator
+    rng: np.random.Generator
     mpp: float
     blur_px: float
 
     def px(self, length_um: float) -> float:
-        """Micrometres to l0 pixels."""
+        """Convert micrometres to l0 px."""
         return length_um / self.mpp
 
     def canvas(self, radius_um: float) -> Densities:
-        """An empty density image with room for that radius around its centre: odd square."""
+        """Return an empty density image with room for that radius around its centre: an odd square."""
         reach = int(np.ceil(self.px(radius_um) + 2 * self.blur_px)) + 2
         return np.zeros((2 * reach + 1, 2 * reach + 1, 2), dtype=np.uint8)
 
@@ -80,26 +83,28 @@ class Brush:
 def nucleus(
     brush: Brush, long_um: float, short_um: float, density: float, angle: float | None = None
 ) -> Stamp:
-    """An ellipse with a darker rim and clumped chromatin; diameters in micrometres, density 0..255."""
-    draw = brush.draw
+    """Draw a nucleus: an ellipse with a darker rim and clumped chromatin; diameters in um, density 0..255."""
+    rng = brush.rng
     image = brush.canvas(long_um / 2)
     dx, dy = _offsets(image)
-    theta = draw.uniform(0, np.pi) if angle is None else angle
+    theta = rng.uniform(0, np.pi) if angle is None else angle
     along, across = dx * np.cos(theta) + dy * np.sin(theta), dy * np.cos(theta) - dx * np.sin(theta)
     a, b = brush.px(long_um / 2), brush.px(short_um / 2)
     reach = np.sqrt((along / a) ** 2 + (across / b) ** 2)
     inside = _soft((1 - reach) * b, 0.7 + brush.blur_px)
-    waves = draw.uniform(0.25, 0.75, (3, 2)) * draw.choice((-1, 1), (3, 2)) * 2 / brush.px(2.2)
-    chromatin = sum(np.sin(dx * wx + dy * wy + draw.uniform(0, 6)) for wx, wy in waves) / 3
+    waves = rng.uniform(0.25, 0.75, (3, 2)) * rng.choice((-1, 1), (3, 2)) * 2 / brush.px(2.2)
+    chromatin = sum(np.sin(dx * wx + dy * wy + rng.uniform(0, 6)) for wx, wy in waves) / 3
     body = density * (0.84 + 0.16 * np.clip(reach, 0, 1) ** 3 + 0.10 * chromatin)
     _add(image, body * inside, (45 + 20 * chromatin) * inside)
     return Stamp(image)
 
 
 def gland(brush: Brush, radius_um: float, nuclei: list[Stamp]) -> Stamp:
-    """A ring of epithelium around a lumen of pale secretion, not white as a cyst is; used by both kinds of
-    territory that have glands."""
-    wall = brush.draw.uniform(17, 22)
+    """Draw a gland: a ring of epithelium around a lumen of pale secretion, not white as a cyst is.
+
+    Used by both kinds of territory that have glands.
+    """
+    wall = brush.rng.uniform(17, 22)
     edge = _Outline(brush, radius_um, 0.11)
     image = brush.canvas(radius_um * 1.35)
     dx, dy = _offsets(image)
@@ -114,7 +119,7 @@ def gland(brush: Brush, radius_um: float, nuclei: list[Stamp]) -> Stamp:
 
 
 def nest(brush: Brush, radius_um: float, nuclei: list[Stamp]) -> Stamp:
-    """A solid clump of crowded atypical cells; used by both kinds of territory that have nests."""
+    """Draw a nest, a solid clump of crowded atypical cells; for both kinds of territory that have nests."""
     edge = _Outline(brush, radius_um, 0.16)
     image = brush.canvas(radius_um * 1.5)
     dx, dy = _offsets(image)
@@ -126,14 +131,14 @@ def nest(brush: Brush, radius_um: float, nuclei: list[Stamp]) -> Stamp:
 
 
 def duct(brush: Brush, radius_um: float, nuclei: list[Stamp]) -> Stamp:
-    """The landmark of IN_SITU: a thick dark wall of crowded nuclei around pale space and a pink core."""
+    """Draw the landmark of IN_SITU: a thick dark wall of crowded nuclei around pale space and a pink core."""
     edge = _Outline(brush, radius_um, 0.06)
     image = brush.canvas(radius_um * 1.25)
     dx, dy = _offsets(image)
     depth = edge.depth(dx, dy)
     shape = _soft(depth, brush.px(2) + brush.blur_px)
     wall = shape - _soft(depth - brush.px(41), brush.px(2))
-    core = _soft(depth - brush.px(radius_um * brush.draw.uniform(0.52, 0.66)), brush.px(14))
+    core = _soft(depth - brush.px(radius_um * brush.rng.uniform(0.52, 0.66)), brush.px(14))
     mottle = _mottle(brush, dx, dy, 9.0)
     sheath = np.exp(-(((depth - brush.px(2)) / brush.px(3)) ** 2))
     _add(
@@ -146,7 +151,7 @@ def duct(brush: Brush, radius_um: float, nuclei: list[Stamp]) -> Stamp:
 
 
 def vessel(brush: Brush, radius_um: float) -> Stamp:
-    """The landmark of NORMAL: a vein, a thin pale wall filled with blood, redder than anything else on the slide."""
+    """Draw the landmark of NORMAL: a vein, a thin pale wall around blood, the reddest thing on the slide."""
     edge = _Outline(brush, radius_um, 0.10)
     image = brush.canvas(radius_um * 1.3)
     dx, dy = _offsets(image)
@@ -159,7 +164,7 @@ def vessel(brush: Brush, radius_um: float) -> Stamp:
 
 
 def cyst(brush: Brush, radius_um: float, nuclei: list[Stamp]) -> Stamp:
-    """The landmark of BENIGN: a wide empty space within one thin row of cells."""
+    """Draw the landmark of BENIGN: a wide empty space within one thin row of cells."""
     edge = _Outline(brush, radius_um, 0.10)
     image = brush.canvas(radius_um * 1.3)
     dx, dy = _offsets(image)
@@ -172,7 +177,7 @@ def cyst(brush: Brush, radius_um: float, nuclei: list[Stamp]) -> Stamp:
 
 
 def follicle(brush: Brush, radius_um: float, nuclei: list[Stamp]) -> Stamp:
-    """The landmark of INVASIVE: a crowd of lymphocytes, a dark blue disc without a wall."""
+    """Draw the landmark of INVASIVE: a crowd of lymphocytes, a dark blue disc without a wall."""
     edge = _Outline(brush, radius_um, 0.14)
     image = brush.canvas(radius_um * 1.4)
     dx, dy = _offsets(image)
@@ -184,44 +189,46 @@ def follicle(brush: Brush, radius_um: float, nuclei: list[Stamp]) -> Stamp:
 
 
 class _Outline:
-    """A closed curve: a circle of l0 pixels whose radius sways with the angle."""
+    """Closed curve: a circle, in l0 px, whose radius sways with the angle."""
 
     def __init__(self, brush: Brush, radius_um: float, sway: float) -> None:
-        draw = brush.draw
+        rng = brush.rng
         self.radius_px = brush.px(radius_um)
         order = np.arange(2, 7)[:, None]
-        strength = sway * draw.uniform(0.3, 1.0, (5, 1)) / (order - 1) ** 0.8
+        strength = sway * rng.uniform(0.3, 1.0, (5, 1)) / (order - 1) ** 0.8
         angle = np.linspace(-np.pi, np.pi, _ANGLES, endpoint=False)
-        waves = strength * np.cos(order * angle + draw.uniform(0, 2 * np.pi, (5, 1)))
+        waves = strength * np.cos(order * angle + rng.uniform(0, 2 * np.pi, (5, 1)))
         self._radius = (self.radius_px * (1 + waves.sum(axis=0))).astype(np.float32)
 
     def radius(self, angle: NDArray[np.floating]) -> Plane:
-        """Distance of the curve from its centre at angles -pi..pi, px."""
+        """Return the distance of the curve from its centre at angles -pi..pi, px."""
         radius: Plane = self._radius[((angle + np.pi) * (_ANGLES / 2 / np.pi)).astype(np.int64) % _ANGLES]
         return radius
 
     def depth(self, dx: Plane, dy: Plane) -> Plane:
-        """Pixels inside the curve, along the ray from the centre; negative outside."""
+        """Return the px inside the curve, along the ray from the centre; negative outside."""
         depth: Plane = self.radius(np.arctan2(dy, dx)) - np.hypot(dx, dy)
         return depth
 
 
 def _offsets(image: Densities) -> tuple[Plane, Plane]:
+    """Return x and y of each pixel from the image's centre."""
     reach = image.shape[0] // 2
     dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float32)
     return dx, dy
 
 
 def _soft(depth: Plane, width_px: float) -> Plane:
-    """1 well inside, 0 well outside, a ramp of that width between."""
+    """Return 1 well inside, 0 well outside, and a ramp of that width between."""
     ramp: Plane = np.clip(depth / np.float32(width_px) + np.float32(0.5), 0, 1)
     return ramp
 
 
 def _mottle(brush: Brush, dx: Plane, dy: Plane, wavelength_um: float) -> Plane:
+    """Return smooth noise of about unit spread: eight waves of random direction."""
     total = np.zeros(dx.shape, dtype=np.float32)
     for _ in range(8):
-        angle, phase, scale = brush.draw.uniform((0, 0, 0.6), (np.pi, 2 * np.pi, 1.5))
+        angle, phase, scale = brush.rng.uniform((0, 0, 0.6), (np.pi, 2 * np.pi, 1.5))
         turn = np.float32(2 * np.pi / brush.px(wavelength_um * scale))
         total += np.sin(
             (dx * np.float32(np.cos(angle)) + dy * np.float32(np.sin(angle))) * turn + np.float32(phase)
@@ -230,11 +237,13 @@ def _mottle(brush: Brush, dx: Plane, dy: Plane, wavelength_um: float) -> Plane:
 
 
 def _add(image: Densities, haematoxylin: Plane, eosin: Plane) -> None:
+    """Paint the densities, in place, wherever they are above those of the image."""
     drawn = np.clip(np.stack((haematoxylin, eosin), axis=2), 0, 255).astype(np.uint8)
     np.maximum(image, drawn, out=image)
 
 
 def _stamp(image: Densities, shape: Plane) -> Stamp:
+    """Return a stamp that clears what lies under `shape` (0..1)."""
     cap = np.repeat((255 * (1 - shape)).astype(np.uint8)[..., None], 2, axis=2)
     return Stamp(image, cap)
 
@@ -242,14 +251,14 @@ def _stamp(image: Densities, shape: Plane) -> Stamp:
 def _ring(
     image: Densities, edge: _Outline, brush: Brush, nuclei: list[Stamp], inset_um: float, gap_um: float
 ) -> None:
-    """Nuclei side by side along the outline, `inset_um` inside it."""
-    draw, centre = brush.draw, image.shape[0] // 2
+    """Paint nuclei side by side along the outline, `inset_um` inside it."""
+    rng, centre = brush.rng, image.shape[0] // 2
     around = 2 * np.pi * max(edge.radius_px - brush.px(inset_um), 1)
     count = max(5, int(around / brush.px(gap_um)))
-    angles = (np.arange(count) + draw.uniform(-0.28, 0.28, count)) * 2 * np.pi / count
-    reach = edge.radius(angles) - brush.px(inset_um) + draw.normal(0, brush.px(1.1), count)
+    angles = (np.arange(count) + rng.uniform(-0.28, 0.28, count)) * 2 * np.pi / count
+    reach = edge.radius(angles) - brush.px(inset_um) + rng.normal(0, brush.px(1.1), count)
     for angle, far in zip(angles, reach, strict=True):
-        stamp = nuclei[draw.integers(len(nuclei))]
+        stamp = nuclei[rng.integers(len(nuclei))]
         blit(image, stamp, centre + round(far * np.cos(angle)), centre + round(far * np.sin(angle)))
 
 
@@ -261,12 +270,12 @@ def _pack(
     gap_um: float,
     depth_um: tuple[float, float],
 ) -> None:
-    """Nuclei on a jittered hexagonal grid wherever the depth inside the outline is within `depth_um`."""
-    draw, centre, gap = brush.draw, image.shape[0] // 2, brush.px(gap_um)
+    """Paint nuclei on a jittered hexagonal grid where the depth inside the outline is within `depth_um`."""
+    rng, centre, gap = brush.rng, image.shape[0] // 2, brush.px(gap_um)
     steps = np.arange(-centre, centre, gap)
     x, y = (p.ravel() for p in np.meshgrid(steps, steps))
-    x = x + np.where(np.round(y / gap) % 2, gap / 2, 0) + draw.uniform(-0.3, 0.3, x.size) * gap
-    y = y * 0.9 + draw.uniform(-0.3, 0.3, y.size) * gap
+    x = x + np.where(np.round(y / gap) % 2, gap / 2, 0) + rng.uniform(-0.3, 0.3, x.size) * gap
+    y = y * 0.9 + rng.uniform(-0.3, 0.3, y.size) * gap
     depth = edge.depth(x.astype(np.float32), y.astype(np.float32))
     for index in np.flatnonzero((depth > brush.px(depth_um[0])) & (depth < brush.px(depth_um[1]))):
-        blit(image, nuclei[draw.integers(len(nuclei))], centre + round(x[index]), centre + round(y[index]))
+        blit(image, nuclei[rng.integers(len(nuclei))], centre + round(x[index]), centre + round(y[index]))

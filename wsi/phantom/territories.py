@@ -1,6 +1,7 @@
-"""Which class each position belongs to, and why the context is needed to see it.
+"""Assign a class to each position so that the context is needed to see it.
 
-Tissue is parted into territories about 4 mm wide, large against the 2.4 mm patch that a network sees as context:
+Tissue is parted into territories about 4 mm wide, large against the 2.4 mm patch that a network sees as
+context:
 
 | territory | label | texture | landmark |
 |---|---|---|---|
@@ -10,8 +11,8 @@ Tissue is parted into territories about 4 mm wide, large against the 2.4 mm patc
 | INVASIVE | 4 | the very same nests | lymph follicles |
 | STROMA | 1 | fibres only | none |
 
-Landmarks stand about 1.2 mm apart: most slices of 0.5 mm show none and are a coin toss within their pair, while nearly
-every patch shows some. Every tissue pixel carries its territory's label. Synthetic, not tissue.
+Landmarks stand about 1.2 mm apart: most slices of 0.5 mm show none and are a coin toss within their pair,
+while nearly every patch shows some. Every tissue pixel carries its territory's label. Synthetic, not tissue.
 """
 
 from enum import IntEnum
@@ -32,7 +33,7 @@ _ASSIGNMENTS = 48
 
 
 class Territory(IntEnum):
-    """What a territory holds; the first four are also the label values."""
+    """Kinds of territory; the first four are also the label values."""
 
     NORMAL = 1
     BENIGN = 2
@@ -46,26 +47,26 @@ LABEL_OF = np.array([0, 1, 2, 3, 4, 1], dtype=np.uint8)
 
 
 class Territories:
-    """A warped Voronoi partition of the slide, the kinds balanced by the tissue each one covers."""
+    """Warped Voronoi partition of the slide, its kinds balanced by the tissue each one covers."""
 
     def __init__(self, slide: Size, seed: int, mpp: float, sections: Sections, spacing_um: float) -> None:
-        draw = np.random.default_rng((seed, 2))
+        rng = np.random.default_rng((seed, 2))
         octaves = [(wave / mpp, reach / mpp) for wave, reach in _WARP_UM]
-        self._warp_x, self._warp_y = Noise(draw, octaves), Noise(draw, octaves)
-        self._site_x, self._site_y = _sites(slide, spacing_um / mpp, draw)
+        self._warp_x, self._warp_y = Noise(rng, octaves), Noise(rng, octaves)
+        self._site_x, self._site_y = _sites(slide, spacing_um / mpp, rng)
         x = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
         gx, gy = np.meshgrid(x * slide.width, x * slide.height)
         site = self._nearest(gx + self._warp_x(gx, gy), gy + self._warp_y(gx, gy))
         site[sections.height(gx, gy) <= 0] = -1
         step = max(1, round(_PATCH_UM / 2 / mpp / max(slide.width, slide.height) * _SAMPLES))
-        self._kind = _assign(site, len(self._site_x), step, draw)
+        self._kind = _assign(site, len(self._site_x), step, rng)
 
     def at(self, x: Floats, y: Floats) -> NDArray[np.uint8]:
-        """The `Territory` of each l0 position."""
+        """Return the `Territory` of each l0 position."""
         return self._kind[self._nearest(x + self._warp_x(x, y), y + self._warp_y(x, y))]
 
     def on_grid(self, x: Floats, y: Floats) -> NDArray[np.uint8]:
-        """The `Territory` at every (y, x): (len(y), len(x)) uint8, interpolated from a lattice."""
+        """Return the `Territory` at every (y, x): (len(y), len(x)) uint8, interpolated from a lattice."""
         across = Lattice(self._warp_x, x, y)
         down = Lattice(self._warp_y, x, y)
         box = (x[0] + across.low, y[0] + down.low, x[-1] + across.high, y[-1] + down.high)
@@ -97,45 +98,46 @@ class Territories:
         return np.flatnonzero(away_x**2 + away_y**2 <= (far_x**2 + far_y**2).min())
 
 
-def _sites(slide: Size, spacing_px: float, draw: np.random.Generator) -> tuple[Floats, Floats]:
-    """Jittered grid of sites, every other row shifted by half a column; at least one."""
+def _sites(slide: Size, spacing_px: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Return the sites of a jittered grid, every other row shifted by half a column; at least one."""
     rows = max(1, round(slide.height / spacing_px))
     columns = max(1, round(slide.width * slide.height / rows / spacing_px**2))
     row, column = (index.ravel() for index in np.mgrid[0:rows, 0:columns])
     shift = 0.25 * np.where(row % 2, 1, -1) * (rows > 1) * (columns > 1)
-    x = (column + 0.5 + shift + draw.uniform(-0.16, 0.16, row.size)) * slide.width / columns
-    y = (row + 0.5 + draw.uniform(-0.16, 0.16, row.size)) * slide.height / rows
+    x = (column + 0.5 + shift + rng.uniform(-0.16, 0.16, row.size)) * slide.width / columns
+    y = (row + 0.5 + rng.uniform(-0.16, 0.16, row.size)) * slide.height / rows
     return x, y
 
 
-def _assign(site: NDArray[np.intp], count: int, step: int, draw: np.random.Generator) -> NDArray[np.uint8]:
-    """Kinds for sites, from a raster of which site each sample of tissue belongs to (-1: glass).
+def _assign(site: NDArray[np.intp], count: int, step: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return the kind of each site, from a raster of the site of each sample of tissue (-1: glass).
 
-    Of several balanced assignments the one that least often puts the two kinds of one pair `step` samples apart: a
-    patch that holds both keeps the context from telling them apart. Some such patches always remain.
+    Taken is, of several balanced assignments, the one that least often puts the two kinds of one pair `step`
+    samples apart: a patch that holds both keeps the context from telling them apart. Some such patches always
+    remain.
     """
     area = np.bincount(site[site >= 0], minlength=count)
-    drawn = [_balanced(area, draw) for _ in range(_ASSIGNMENTS)]
-    kinds = min(drawn, key=lambda kinds: _confusions(np.append(kinds, 0)[site], step))
+    candidates = [_balanced(area, rng) for _ in range(_ASSIGNMENTS)]
+    kinds = min(candidates, key=lambda kinds: _confusions(np.append(kinds, 0)[site], step))
     # The first normal territory always keeps its glands; plain stroma is a change from time to time.
     for normal in np.flatnonzero(kinds == Territory.NORMAL)[1:]:
-        if draw.random() < _STROMA_CHANCE:
+        if rng.random() < _STROMA_CHANCE:
             kinds[normal] = Territory.STROMA
     return kinds
 
 
-def _balanced(area: NDArray[np.intp], draw: np.random.Generator) -> NDArray[np.uint8]:
-    """The larger sites first, roughly; each gets the kind that has the least tissue so far."""
+def _balanced(area: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Assign kinds to sites, roughly the larger first; each gets the kind with the least tissue so far."""
     kinds = np.zeros(len(area), dtype=np.uint8)
-    total = dict.fromkeys((int(kind) for kind in draw.permutation([1, 2, 3, 4])), 0.0)
-    for site in np.argsort(-area * draw.uniform(0.7, 1.0, len(area)), kind="stable"):
+    total = dict.fromkeys((int(kind) for kind in rng.permutation([1, 2, 3, 4])), 0.0)
+    for site in np.argsort(-area * rng.uniform(0.7, 1.0, len(area)), kind="stable"):
         kinds[site] = min(total, key=lambda kind: total[kind])
         total[int(kinds[site])] += float(area[site]) + 1e-3
     return kinds
 
 
 def _confusions(kind: NDArray[np.uint8], step: int) -> int:
-    """How many samples have the other kind of their own pair `step` samples to the right or below."""
+    """Count the samples with the other kind of their own pair `step` samples to the right or below."""
     pair = (kind + 1) // 2
     return sum(
         int(np.count_nonzero((one != other) & (own == its) & (one > 0) & (other > 0)))

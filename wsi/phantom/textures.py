@@ -1,4 +1,4 @@
-"""Stroma: periodic textures of fibres and of uneven staining, made once a slide."""
+"""Make the stroma: periodic textures of fibres and of uneven staining, once a slide."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +13,18 @@ Plane = NDArray[np.float32]
 
 
 class Texture:
-    """The sum of two periodic density maps whose periods do not fit each other, so that no repeat shows.
+    """Sum of two periodic density maps whose periods do not fit each other, so that no repeat shows.
 
-    Densities are uint8 pairs (haematoxylin, eosin). Holds about 12 MB.
+    Densities are uint8 pairs (haematoxylin, eosin). Memory: about 12 MB.
     """
 
-    def __init__(self, draw: np.random.Generator, mpp: float, blur_px: float) -> None:
-        self._fibres = _padded(_fibres(draw, mpp, blur_px))
-        self._shade = _padded(_shade(draw, mpp))
-        self._offset = draw.integers(0, 100_000, 4)
+    def __init__(self, rng: np.random.Generator, mpp: float, blur_px: float) -> None:
+        self._fibres = _padded(_fibres(rng, mpp, blur_px))
+        self._shade = _padded(_shade(rng, mpp))
+        self._offset = rng.integers(0, 100_000, 4)
 
     def block(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
-        """Densities of the l0 rectangle: (height, width, 2) uint8; sides of at most MAX_BLOCK_PX."""
+        """Return the densities of an l0 rectangle: (height, width, 2) uint8; sides up to MAX_BLOCK_PX."""
         parts = []
         for texture, period, (dx, dy) in (
             (self._fibres, _FIBRE_PERIOD_PX, self._offset[:2].tolist()),
@@ -39,9 +39,9 @@ def _padded(texture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.pad(texture, ((0, MAX_BLOCK_PX), (0, MAX_BLOCK_PX), (0, 0)), mode="wrap")
 
 
-def _spectral(draw: np.random.Generator, side: int, across_px: float, along_px: float) -> Plane:
-    """Periodic Gaussian noise, zero mean and unit spread, with its own correlation length along x and along y."""
-    noise = np.fft.rfft2(draw.standard_normal((side, side), dtype=np.float32))
+def _spectral(rng: np.random.Generator, side: int, across_px: float, along_px: float) -> Plane:
+    """Return periodic Gaussian noise, zero mean and unit spread, with a correlation length for each axis."""
+    noise = np.fft.rfft2(rng.standard_normal((side, side), dtype=np.float32))
     fy, fx = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]
     noise *= np.exp(-2 * np.pi**2 * ((fx * across_px) ** 2 + (fy * along_px) ** 2))
     plane: Plane = np.fft.irfft2(noise, s=(side, side)).astype(np.float32)
@@ -49,28 +49,29 @@ def _spectral(draw: np.random.Generator, side: int, across_px: float, along_px: 
     return plane
 
 
-def _fibres(draw: np.random.Generator, mpp: float, blur_px: float) -> NDArray[np.uint8]:
-    """Wavy bundles of collagen, with pale cracks between them."""
+def _fibres(rng: np.random.Generator, mpp: float, blur_px: float) -> NDArray[np.uint8]:
+    """Make wavy bundles of collagen, with pale cracks between them."""
     side = _FIBRE_PERIOD_PX
-    strands = _spectral(draw, side, 16 / mpp, max(1.0 / mpp, blur_px))
-    bundles = _spectral(draw, side, 30 / mpp, 4.5 / mpp)
-    bend_x = _spectral(draw, side, 36 / mpp, 36 / mpp) * (14 / mpp)
-    bend_y = _spectral(draw, side, 42 / mpp, 42 / mpp) * (22 / mpp)
+    strands = _spectral(rng, side, 16 / mpp, max(1.0 / mpp, blur_px))
+    bundles = _spectral(rng, side, 30 / mpp, 4.5 / mpp)
+    bend_x = _spectral(rng, side, 36 / mpp, 36 / mpp) * (14 / mpp)
+    bend_y = _spectral(rng, side, 42 / mpp, 42 / mpp) * (22 / mpp)
     row, column = np.ogrid[0:side, 0:side]
     # Nearest neighbour is enough: the strands are smooth at this scale, and blur and grain hide the rest.
     turned = ((row + bend_y).astype(np.int64) % side, (column + bend_x).astype(np.int64) % side)
     strands, bundles = strands[turned], bundles[turned]
     crack = np.exp(-((np.abs(bundles) / 0.16) ** 2)) * (strands < 0.6)
-    grain = _spectral(draw, side, max(0.7, blur_px), max(0.7, blur_px))
+    grain = _spectral(rng, side, max(0.7, blur_px), max(0.7, blur_px))
     eosin = 46 + 6.5 * strands + 6 * np.abs(bundles) - 26 * crack + 2.2 * grain
     haematoxylin = 8 + 1.6 * strands - 4 * crack + 1.8 * grain
     return _stacked(haematoxylin, eosin, 150)
 
 
-def _shade(draw: np.random.Generator, mpp: float) -> NDArray[np.uint8]:
+def _shade(rng: np.random.Generator, mpp: float) -> NDArray[np.uint8]:
+    """Make uneven staining."""
     side = _SHADE_PERIOD_PX
-    slow = _spectral(draw, side, 64 / mpp, 64 / mpp)
-    slower = _spectral(draw, side, 26 / mpp, 26 / mpp)
+    slow = _spectral(rng, side, 64 / mpp, 64 / mpp)
+    slower = _spectral(rng, side, 26 / mpp, 26 / mpp)
     return _stacked(6 + 1.5 * slow + 1.2 * slower, 16 + 3 * slow + 4 * slower, 100)
 
 

@@ -1,4 +1,4 @@
-"""A phantom on disk: the slide as a pyramidal JPEG TIFF, the truth as a label pyramid."""
+"""Write a phantom: the slide as a pyramidal JPEG TIFF, the truth as a label pyramid."""
 
 import io
 import os
@@ -31,7 +31,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class PhantomFiles:
-    """What `write_phantom` leaves behind."""
+    """Files that `write_phantom` wrote."""
 
     slide: Path
     truth: Path
@@ -52,12 +52,17 @@ def write_phantom(
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> PhantomFiles:
-    """Write a synthetic slide to `out` (.tif), its truth beside it as `<stem>-truth.tif` and `<stem>-truth-overlay.tif`.
+    """Write a synthetic slide to `out` (.tif) and its truth beside it.
 
-    The slide is what OpenSlide calls generic-tiff: JPEG tiles of 512 px, factor 2 down to one tile, resolution tags.
-    Both are streamed: memory is about 200 MB, the interpreter included, whatever the size; glass costs next to nothing in time and bytes. Same
-    arguments, same bytes (for one version of Pillow). `progress` gets fractions from 0 to 1. Raises ValueError for
-    arguments that `PhantomSlide` refuses, MppOutOfRangeError for an mpp above 1.868, OSError when the disk is full.
+    The truth is `<stem>-truth.tif` and `<stem>-truth-overlay.tif`. The slide is what OpenSlide calls
+    generic-tiff: JPEG tiles of 512 px, factor 2 down to one tile, resolution tags. Both are streamed: memory
+    is about 200 MB, the interpreter included, whatever the size; glass costs next to nothing in time and
+    bytes. Same arguments, same bytes (for one version of Pillow). `progress` gets fractions from 0 to 1.
+
+    Raises:
+        ValueError: `PhantomSlide` refuses the arguments.
+        MppOutOfRangeError: the mpp is above 1.868.
+        OSError: the disk is full.
     """
     report = progress or (lambda _fraction: None)
     phantom = PhantomSlide(
@@ -97,7 +102,7 @@ def _write_truth(
 
 
 class _Truth:
-    """The truth as tiles of a label map (`wsi.writing.pyramid.TileSource`)."""
+    """Truth as tiles of a label map (`wsi.writing.pyramid.TileSource`)."""
 
     def __init__(self, phantom: PhantomSlide, grid: Grid) -> None:
         self._phantom = phantom
@@ -111,7 +116,10 @@ class _Truth:
 
 
 class _SlideBuilder:
-    """Renders level 0 in threads; a tile of level k follows as soon as its four of level k - 1 are there."""
+    """Builder of all levels of the slide, in threads.
+
+    Level 0 is rendered; a tile of level k follows as soon as its four of level k - 1 are there.
+    """
 
     def __init__(self, phantom: PhantomSlide, sizes: tuple[Size, ...], spool: TileSpool) -> None:
         self._phantom = phantom
@@ -122,7 +130,7 @@ class _SlideBuilder:
         build_pyramid(self._tiles, self._finest, self._coarser, threads=threads, progress=progress)
 
     def _finest(self, column: int, row: int) -> Pixels | None:
-        """Render a tile; give it back at half its size."""
+        """Render a tile; return it at half its size."""
         region = Rect(column * TILE_PX, row * TILE_PX, TILE_PX, TILE_PX)
         if self._phantom.is_glass(region):
             return None
@@ -131,11 +139,11 @@ class _SlideBuilder:
         return _halved(pixels)
 
     def _coarser(self, level: int, column: int, row: int, quad: Quad[Pixels]) -> Pixels:
-        """Make a tile from the halves of its four; give it back at half its size."""
+        """Make a tile from the halves of its four; return it at half its size."""
         half = TILE_PX // 2
         pixels = np.empty((TILE_PX, TILE_PX, 3), dtype=np.uint8)
-        for place, child in enumerate(quad):
-            dy, dx = divmod(place, 2)
+        for index, child in enumerate(quad):
+            dy, dx = divmod(index, 2)
             quarter = pixels[dy * half : (dy + 1) * half, dx * half : (dx + 1) * half]
             quarter[...] = self._phantom.stain.glass if child is None else child
         self._spool.add(level, column, row, _encode_jpeg(pixels, self._phantom.jpeg_quality))
@@ -143,7 +151,7 @@ class _SlideBuilder:
 
 
 def _encode_jpeg(pixels: Pixels, quality: int, *, optimise: bool = False) -> bytes:
-    """RGB (H, W, 3) as a 4:2:0 JPEG stream with its own tables; `optimise` is slow, and thrice smaller for glass."""
+    """Encode RGB (H, W, 3) as a 4:2:0 JPEG stream with its own tables; `optimise` is slow, good for glass."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=quality, subsampling="4:2:0", optimize=optimise)
     return stream.getvalue()
@@ -161,8 +169,8 @@ def _write_slide(path: Path, phantom: PhantomSlide, threads: int, report: Callab
 def _write_levels(path: Path, sizes: tuple[Size, ...], spool: TileSpool, phantom: PhantomSlide) -> None:
     tiles = sum(size.tiles(TILE_PX).pixels for size in sizes)
     big = spool.nbytes + tiles * 8192 > _CLASSIC_TIFF_BYTES
-    # The tiles come encoded, but tifffile names JPEG in a tag only where imagecodecs is installed; a codec for writing
-    # two tags is too much, so they are corrected afterwards.
+    # The tiles come encoded, but tifffile names JPEG in a tag only where imagecodecs is installed; a codec
+    # for writing two tags is too much, so they are corrected afterwards.
     with tifffile.TiffWriter(path, bigtiff=big) as tiff:
         for level, size in enumerate(sizes):
             per_cm = 10_000 / (phantom.mpp * 2**level)

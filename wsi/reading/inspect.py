@@ -1,4 +1,4 @@
-"""Looking at a file from a stranger, in a process that may die of it.
+"""Inspect an untrusted slide file in a process that may crash.
 
 `python -m wsi.reading.inspect PATH` prints one JSON object: a SlideInfo, or {"error": {"type", "message"}}.
 """
@@ -17,17 +17,20 @@ from .slide import open_slide
 from .slide_info import SlideInfo
 
 MEMORY_LIMIT_BYTES = 8 * 2**30
-"""Address space of a process that looks at a stranger's file: one that asks for more kills it instead of the host."""
+"""Address space of a process that opens an untrusted file: asking for more kills it instead of the host."""
 
 _TRIAL_PX = 512
 _ERRORS: dict[str, type[WsiError]] = {kind.__name__: kind for kind in (SlideUnreadableError, SlideLimitError)}
 
 
 def inspect_slide(path: Path, timeout_s: float = 60) -> SlideInfo:
-    """Open a slide (file or folder) in a process of its own, decode its centre, and say what it is.
+    """Open a slide (file or folder) in a process of its own, decode its centre, and return its facts.
 
-    Never dies with it and never hangs. Raises SlideUnreadableError (also when the decoder crashed or took longer than
-    `timeout_s`) and SlideLimitError.
+    The caller survives a crash of the decoder and never waits longer than `timeout_s`.
+
+    Raises:
+        SlideUnreadableError: the file is no slide or is damaged, or the decoder crashed or took too long.
+        SlideLimitError: the file claims more than should be decoded.
     """
     # The child must find this package wherever the parent did.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
@@ -43,12 +46,14 @@ def inspect_slide(path: Path, timeout_s: float = 60) -> SlideInfo:
         )
     except subprocess.TimeoutExpired as error:
         raise SlideUnreadableError(
-            f"{path.name} could not be opened within {timeout_s:g} s. It is damaged, or the storage is slow: send it again."
+            f"{path.name} could not be opened within {timeout_s:g} s. It is damaged, or the storage is slow: "
+            "send it again."
         ) from error
     answer = _answer(done.stdout)
     if answer is None:
         raise SlideUnreadableError(
-            f"The decoder crashed on {path.name} ({_cause(done.returncode)}). It is damaged: send it again, or export it anew."
+            f"The decoder crashed on {path.name} ({_cause(done.returncode)}). It is damaged: send it again, "
+            "or export it anew."
         )
     if "error" in answer:
         raise _ERRORS.get(answer["error"]["type"], SlideUnreadableError)(answer["error"]["message"])
@@ -56,6 +61,7 @@ def inspect_slide(path: Path, timeout_s: float = 60) -> SlideInfo:
 
 
 def _answer(stdout: bytes) -> dict[str, Any] | None:
+    """Return the JSON object that the process printed; None when there is none."""
     # C libraries may print as well; the answer is the last line.
     lines = stdout.decode(errors="replace").splitlines()
     try:
@@ -93,7 +99,7 @@ def limit_memory() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Inspect the one path given and print the answer."""
+    """Inspect the one path given, print the answer and return the exit status."""
     limit_memory()
     sys.stdout.write(json.dumps(_inspect(Path(arguments[0]))) + "\n")
     return 0

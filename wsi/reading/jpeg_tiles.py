@@ -1,9 +1,9 @@
-"""The fast road: JPEG tiles of a TIFF handed to libjpeg as they are, about ten times the speed of OpenSlide.
+"""Read JPEG-tiled TIFFs directly: tiles handed to libjpeg as they are, much faster than through OpenSlide.
 
-Decoding is strict. libvips goes on silently after damaged JPEG data, whatever its `fail_on` says (58 of 60 damaged
-copies of an Aperio slide gave wrong pixels and no error); libjpeg's own warnings, raised as errors here, show all damage
-that OpenSlide notices, and the pixels of both are the same to the bit. Halves, quarters and eighths come from libjpeg's own
-scaled transform: two fifths of the time of decoding all and averaging, and within half a grey value of that on average.
+Decoding is strict. libvips goes on silently after damaged JPEG data, whatever its `fail_on` says; libjpeg's
+own warnings, raised as errors here, show all damage that OpenSlide notices, and the pixels of both are the
+same to the bit. Halves, quarters and eighths come from libjpeg's own scaled transform: faster than decoding
+all and averaging, and within half a grey value of that on average.
 """
 
 import math
@@ -19,13 +19,14 @@ from ..geometry import Rect, Size
 from .levels import reduce_mean
 from .tiff_header import JpegTiles, TiffPage
 
-# Without this APP14 segment libjpeg would guess the colour space; TIFF says it. The last byte is 1 for YCbCr, else 0.
+# Without this APP14 segment libjpeg would guess the colour space; TIFF says it. One more byte follows: 1 for
+# YCbCr, else 0.
 _ADOBE_SEGMENT = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 
 
 class JpegTileLevels:
-    """A LevelSource over pages of one TIFF that all have `jpeg` tiles. Raises SlideUnreadableError when made of others."""
+    """LevelSource over pages of one TIFF that all have `jpeg` tiles."""
 
     def __init__(self, path: Path, pages: tuple[TiffPage, ...]) -> None:
         self._name = path.name
@@ -42,7 +43,13 @@ class JpegTileLevels:
         return self._sizes
 
     def read(self, level: int, rect: Rect, reduce: int) -> NDArray[np.uint8]:
-        """See LevelSource.read. Memory: the pixels of `rect`, as far reduced as libjpeg does it, and one tile."""
+        """Read and decode the tiles under `rect`; the contract is that of LevelSource.read.
+
+        Memory: the pixels of `rect`, as far reduced as libjpeg does it, and one tile.
+
+        Raises:
+            SlideUnreadableError: a tile cannot be decoded, or has another size than the header says.
+        """
         side = self._tables[level].tile
         # What libjpeg scales are whole tiles; `rect` must begin at a pixel of theirs.
         scale = math.gcd(reduce, 8, side.width, side.height, rect.x, rect.y)
@@ -66,9 +73,10 @@ class JpegTileLevels:
         return reduce_mean(pixels, reduce // scale)
 
     def is_decodable(self) -> bool:
-        """Whether the first tile of each level has a header libjpeg-turbo takes, with the colour space of the TIFF tags.
+        """Return whether libjpeg-turbo takes the first tile of each level, coloured as the TIFF tags say.
 
-        A JFIF mark would overrule the tags, and rare subsamplings are not decoded; OpenSlide copes with both.
+        Only headers are looked at. A JFIF mark would overrule the tags, and rare subsamplings are not
+        decoded; OpenSlide copes with both.
         """
         try:
             found = [
@@ -84,6 +92,7 @@ class JpegTileLevels:
         self._file.close()
 
     def _decode(self, level: int, column: int, row: int, scale: int) -> NDArray[np.uint8]:
+        """Decode one tile at 1 / scale of its size: (H, W, 3) RGB."""
         side = self._tables[level].tile
         height, width = side.height // scale, side.width // scale
         try:
@@ -99,7 +108,11 @@ class JpegTileLevels:
         return pixels
 
     def _jpeg(self, level: int, column: int, row: int) -> bytes:
-        """One tile as a whole JPEG file."""
+        """Return one tile as a whole JPEG file.
+
+        Raises:
+            ValueError: the data is no JPEG, or one of another size than the slide's header says.
+        """
         table = self._tables[level]
         index = row * -(-self._sizes[level].width // table.tile.width) + column
         with self._lock:
@@ -115,6 +128,6 @@ class JpegTileLevels:
 
 
 def _head(table: JpegTiles) -> bytes:
-    """What goes before a tile's data: the tables all tiles share (an abbreviated JPEG) and the colour space."""
+    """Return the bytes that go before a tile's data: the tables all tiles share and the colour space."""
     shared = table.shared_tables.removesuffix(_END) or _START
     return shared + _ADOBE_SEGMENT + bytes([table.colour_space == "YCbCr"])

@@ -1,4 +1,4 @@
-"""What both readers share: any region at any integer down-sampling, from whichever level costs least."""
+"""Read any region at any integer down-sampling from pyramid levels, whichever format stores them."""
 
 import math
 from collections.abc import Iterator
@@ -13,11 +13,14 @@ from ..geometry import Rect, Size
 from .slide_info import SlideInfo
 
 LEVEL_TOLERANCE = 1.10
-"""A level this much too coarse is still read: up to ~10 % off is better than decoding 16 times the pixels."""
+"""A level this much too coarse is still read: up to 10 % off is better than decoding 16 times the pixels."""
 
 MAX_BLOCK_PX = 2**25
-"""Level pixels decoded at once, larger regions block by block. As RGB that is 100 MB; OpenSlide's RGBA lies beside it, about
-250 MB in all. A patch of 5376 px fits whole: blocks would decode the tiles on their borders twice."""
+"""Level pixels decoded at once; larger regions are read block by block.
+
+As RGB that is 100 MB; OpenSlide's RGBA lies beside it, about 250 MB in all. A patch of 5376 px fits whole:
+blocks would decode the tiles on their borders twice.
+"""
 
 WHITE = 255
 
@@ -30,9 +33,13 @@ class LevelSource(Protocol):
         """Size of each level, finest first."""
 
     def read(self, level: int, rect: Rect, reduce: int) -> NDArray[np.uint8]:
-        """(rect.height // reduce, rect.width // reduce, 3) RGB, averaged over reduce x reduce px, or nearly so.
+        """Read a rectangle of a level, averaged over reduce x reduce px, or nearly so.
 
-        `rect` is in level px, inside the level, its sides multiples of `reduce`. Raises SlideUnreadableError.
+        `rect` is in level px, inside the level, its sides multiples of `reduce`. Returns
+        (rect.height // reduce, rect.width // reduce, 3) RGB uint8.
+
+        Raises:
+            SlideUnreadableError: pixels cannot be decoded.
         """
 
     def close(self) -> None:
@@ -40,7 +47,7 @@ class LevelSource(Protocol):
 
 
 class PyramidSlide:
-    """A slide over a LevelSource; see `wsi.reading.slide.Slide` for the contract."""
+    """Slide over a LevelSource; `wsi.reading.slide.Slide` is the contract."""
 
     def __init__(self, info: SlideInfo, levels: LevelSource) -> None:
         self.info = info
@@ -59,7 +66,10 @@ class PyramidSlide:
         self._levels.close()
 
     def read_region(self, region_l0: Rect, downsample: int) -> NDArray[np.uint8]:
-        """See `wsi.reading.slide.Slide.read_region`. Memory: the result and one block, see MAX_BLOCK_PX."""
+        """Read a region as `wsi.reading.slide.Slide.read_region` says, where the errors are listed too.
+
+        Memory: the result and one block, see MAX_BLOCK_PX.
+        """
         if downsample < 1 or region_l0.width % downsample or region_l0.height % downsample:
             raise ValueError(f"sides of {region_l0} must be multiples of downsample {downsample}")
         shape = (region_l0.height // downsample, region_l0.width // downsample, 3)
@@ -75,34 +85,38 @@ class PyramidSlide:
         return pixels
 
     def _best_level(self, downsample: int) -> int:
+        """Return the coarsest level that is at most LEVEL_TOLERANCE too coarse."""
         usable = [
             level
-            for level, own in enumerate(self.info.level_downsamples)
-            if own <= downsample * LEVEL_TOLERANCE
+            for level, level_downsample in enumerate(self.info.level_downsamples)
+            if level_downsample <= downsample * LEVEL_TOLERANCE
         ]
         return max(usable, key=lambda level: self.info.level_downsamples[level], default=0)
 
     def _read_block(self, region_l0: Rect, downsample: int, level: int) -> NDArray[np.uint8]:
-        """One region in one decode, from a given level."""
+        """Read one region in one decode, from a given level."""
         width, height = region_l0.width // downsample, region_l0.height // downsample
         if region_l0.intersect(Rect.of(self.info.size)).is_empty:
             return np.full((height, width, 3), WHITE, np.uint8)
-        own = self.info.level_downsamples[level]
-        edges = [edge / own for edge in (region_l0.x, region_l0.y, region_l0.right, region_l0.bottom)]
+        level_downsample = self.info.level_downsamples[level]
+        edges_l0 = (region_l0.x, region_l0.y, region_l0.right, region_l0.bottom)
+        edges = [edge / level_downsample for edge in edges_l0]
         x, y = math.floor(edges[0]), math.floor(edges[1])
         rect = Rect(x, y, math.ceil(edges[2]) - x, math.ceil(edges[3]) - y)
-        reduce = round(downsample / own)
-        if reduce * own == downsample and all(edge.is_integer() for edge in edges):
+        reduce = round(downsample / level_downsample)
+        if reduce * level_downsample == downsample and all(edge.is_integer() for edge in edges):
             return self._reduced(level, rect, reduce)
         box = (edges[0] - x, edges[1] - y, edges[2] - x, edges[3] - y)
-        # Averaging over boxes of hardly more than a pixel would repeat or drop pixels; there a linear blend is smoother.
-        method = Image.Resampling.BOX if downsample >= 2 * own else Image.Resampling.BILINEAR
+        # Averaging over boxes of hardly more than a pixel would repeat or drop pixels; a blend is smoother.
+        box_is_wide = downsample >= 2 * level_downsample
+        method = Image.Resampling.BOX if box_is_wide else Image.Resampling.BILINEAR
         return np.asarray(Image.fromarray(self._padded(level, rect)).resize((width, height), method, box=box))
 
     def _reduced(self, level: int, rect: Rect, reduce: int) -> NDArray[np.uint8]:
-        """Level pixels of `rect` averaged over reduce x reduce; what sticks out of the level is white.
+        """Read level pixels of `rect` averaged over reduce x reduce; what sticks out of the level is white.
 
-        Where `rect` begins at multiples of `reduce`, as on a label grid, pixels do not depend on how much of it sticks out.
+        Where `rect` begins at multiples of `reduce`, as on a label grid, pixels do not depend on how much of
+        it sticks out.
         """
         inside = rect.intersect(Rect.of(self._levels.sizes[level]))
         if inside == rect:
@@ -125,7 +139,7 @@ class PyramidSlide:
         return pixels
 
     def _padded(self, level: int, rect: Rect) -> NDArray[np.uint8]:
-        """Level pixels of `rect`, white where it sticks out of the level."""
+        """Read level pixels of `rect`, white where it sticks out of the level."""
         inside = rect.intersect(Rect.of(self._levels.sizes[level]))
         pixels = np.full((rect.height, rect.width, 3), WHITE, np.uint8)
         if not inside.is_empty:
@@ -135,12 +149,15 @@ class PyramidSlide:
 
 
 def reduce_mean(pixels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 averaged over factor x factor px; sides are multiples of `factor`."""
+    """Average (H, W, 3) uint8 pixels over factor x factor px; sides are multiples of `factor`."""
     return pixels if factor == 1 else np.asarray(Image.fromarray(pixels).reduce(factor))
 
 
 def level_downsamples(sizes: tuple[Size, ...]) -> tuple[float, ...]:
-    """l0 px per level px. Levels of floor(w / r) or ceil(w / r) px are r-fold, exactly, or overlays would drift."""
+    """Return the l0 px per level px of each level.
+
+    Levels of floor(w / r) or ceil(w / r) px are r-fold, exactly, or overlays would drift.
+    """
     return tuple(_downsample(sizes[0], size) for size in sizes)
 
 
@@ -157,7 +174,7 @@ def _downsample(finest: Size, size: Size) -> float:
 
 
 def _blocks(region_l0: Rect, downsample: int, level_downsample: float) -> Iterator[Rect]:
-    """The region in row-major blocks of at most MAX_BLOCK_PX level px each (or one output pixel)."""
+    """Cut the region into row-major blocks of at most MAX_BLOCK_PX level px each (or one output pixel)."""
     side = max(1, int(math.sqrt(MAX_BLOCK_PX) * level_downsample / downsample)) * downsample
     for y in range(region_l0.y, region_l0.bottom, side):
         for x in range(region_l0.x, region_l0.right, side):

@@ -1,4 +1,4 @@
-"""How large a pixel is: the first rung of a fixed ladder that gives a sane value."""
+"""Resolve the pixel size of a slide: of several sources in a fixed order, the first with a sane value."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from ..errors import MppOutOfRangeError
 
 SANE_MPP = (0.05, 5.0)
-"""Files in the wild say 0, -0.5, 9e99 or (72 dpi by default) 352.8; nothing outside this range is believed."""
+"""Range of pixel sizes that are believed, um/px.
+
+Files in the wild say 0, -0.5, 9e99 or (72 dpi by default) 352.8.
+"""
 
 _MAX_ANISOTROPY = 0.10
 
@@ -18,9 +21,10 @@ Pair = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Mpp:
-    """Micrometres per level-0 pixel, and which rung said so."""
+    """Pixel size of a slide and which source said so."""
 
     value: float
+    """um per level-0 px."""
     source: str
     """"request", "vendor", "tiff-resolution" or "objective-power" (a guess from typical scanners)."""
 
@@ -32,11 +36,14 @@ def resolve_mpp(
     tiff_resolution: Pair | None = None,
     objective_power: float | None = None,
 ) -> Mpp | None:
-    """The pixel size in um/px, or None when no rung gives one: the caller then asks for it (MppUnknownError).
+    """Return the pixel size in um/px, or None when no source gives one.
 
-    Rungs, in this order: what the request says, vendor properties, TIFF resolution tags, typical objective powers (40,
-    20, 10, 5). A pair whose sides differ by more than 10 % is not used, otherwise averaged. Raises MppOutOfRangeError
-    for a senseless request, because that is a mistake its sender should hear of.
+    The caller then asks for it (MppUnknownError). Sources, in this order: what the request says, vendor
+    properties, TIFF resolution tags, typical objective powers (40, 20, 10, 5). A pair whose sides differ by
+    more than 10 % is not used, otherwise averaged.
+
+    Raises:
+        MppOutOfRangeError: the request is senseless; that is a mistake its sender should hear of.
     """
     if request is not None:
         if not _is_sane(request):

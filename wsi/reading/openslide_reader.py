@@ -1,4 +1,4 @@
-"""The road for every vendor format: pixels through OpenSlide."""
+"""Read pixels through OpenSlide, which knows every vendor format."""
 
 import threading
 from pathlib import Path
@@ -13,14 +13,14 @@ from ..geometry import Rect, Size
 
 
 class OpenSlideLevels:
-    """A LevelSource over an OpenSlide handle, which it owns."""
+    """LevelSource over an OpenSlide handle, which it owns."""
 
     def __init__(self, path: Path, handle: openslide.OpenSlide) -> None:
         self._path = path
         self._handle = handle
         self._sizes = tuple(Size(*size) for size in handle.level_dimensions)
-        # OpenSlide's own float, not our snapped one: it is what read_region divides the location by.
-        self._own_downsamples: tuple[float, ...] = handle.level_downsamples
+        # OpenSlide's float, not our snapped one: it is what read_region divides the location by.
+        self._openslide_downsamples: tuple[float, ...] = handle.level_downsamples
         self._replacing = threading.Lock()
 
     @property
@@ -29,7 +29,13 @@ class OpenSlideLevels:
         return self._sizes
 
     def read(self, level: int, rect: Rect, reduce: int) -> NDArray[np.uint8]:
-        """See LevelSource.read. Pixels that no tile covers are transparent in OpenSlide and become white."""
+        """Read a rectangle of a level; the contract is that of LevelSource.read.
+
+        Pixels that no tile covers are transparent in OpenSlide and become white.
+
+        Raises:
+            SlideUnreadableError: pixels cannot be decoded.
+        """
         handle = self._handle
         try:
             rgba = self._read(handle, level, rect)
@@ -43,16 +49,19 @@ class OpenSlideLevels:
         self._handle.close()
 
     def _read(self, handle: openslide.OpenSlide, level: int, rect: Rect) -> Image.Image:
-        own = self._own_downsamples[level]
+        downsample = self._openslide_downsamples[level]
         return handle.read_region(
-            (round(rect.x * own), round(rect.y * own)), level, (rect.width, rect.height)
+            (round(rect.x * downsample), round(rect.y * downsample)), level, (rect.width, rect.height)
         )
 
     def _read_anew(self, broken: openslide.OpenSlide, level: int, rect: Rect) -> Image.Image:
         """Read through a handle of one's own, which replaces the broken one when these pixels are good.
 
-        OpenSlide errors latch: once a read has failed, all later ones through that handle do. So the failure may be
-        another thread's, and only one through a handle that nobody shares tells of these pixels.
+        OpenSlide errors latch: once a read has failed, all later ones through that handle do. So the failure
+        may be another thread's, and only one through a handle that nobody shares tells of these pixels.
+
+        Raises:
+            SlideUnreadableError: these pixels cannot be decoded.
         """
         try:
             fresh = openslide.OpenSlide(self._path)
@@ -68,6 +77,7 @@ class OpenSlideLevels:
 
 
 def _on_white(rgba: Image.Image) -> Image.Image:
+    """Blend RGBA pixels onto white: RGB."""
     alpha = rgba.getchannel("A")
     lowest, _highest = alpha.getextrema()
     if lowest == 255:

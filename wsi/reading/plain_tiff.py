@@ -1,4 +1,7 @@
-"""Losslessly compressed TIFFs that OpenSlide does not take through libvips: untiled ones of moderate size, or tiled."""
+"""Read losslessly compressed TIFFs that OpenSlide does not take, through libvips.
+
+They are tiled, or untiled and of moderate size.
+"""
 
 from pathlib import Path
 
@@ -12,10 +15,15 @@ from .tiff_header import TiffPage
 
 
 class PlainTiffLevels:
-    """A LevelSource of one level: a losslessly compressed 8-bit page, checked by `tiff_header`."""
+    """LevelSource of one level: a losslessly compressed 8-bit page, checked by `tiff_header`."""
 
     def __init__(self, path: Path, page: TiffPage) -> None:
-        # libvips keeps recent operations by file name: files would stay open, and a replaced one would show old pixels.
+        """Open the page.
+
+        Raises:
+            SlideUnreadableError: libvips cannot open it.
+        """
+        # libvips keeps recent operations by file name: files would stay open, a replaced one show old pixels.
         pyvips.cache_set_max(0)
         self._name = path.name
         self._sizes = (page.size,)
@@ -32,7 +40,11 @@ class PlainTiffLevels:
         return self._sizes
 
     def read(self, level: int, rect: Rect, reduce: int) -> NDArray[np.uint8]:
-        """See LevelSource.read; `level` is 0."""
+        """Read a rectangle of the page; the contract is that of LevelSource.read, and `level` is 0.
+
+        Raises:
+            SlideUnreadableError: pixels cannot be decoded.
+        """
         assert level == 0
         try:
             image = self._image.crop(rect.x, rect.y, rect.width, rect.height)
@@ -43,7 +55,7 @@ class PlainTiffLevels:
         return bands if bands.shape[2] == 3 else np.repeat(bands, 3, axis=2)
 
     def close(self) -> None:
-        """Nothing to release at once: libvips closes the file with the last reference."""
+        """Do nothing: libvips closes the file with the last reference."""
 
     def _unreadable(self, error: pyvips.Error) -> SlideUnreadableError:
         cause = " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""Opening a slide: which reader, which pixel size, and a clear error for everything that is no slide."""
+"""Open a slide: choose the reader and the pixel size, with a clear error for everything that is no slide."""
 
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from .tiff_header import TiffHeader, TiffPage, check_slide_size, read_tiff_heade
 __all__ = ["Slide", "SlideInfo", "open_slide"]
 
 MAX_PLAIN_PX = 2**27
-"""A TIFF without tiles has no random access: one strip may be all of it. 400 MB decoded can still be held."""
+"""Most pixels of a TIFF without tiles: no random access, one strip may be all of it (400 MB decoded)."""
 
 _DIRECT_VENDORS = frozenset({"aperio", "generic-tiff"})
 _KNOWN_FORMATS = (
@@ -30,18 +30,22 @@ _KNOWN_FORMATS = (
 
 
 class Slide(Protocol):
-    """An open slide. A context manager; thread-safe."""
+    """Open slide. A context manager; thread-safe."""
 
     @property
     def info(self) -> SlideInfo:
-        """What is known of it."""
+        """Format, size, levels and pixel size of the slide."""
 
     def read_region(self, region_l0: Rect, downsample: int) -> NDArray[np.uint8]:
-        """(region.height // downsample, region.width // downsample, 3) RGB uint8, area-averaged.
+        """Read a region, area-averaged over `downsample` l0 px a side.
 
-        `region_l0` is in l0 px, its sides multiples of `downsample` (else ValueError); it may lie partly or wholly
-        outside the slide, where pixels are white. Read from the coarsest level that is at most 10 % too coarse. Raises
-        SlideUnreadableError when pixels cannot be decoded; never returns made-up ones.
+        Returns (region.height // downsample, region.width // downsample, 3) RGB uint8. `region_l0` is in l0
+        px, its sides multiples of `downsample`; it may lie partly or wholly outside the slide, where pixels
+        are white. Read from the coarsest level that is at most 10 % too coarse. Never returns made-up pixels.
+
+        Raises:
+            ValueError: a side of the region is no multiple of `downsample`.
+            SlideUnreadableError: pixels cannot be decoded.
         """
 
     def close(self) -> None:
@@ -57,9 +61,13 @@ class Slide(Protocol):
 def open_slide(path: Path, *, mpp: float | None = None) -> Slide:
     """Open a slide file, or the folder of one slide; `mpp` (um/px) overrules what the file says.
 
-    TIFF headers are checked before a C library sees them, but OpenSlide may still abort the process on a hostile file:
-    for files from strangers call `wsi.reading.inspect.inspect_slide` first. Raises SlideUnreadableError, SlideLimitError,
-    MppOutOfRangeError (senseless `mpp`).
+    TIFF headers are checked before a C library sees them, but OpenSlide may still abort the process on a
+    hostile file: for untrusted files call `wsi.reading.inspect.inspect_slide` first.
+
+    Raises:
+        SlideUnreadableError: the file is absent, is no slide, is damaged, or is of a kind that is not read.
+        SlideLimitError: the file claims sizes that should not be decoded.
+        MppOutOfRangeError: `mpp` is senseless.
     """
     if path.is_dir():
         return _open_folder(path, mpp)
@@ -95,12 +103,12 @@ def _open_recognised(
     vendor = properties[openslide.PROPERTY_NAME_VENDOR]
     sizes = tuple(Size(*size) for size in handle.level_dimensions)
     check_slide_size(sizes[0], path.name)
-    # OpenSlide computes the mpp of a generic TIFF from its resolution tags; that is the lower rung.
-    own_mpp = None if vendor == "generic-tiff" else _vendor_mpp(handle)
+    # OpenSlide takes the mpp of a generic TIFF from its resolution tags; those rank below vendor properties.
+    vendor_mpp = None if vendor == "generic-tiff" else _vendor_mpp(handle)
     objective_power = _number(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
     pixel_size = resolve_mpp(
         request=mpp,
-        vendor=own_mpp,
+        vendor=vendor_mpp,
         tiff_resolution=header.resolution_mpp if header else None,
         objective_power=objective_power,
     )
@@ -123,7 +131,7 @@ def _open_recognised(
 def _direct_levels(
     path: Path, vendor: str, header: TiffHeader | None, sizes: tuple[Size, ...]
 ) -> LevelSource | None:
-    """The levels of OpenSlide as JPEG-tiled TIFF pages, when all of them are; else None."""
+    """Return the levels of OpenSlide as JPEG-tiled TIFF pages, when all of them are; else None."""
     if header is None or vendor not in _DIRECT_VENDORS:
         return None
     pages: list[TiffPage] = []
@@ -140,12 +148,12 @@ def _direct_levels(
 
 
 def _open_plain_tiff(path: Path, header: TiffHeader, mpp: float | None) -> Slide:
-    """A TIFF that OpenSlide does not take: its first page, when that is 8-bit RGB or grey of moderate size."""
+    """Open the first page of a TIFF that OpenSlide does not take: 8-bit RGB or grey of moderate size."""
     page = header.pages[0]
     if header.vendor_marks:
         raise SlideUnreadableError(
-            f"{path.name} is a vendor or OME TIFF that cannot be read, or is damaged. Send the original, or convert it: "
-            "vips tiffsave in.tif out.tif --tile --pyramid --compression jpeg"
+            f"{path.name} is a vendor or OME TIFF that cannot be read, or is damaged. Send the original, "
+            "or convert it: vips tiffsave in.tif out.tif --tile --pyramid --compression jpeg"
         )
     if not page.lossless:
         raise SlideUnreadableError(
@@ -169,7 +177,7 @@ def _open_plain_tiff(path: Path, header: TiffHeader, mpp: float | None) -> Slide
 
 
 def _open_folder(folder: Path, mpp: float | None) -> Slide:
-    """A DICOM series (its largest file that opens: the volume), or a folder with exactly one slide in it."""
+    """Open a DICOM series (its largest file that opens: the volume), or the one slide in a folder."""
     files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
     formats = {file: _format_of(file) for file in files}
     series = [file for file in files if formats[file] == "dicom"]

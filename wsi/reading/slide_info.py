@@ -1,4 +1,4 @@
-"""What is known of a slide once it is open; the value the API stores and the worker never has to guess again."""
+"""Facts of an open slide, as the API stores them and the worker reads them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -19,19 +19,20 @@ class SlideInfo:
     size: Size
     """l0 px, the full frame."""
     level_downsamples: tuple[float, ...]
+    """l0 px per level px, finest first."""
     mpp: Mpp | None
     """None when nothing says it: ask the sender (MppUnknownError)."""
     objective_power: float | None
     bounds: Rect
-    """l0 px; the part with scanned pixels. It limits where tissue is looked for and never shifts the frame."""
+    """l0 px; the part with scanned pixels. It limits where tissue is searched and never shifts the frame."""
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """Return the facts as a JSON object."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "SlideInfo":
-        """The inverse of `to_json`."""
+        """Rebuild the facts from what `to_json` returned."""
         return cls(
             vendor=data["vendor"],
             reader=data["reader"],

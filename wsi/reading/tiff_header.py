@@ -1,7 +1,7 @@
-"""The header of a TIFF, read by ourselves before any C library touches the file.
+"""Check the header of a TIFF before any C library touches the file.
 
-OpenSlide aborts the process on absurd tile sizes and believes any dimensions. So sizes, tables and offsets are checked
-here first, and what the direct JPEG reader needs is taken along.
+OpenSlide aborts the process on absurd tile sizes and believes any dimensions. So sizes, tables and offsets
+are checked here first, and what the direct JPEG reader needs is taken along.
 """
 
 import struct
@@ -17,14 +17,18 @@ from ..geometry import Size
 from .mpp import Pair
 
 MAX_TILE_PX = 8192
-"""Side of a TIFF tile. OpenSlide allocates a whole tile and aborts the process when it cannot."""
+"""Longest side of a TIFF tile. OpenSlide allocates a whole tile and aborts the process when it cannot."""
 
 MAX_SIDE_PX = 1_000_000
 MAX_PIXELS = 100_000_000_000
-"""Twice the largest slides scanned today; a quarter of an hour to decode at 100 MP/s."""
+"""Most pixels of a level: twice the largest slides of today; a quarter of an hour to decode at 100 MP/s."""
 
 MAX_PIXELS_PER_BYTE = 4_000
-"""Blank glass takes a byte for some 60 px as JPEG and for 1000 px deflated; what claims more is a decompression bomb."""
+"""Most pixels per byte of file.
+
+Blank glass takes a byte for some 60 px as JPEG and for 1000 px deflated; what claims more is a decompression
+bomb.
+"""
 
 MAX_PAGES = 512
 
@@ -51,21 +55,21 @@ _PARSE_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class JpegTiles:
-    """Where the JPEG tiles of a page lie."""
+    """Byte ranges and coding of the JPEG tiles of a page."""
 
     tile: Size
     offsets: NDArray[np.uint64]
     """Of each tile, row-major, in bytes from the start of the file."""
     lengths: NDArray[np.uint64]
     shared_tables: bytes
-    """Abbreviated JPEG with the tables of all tiles (TIFF tag JPEGTables); empty when each tile has its own."""
+    """Abbreviated JPEG with the tables of all tiles (tag JPEGTables); empty when each tile has its own."""
     colour_space: str
     """"RGB", "YCbCr" or "Gray", as the tags say."""
 
 
 @dataclass(frozen=True, slots=True)
 class TiffPage:
-    """One directory (IFD) of the file."""
+    """Image directory (IFD) of a TIFF."""
 
     index: int
     size: Size
@@ -80,7 +84,7 @@ class TiffPage:
 
 @dataclass(frozen=True, slots=True)
 class TiffHeader:
-    """What is known of a TIFF without decoding a pixel."""
+    """Header of a TIFF, read without decoding a pixel."""
 
     pages: tuple[TiffPage, ...]
     resolution_mpp: Pair | None
@@ -90,10 +94,12 @@ class TiffHeader:
 
 
 def read_tiff_header(path: Path) -> TiffHeader | None:
-    """Header of a TIFF, checked; None when the file is no TIFF.
+    """Read and check the header of a TIFF; None when the file is no TIFF.
 
-    Raises SlideUnreadableError (empty, damaged, truncated) and SlideLimitError (tile, side, pixel or page limits; a file
-    far too small for the pixels it claims).
+    Raises:
+        SlideUnreadableError: the file is empty, damaged or truncated.
+        SlideLimitError: tiles, sides, pixels or pages are beyond the limits, or the file is far too small for
+            the pixels it claims.
     """
     try:
         with path.open("rb") as file:
@@ -106,18 +112,24 @@ def read_tiff_header(path: Path) -> TiffHeader | None:
             return _read(tiff, path)
     except _PARSE_ERRORS as error:
         raise SlideUnreadableError(
-            f"{path.name} is a damaged TIFF ({error}). Send the file again, or export it from the scanner once more."
+            f"{path.name} is a damaged TIFF ({error}). Send the file again, "
+            "or export it from the scanner once more."
         ) from error
 
 
 def check_slide_size(size: Size, name: str) -> None:
-    """Raise SlideLimitError or SlideUnreadableError for dimensions that no slide has."""
+    """Check that a slide may have these dimensions.
+
+    Raises:
+        SlideUnreadableError: a side is below 1 px.
+        SlideLimitError: sides or pixels are beyond the limits.
+    """
     if size.width < 1 or size.height < 1:
         raise SlideUnreadableError(f"{name} says it is {size.width} x {size.height} px. Export it once more.")
     if max(size.width, size.height) > MAX_SIDE_PX or size.pixels > MAX_PIXELS:
         raise SlideLimitError(
-            f"{name} claims {size.width} x {size.height} px; the limit is {MAX_PIXELS:.0e} px and {MAX_SIDE_PX} px a "
-            "side. Send a part of the slide."
+            f"{name} claims {size.width} x {size.height} px; the limit is {MAX_PIXELS:.0e} px "
+            f"and {MAX_SIDE_PX} px a side. Send a part of the slide."
         )
 
 
@@ -146,15 +158,15 @@ def _checked_page(page: tifffile.TiffPage, index: int, path: Path) -> TiffPage:
     file_bytes = page.parent.filehandle.size
     if size.pixels > MAX_PIXELS_PER_BYTE * file_bytes:
         raise SlideLimitError(
-            f"{path.name} has {file_bytes} bytes, far too few for the {size.width} x {size.height} px it claims. "
-            "Send the whole file, or a real slide."
+            f"{path.name} has {file_bytes} bytes, far too few for the {size.width} x {size.height} px "
+            "it claims. Send the whole file, or a real slide."
         )
     # Hamamatsu pages have no tile tags; tifffile makes up tiles for them.
     tiled = "TileWidth" in page.tags
     if tiled and not (0 < page.tilewidth <= MAX_TILE_PX and 0 < page.tilelength <= MAX_TILE_PX):
         raise SlideLimitError(
-            f"{path.name} has tiles of {page.tilewidth} x {page.tilelength} px; the limit is {MAX_TILE_PX}. "
-            "Write it again with tiles of 256 or 512 px."
+            f"{path.name} has tiles of {page.tilewidth} x {page.tilelength} px; "
+            f"the limit is {MAX_TILE_PX}. Write it again with tiles of 256 or 512 px."
         )
     offsets, lengths = np.asarray(page.dataoffsets, np.uint64), np.asarray(page.databytecounts, np.uint64)
     if tiled:
@@ -180,7 +192,11 @@ def _checked_page(page: tifffile.TiffPage, index: int, path: Path) -> TiffPage:
 def _check_tile_table(
     page: tifffile.TiffPage, size: Size, offsets: NDArray[np.uint64], lengths: NDArray[np.uint64], path: Path
 ) -> None:
-    """Raise SlideUnreadableError when the table is short or points past the end of the file."""
+    """Check that every tile is listed and lies inside the file.
+
+    Raises:
+        SlideUnreadableError: the table is short or points past the end of the file.
+    """
     columns = -(-size.width // page.tilewidth)
     rows = -(-size.height // page.tilelength)
     planes = page.samplesperpixel if int(page.planarconfig) == 2 else 1
@@ -203,7 +219,8 @@ def _resolution_mpp(page: tifffile.TiffPage) -> Pair | None:
 
 
 def _has_vendor_marks(page: tifffile.TiffPage) -> bool:
-    text = f"{page.description} {page.tags.valueof('Software', default='')} {page.tags.valueof('Make', default='')}"
+    tags = (page.tags.valueof(name, default="") for name in ("Software", "Make"))
+    text = " ".join(str(value) for value in (page.description, *tags))
     return any(
         mark in text.lower()
         for mark in ("aperio", "<?xml", "<ome", "philips", "hamamatsu", "medscan", "leica")

@@ -1,4 +1,4 @@
-"""Finished patches on disk: one small tiled TIFF each, so that a job resumes exactly and can be watched while it runs."""
+"""Store the finished patches of a job, one small tiled TIFF each, so that it can resume and be watched."""
 
 import re
 from collections.abc import Iterator
@@ -38,10 +38,11 @@ class _TileTable:
 
 
 class LabelStore:
-    """The label map of one job as far as it is done; a TileSource for `wsi.writing.pyramid`.
+    """Label map of one job as far as it is done; a TileSource for `wsi.writing.pyramid`.
 
-    `directory` is made by the first write, its parent by the caller.
-    Several processes may write, also the same patch (the bytes are identical), while others read. Thread-safe.
+    `directory` is made by the first write, its parent by the caller. Several processes may write, also the
+    same patch (the bytes are identical), while others read. Thread-safe. Memory: tile tables of at most 4096
+    patches.
     """
 
     def __init__(self, directory: Path, grid: Grid) -> None:
@@ -52,7 +53,11 @@ class LabelStore:
     def write(self, patch_index: int, labels: NDArray[np.uint8]) -> None:
         """Store the core of a patch, (patch_px, patch_px) uint8, whole or not at all.
 
-        What sticks out of the label map is stored as 0. Raises LabelStoreError (disk full, directory gone).
+        What sticks out of the label map is stored as 0.
+
+        Raises:
+            ValueError: `labels` has another shape or type.
+            LabelStoreError: the disk is full, or the job's folder is gone.
         """
         grid = self._grid
         if labels.shape != (grid.patch_px, grid.patch_px) or labels.dtype != np.uint8:
@@ -75,8 +80,9 @@ class LabelStore:
                 )
         except FileNotFoundError as error:
             raise LabelStoreError(
-                f"Patch {patch_index} cannot be stored: the job's folder {self._directory.parent.name} is gone. "
-                "Was the job deleted? Submit it again if it is still wanted."
+                f"Patch {patch_index} cannot be stored: "
+                f"the job's folder {self._directory.parent.name} is gone. Was the job deleted? "
+                "Submit it again if it is still wanted."
             ) from error
         except OSError as error:
             raise LabelStoreError(
@@ -84,7 +90,7 @@ class LabelStore:
             ) from error
 
     def _encoded(self, patch_index: int, labels: NDArray[np.uint8]) -> Iterator[bytes]:
-        """The tiles of a patch core, row by row, zero beyond the label map."""
+        """Yield the encoded tiles of a patch core, row by row, zero beyond the label map."""
         inside = self._grid.patch_core(patch_index).intersect(Rect.of(self._grid.label_size))
         cropped = np.zeros_like(labels)
         cropped[: inside.height, : inside.width] = labels[: inside.height, : inside.width]
@@ -93,7 +99,7 @@ class LabelStore:
                 yield encode_tile(np.ascontiguousarray(cropped[y : y + TILE_PX, x : x + TILE_PX]))
 
     def finished(self) -> frozenset[int]:
-        """Indices of the patches that are stored whole; truncated or foreign files do not count."""
+        """Return the indices of the patches stored whole; truncated or foreign files do not count."""
         if not self._directory.is_dir():
             return frozenset()
         names = [_NAME.fullmatch(file.name) for file in self._directory.iterdir()]
@@ -102,7 +108,11 @@ class LabelStore:
         return frozenset(index for index in indices if index < count and self._table(index) is not None)
 
     def tile(self, column: int, row: int) -> NDArray[np.uint8] | None:
-        """(512, 512) labels of a tile of the label map; None where nothing is stored or all is 0."""
+        """Read a tile of the label map: (512, 512) uint8; None where nothing is stored or all is 0.
+
+        Raises:
+            LabelStoreError: a stored patch cannot be read.
+        """
         encoded = self.encoded_tile(column, row)
         try:
             return None if encoded is None else decode_tile(encoded)
@@ -110,7 +120,11 @@ class LabelStore:
             raise self._broken(column, row) from error
 
     def encoded_tile(self, column: int, row: int) -> bytes | None:
-        """The same as the deflate bytes stored. Raises LabelStoreError when a stored patch cannot be read."""
+        """Read a tile of the label map as the stored deflate bytes; None where nothing is stored or all is 0.
+
+        Raises:
+            LabelStoreError: a stored patch cannot be read.
+        """
         side = self._grid.slices_per_side
         if not (0 <= column < self._grid.tile_columns and 0 <= row < self._grid.tile_rows):
             return None
@@ -119,11 +133,11 @@ class LabelStore:
         table = self._table(patch_index)
         if table is None:
             return None
-        place = y * side + x
+        index = y * side + x
         try:
             with self._path(patch_index).open("rb") as file:
-                file.seek(table.offsets[place])
-                encoded = file.read(table.lengths[place])
+                file.seek(table.offsets[index])
+                encoded = file.read(table.lengths[index])
         except OSError as error:
             raise self._broken(column, row) from error
         return None if encoded == encode_uniform(0) else encoded
@@ -137,7 +151,10 @@ class LabelStore:
         return self._directory / f"patch-{patch_index:06d}.tif"
 
     def _table(self, patch_index: int) -> _TileTable | None:
-        """Where the tiles of a patch lie; None when it is not (wholly) there. Read once: a stored patch never changes."""
+        """Return the tile table of a patch; None when the patch is not (wholly) there.
+
+        Read once for each patch: a stored patch never changes.
+        """
         known = self._known.get(patch_index)
         if known is None:
             known = self._read_table(self._path(patch_index))
@@ -148,6 +165,7 @@ class LabelStore:
         return known
 
     def _read_table(self, path: Path) -> _TileTable | None:
+        """Read the tile table of a file; None when it is absent, truncated or no patch of this grid."""
         if not path.is_file():
             return None
         try:

@@ -1,4 +1,4 @@
-"""Label TIFFs read back: the class values of any rectangle. The one reader of `labels.tif`, `overlay.tif` and truths."""
+"""Read label TIFFs back (`labels.tif`, `overlay.tif` and truths): the class values of any rectangle."""
 
 import json
 import struct
@@ -30,26 +30,30 @@ _BROKEN_FILE_ERRORS = (
     zlib.error,
 )
 _REDUCED = 1  # TIFF NewSubfileType
-_WAY_OUT = "Give labels.tif or a truth of the same kind: one 8-bit channel whose value is the class."
+_ADVICE = "Give labels.tif or a truth of the same kind: one 8-bit channel whose value is the class."
 
 
 class LabelTiff:
-    """An open label map: 8-bit grey or palette TIFF, tiled or in strips, value = class, 0 = none. A context manager.
+    """Open label map: 8-bit grey or palette TIFF, tiled or in strips, value = class, 0 = none.
 
-    Thread-safe: one file handle is read under a lock, decoding runs outside it. Deflate tiles are read with their
-    checksum, which libvips leaves out: of 60 copies with one bit flipped it passed 4 on as other labels.
+    A context manager. Thread-safe: one file handle is read under a lock, decoding runs outside it. Deflate
+    tiles are read with their checksum; libvips leaves it out and can pass a flipped bit on as other labels.
     Memory: what is asked for, and one tile or strip.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file. Raises LabelTiffError, which says what is wrong with it and what to give."""
+        """Open the file.
+
+        Raises:
+            LabelTiffError: it cannot be read or is no label map; the message says what to give instead.
+        """
         self.name = path.name
         self._lock = threading.Lock()
         try:
             self._file = tifffile.TiffFile(path)
         except _BROKEN_FILE_ERRORS as error:
             raise LabelTiffError(
-                f"{path.name} cannot be read as a TIFF ({_one_line(error)}). {_WAY_OUT}"
+                f"{path.name} cannot be read as a TIFF ({_one_line(error)}). {_ADVICE}"
             ) from error
         try:
             self._pages = self._levels()
@@ -78,7 +82,7 @@ class LabelTiff:
 
     @property
     def description(self) -> Mapping[str, Any]:
-        """What the file says made it: the JSON object of its ImageDescription; empty when there is none."""
+        """The JSON object in the file's ImageDescription, which says what made it; empty without one."""
         try:
             data = json.loads(self._pages[0].description)
         except ValueError:
@@ -86,9 +90,10 @@ class LabelTiff:
         return data if isinstance(data, dict) else {}
 
     def read(self, rect: Rect, level: int = 0) -> NDArray[np.uint8]:
-        """Values (H, W) of a rectangle in px of the level, an array of the caller's own; 0 outside the map.
+        """Read the values of a rectangle in px of the level: a new (H, W) uint8 array; 0 outside the map.
 
-        Raises LabelTiffError when a tile cannot be decoded.
+        Raises:
+            LabelTiffError: a tile cannot be decoded.
         """
         page = self._pages[level]
         labels = np.zeros((rect.height, rect.width), np.uint8)
@@ -100,14 +105,17 @@ class LabelTiff:
             for column in range(inside.x // columns, ceil_div(inside.right, columns)):
                 chunk = self._chunk(page, row * page.chunked[1] + column)
                 if chunk is not None:
-                    place = Rect(column * columns, row * rows, chunk.shape[1], chunk.shape[0])
-                    _paste(chunk, place, labels, rect, inside)
+                    chunk_rect = Rect(column * columns, row * rows, chunk.shape[1], chunk.shape[0])
+                    _paste(chunk, chunk_rect, labels, rect, inside)
         return labels
 
     def bands(self, level: int = 0) -> Iterator[tuple[Rect, NDArray[np.uint8]]]:
-        """The whole level from top to bottom, decoded once: (px of the level, values (H, W)).
+        """Yield the whole level from top to bottom, decoded once: (px of the level, values (H, W)).
 
         A band is about 512 rows; where the file has higher strips, one strip.
+
+        Raises:
+            LabelTiffError: a tile cannot be decoded.
         """
         rows, _ = self._pages[level].chunks
         height = max(1, TILE_PX // rows) * rows
@@ -116,7 +124,13 @@ class LabelTiff:
             yield band, self.read(band, level)
 
     def overview(self, side_px: int) -> NDArray[np.uint8]:
-        """The map at most `side_px` wide and high, from the coarsest level that is enough; pixels are picked, not mixed."""
+        """Return the map at most `side_px` wide and high; pixels are picked, not mixed.
+
+        It is made from the coarsest level with enough pixels.
+
+        Raises:
+            LabelTiffError: a tile cannot be decoded.
+        """
         enough = [k for k, size in enumerate(self.sizes) if max(size.width, size.height) >= side_px]
         level = enough[-1] if enough else 0
         step = max(1, ceil_div(max(self.sizes[level].width, self.sizes[level].height), side_px))
@@ -125,7 +139,11 @@ class LabelTiff:
         return np.ascontiguousarray(np.concatenate(rows))
 
     def _levels(self) -> list[tifffile.TiffPage]:
-        """The pages of the pyramid. Raises LabelTiffError when the first is no label map."""
+        """Return the pages of the pyramid, finest first.
+
+        Raises:
+            LabelTiffError: the first page is no label map, or the file is damaged.
+        """
         try:
             pages = [page.aspage() for page in self._file.pages]
             first, reduced = pages[0], [page for page in pages[1:] if page.subfiletype & _REDUCED]
@@ -134,11 +152,15 @@ class LabelTiff:
             raise self._damaged(error) from error
         flaw = _flaw(first)
         if flaw is not None:
-            raise LabelTiffError(f"{self.name} has {flaw}. {_WAY_OUT}")
+            raise LabelTiffError(f"{self.name} has {flaw}. {_ADVICE}")
         return levels
 
     def _chunk(self, page: tifffile.TiffPage, index: int) -> NDArray[np.uint8] | None:
-        """One decoded tile or strip (rows, columns); None where the file stores none."""
+        """Decode one tile or strip: (rows, columns); None where the file stores none.
+
+        Raises:
+            LabelTiffError: it cannot be read or decoded.
+        """
         try:
             offset, length = page.dataoffsets[index], page.databytecounts[index]
             if length == 0:
@@ -162,18 +184,18 @@ class LabelTiff:
 
 
 def _paste(
-    chunk: NDArray[np.uint8], place: Rect, labels: NDArray[np.uint8], rect: Rect, inside: Rect
+    chunk: NDArray[np.uint8], chunk_rect: Rect, labels: NDArray[np.uint8], rect: Rect, inside: Rect
 ) -> None:
-    """Copy what a chunk lying at `place` has of `inside` into `labels`, which lie at `rect`."""
-    part = place.intersect(inside)
-    source, target = part.moved(-place.x, -place.y), part.moved(-rect.x, -rect.y)
+    """Copy what a chunk lying at `chunk_rect` has of `inside` into `labels`, which lie at `rect`."""
+    part = chunk_rect.intersect(inside)
+    source, target = part.moved(-chunk_rect.x, -chunk_rect.y), part.moved(-rect.x, -rect.y)
     labels[target.y : target.bottom, target.x : target.right] = chunk[
         source.y : source.bottom, source.x : source.right
     ]
 
 
 def _flaw(page: tifffile.TiffPage) -> str | None:
-    """What keeps a page from being a label map, if anything does."""
+    """Say what keeps a page from being a label map; None when it is one."""
     photometric = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.PALETTE)
     if page.samplesperpixel != 1 or page.dtype != np.uint8 or page.photometric not in photometric:
         kind = getattr(page.photometric, "name", page.photometric)

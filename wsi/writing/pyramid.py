@@ -1,8 +1,8 @@
-"""Label tiles in, two verified pyramidal TIFFs out: `labels.tif` for programs, `overlay.tif` for people.
+"""Write label tiles as two verified pyramidal TIFFs: `labels.tif` for programs, `overlay.tif` for people.
 
-Both hold the same tile bytes and differ in tags only. Level k has floor(w / 2^k) x floor(h / 2^k) px, so that every
-reduced pixel stands for four real ones; there are levels down to the one that fits one tile (or whose shorter side is
-1 px). Layout and tags follow the table "Writing label masks" of what OpenSlide, libvips, tifffile and ASAP all read.
+Both hold the same tile bytes and differ in tags only. Level k has floor(w / 2^k) x floor(h / 2^k) px, so that
+every reduced pixel stands for four real ones; there are levels down to the one that fits one tile (or whose
+shorter side is 1 px). Layout and tags are what OpenSlide, libvips, tifffile and ASAP all read.
 """
 
 import json
@@ -37,12 +37,12 @@ class TileSource(Protocol):
     """Level-0 tiles of a label map, (512, 512) uint8, 0 beyond the label map."""
 
     def encoded_tile(self, column: int, row: int) -> bytes | None:
-        """One tile as the bytes of a deflate TIFF tile; None for a tile of zeros."""
+        """Return one tile as the bytes of a deflate TIFF tile; None for a tile of zeros."""
 
 
 @dataclass(frozen=True, slots=True)
 class PyramidSummary:
-    """What a finished pair of files holds."""
+    """Class counts and levels of a finished pair of files."""
 
     class_counts: tuple[int, ...]
     """256 numbers: level-0 pixels of each value."""
@@ -50,7 +50,7 @@ class PyramidSummary:
 
 
 def level_sizes(label_size: Size) -> tuple[Size, ...]:
-    """Sizes in px of all levels, finest first."""
+    """Return the sizes in px of all levels, finest first."""
     sizes = [label_size]
     while max(sizes[-1].width, sizes[-1].height) > TILE_PX and min(sizes[-1].width, sizes[-1].height) > 1:
         sizes.append(Size(sizes[-1].width // 2, sizes[-1].height // 2))
@@ -71,11 +71,24 @@ def write_label_pyramids(
 ) -> PyramidSummary:
     """Write `labels` (grey, value = class) and `overlay` (palette) from the tiles of `source`.
 
-    `description` becomes the ImageDescription, as JSON; its "software" entry also becomes the Software tag. `progress`
-    is called with fractions from 0 to 1. Each tile is encoded once; level-0 bytes of the source are taken over as they
-    are. `source` is asked in `threads` threads at once. `stage("verify")` gives what verifying runs inside of. Same input,
-    same bytes: no time stamps. Both files are written under temporary names, re-opened, verified and renamed. Memory: four
-    tiles a level and 16 a thread, plus 16 bytes a tile, whatever the slide. Raises PyramidError.
+    Each tile is encoded once; level-0 bytes of the source are taken over as they are. Same input, same bytes:
+    no time stamps. Both files are written under temporary names, re-opened, verified and renamed. Memory:
+    four tiles a level and 16 a thread, plus 16 bytes a tile, whatever the slide.
+
+    Args:
+        source: Level-0 tiles; called in `threads` threads at once.
+        grid: The cut of the slide, for size and pixel size of the label map.
+        palette: Colours of the overlay.
+        description: Becomes the ImageDescription, as JSON; its "software" entry also becomes the Software
+            tag.
+        labels: Path of the grey file.
+        overlay: Path of the palette file.
+        threads: Number of threads.
+        progress: Called with fractions from 0 to 1.
+        stage: `stage("verify")` returns the context manager that verifying runs in.
+
+    Raises:
+        PyramidError: a file did not survive being read back.
     """
     report = progress or (lambda _fraction: None)
     sizes = level_sizes(grid.label_size)
@@ -95,7 +108,10 @@ def write_label_pyramids(
 
 
 class _Builder:
-    """Fills a spool: a tile of level k is made as soon as its four tiles of level k - 1 are there. Works in threads."""
+    """Builder of all levels into a spool, in threads.
+
+    A tile of level k is made as soon as its four tiles of level k - 1 are there.
+    """
 
     def __init__(self, source: TileSource, sizes: tuple[Size, ...], spool: TileSpool) -> None:
         self._source = source
@@ -116,10 +132,10 @@ class _Builder:
     def _coarser(
         self, level: int, column: int, row: int, quad: Quad[NDArray[np.uint8]]
     ) -> NDArray[np.uint8] | None:
-        """One tile from its four; None when it is all zeros."""
+        """Make one tile from its four; None when it is all zeros."""
         pixels = np.zeros((2 * TILE_PX, 2 * TILE_PX), np.uint8)
-        for place, child in enumerate(quad):
-            dy, dx = divmod(place, 2)
+        for index, child in enumerate(quad):
+            dy, dx = divmod(index, 2)
             if child is not None:
                 pixels[dy * TILE_PX : (dy + 1) * TILE_PX, dx * TILE_PX : (dx + 1) * TILE_PX] = child
         tile = self._cropped(level, column, row, reduce_majority(pixels))
@@ -138,11 +154,11 @@ class _Builder:
             return None
         self._spool.add(0, column, row, encoded if tile is decoded else encode_tile(tile))
         with self._counting:
-            self._counts += Image.fromarray(tile).histogram()  # half the time of numpy's bincount
+            self._counts += Image.fromarray(tile).histogram()  # faster than numpy's bincount
         return tile
 
     def _cropped(self, level: int, column: int, row: int, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The tile with zeros beyond the level's edge; the very same array when that changes nothing."""
+        """Return the tile with zeros beyond the level's edge; the same array when that changes nothing."""
         width = self._sizes[level].width - column * TILE_PX
         height = self._sizes[level].height - row * TILE_PX
         if not (tile[:, width:].any() or tile[height:].any()):
@@ -181,6 +197,6 @@ def _write_tiff(
 
 
 def _ascii_json(description: Mapping[str, object]) -> str:
-    """JSON in plain ASCII without the letters "xml": ASAP refuses a file whose ImageDescription holds them."""
+    """Return JSON in ASCII without the letters "xml": ASAP refuses a file whose ImageDescription has them."""
     text = json.dumps(description, ensure_ascii=True, sort_keys=True)
     return re.sub("(x)(?=ml)", lambda x: f"\\u{ord(x[1]):04x}", text, flags=re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""The last look at a result file before it gets its name."""
+"""Verify a result file before it gets its name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +16,15 @@ _SAMPLES_PER_LEVEL = 16
 
 
 def verify_pyramid(path: Path, sizes: tuple[Size, ...], expected: Callable[[int, int, int], bytes]) -> None:
-    """Re-open a label pyramid and compare it with what was meant. Raises PyramidError.
+    """Re-open a label pyramid and compare it with what was meant.
 
-    Checked: number, sizes and tiling of levels as tifffile sees them; that every tile is there and lies inside the file;
-    that 16 tiles of each level, evenly spread, hold the bytes `expected(level, column, row)` and inflate to one tile;
-    that OpenSlide opens the file with the same levels. Cost: a few milliseconds and 32 tiles a level.
+    Checked: number, sizes and tiling of levels as tifffile sees them; that every tile is there and lies
+    inside the file; that 16 to 31 tiles of each level (all of fewer), evenly spread, hold the bytes
+    `expected(level, column, row)` and inflate to one tile; that OpenSlide opens the file with the same
+    levels.
+
+    Raises:
+        PyramidError: anything of that is otherwise.
     """
     try:
         with tifffile.TiffFile(path) as tiff:
@@ -44,6 +48,12 @@ def verify_pyramid(path: Path, sizes: tuple[Size, ...], expected: Callable[[int,
 def _verify_level(
     page: tifffile.TiffPage, level: int, size: Size, expected: Callable[[int, int, int], bytes]
 ) -> None:
+    """Check the tile table and a sample of the tiles of one level.
+
+    Raises:
+        PyramidError: they are not as expected.
+        ValueError: a stored tile does not inflate.
+    """
     tiles = size.tiles(TILE_PX)
     shape = (page.imagewidth, page.imagelength, page.tilewidth, page.tilelength, len(page.dataoffsets))
     if shape != (size.width, size.height, TILE_PX, TILE_PX, tiles.pixels):

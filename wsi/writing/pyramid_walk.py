@@ -1,4 +1,4 @@
-"""How both pyramid writers go over their tiles: depth first, so that memory does not grow with the slide."""
+"""Build a tile pyramid depth first, so that memory does not grow with the slide."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -11,8 +11,8 @@ T = TypeVar("T")
 Quad = tuple[T | None, T | None, T | None, T | None]
 """Upper left, upper right, lower left, lower right; None is blank."""
 
-SQUARE_LEVEL = 2
-"""A thread makes all that lies under one tile of this level: 4 x 4 tiles of level 0."""
+SUBTREE_LEVEL = 2
+"""A thread makes all tiles under one tile of this level, a subtree: 4 x 4 tiles of level 0."""
 
 
 def build_pyramid(
@@ -25,32 +25,39 @@ def build_pyramid(
 ) -> None:
     """Make every tile of a pyramid whose levels are the halves of one another, rounded down.
 
-    `tiles` are the columns and rows of each level, finest first. `finest(column, row)` makes a tile of level 0 and
-    `coarser(level, column, row, quad)` one of a level above from its four; None is a blank tile, and one above four
-    blank ones is not made. Both are called in `threads` threads at once. `progress` is called with fractions up to 1, in
-    the caller's; what it raises ends the work, as what the others raise does. At most four results a level, and four
-    squares a thread, wait for their parents: squares come in Z-order.
+    Both callables run in `threads` threads at once. What they and `progress` raise ends the work. Memory: at
+    most four results a level, and four subtrees a thread, wait for their parents: subtrees come in Z-order.
+
+    Args:
+        tiles: Columns and rows of each level, finest first.
+        finest: `finest(column, row)` makes a tile of level 0; None is a blank tile.
+        coarser: `coarser(level, column, row, quad)` makes a tile of a level above from its four; None is a
+            blank tile. It is not called for four blank ones.
+        threads: Number of threads.
+        progress: Called with fractions up to 1, in the caller's thread.
     """
     top = len(tiles) - 1
-    bottom = min(SQUARE_LEVEL, top)
-    squares: list[tuple[int, int]] = []
+    bottom = min(SUBTREE_LEVEL, top)
+    subtrees: list[tuple[int, int]] = []
 
-    def note(column: int, row: int) -> None:
-        squares.append((column, row))
+    def list_subtree(column: int, row: int) -> None:
+        subtrees.append((column, row))
 
-    def square(place: tuple[int, int]) -> T | None:
-        return _build(tiles, (bottom, *place), 0, finest, coarser)
+    def build_subtree(root: tuple[int, int]) -> T | None:
+        return _build(tiles, (bottom, *root), 0, finest, coarser)
 
-    _walk(tiles, top, bottom, note, lambda _level, _column, _row, _quad: None)
-    with contextlib.closing(work_ahead(square, squares, threads=threads, depth=4 * threads)) as results:
-        made = enumerate(results, start=1)
+    _walk(tiles, top, bottom, list_subtree, lambda _level, _column, _row, _quad: None)
+    with contextlib.closing(
+        work_ahead(build_subtree, subtrees, threads=threads, depth=4 * threads)
+    ) as results:
+        numbered = enumerate(results, start=1)
 
-        def following(_column: int, _row: int) -> T | None:
-            number, (_, tile) = next(made)
-            progress(number / len(squares))
+        def next_subtree(_column: int, _row: int) -> T | None:
+            number, (_, tile) = next(numbered)
+            progress(number / len(subtrees))
             return tile
 
-        _walk(tiles, top, bottom, following, coarser)
+        _walk(tiles, top, bottom, next_subtree, coarser)
 
 
 def _walk(
@@ -60,7 +67,7 @@ def _walk(
     finest: Callable[[int, int], T | None],
     coarser: Callable[[int, int, int, Quad[T]], T | None],
 ) -> None:
-    """All tiles above level `bottom`, whose own tiles `finest` gives."""
+    """Make all tiles above level `bottom`; `finest` gives those of `bottom`."""
     # Levels are rounded down, so the coarsest may be one tile short of what covers the finest.
     roots = tiles[0].tiles(2**top)
     for row in range(roots.height):
@@ -70,13 +77,13 @@ def _walk(
 
 def _build(
     tiles: Sequence[Size],
-    place: tuple[int, int, int],
+    address: tuple[int, int, int],
     bottom: int,
     finest: Callable[[int, int], T | None],
     coarser: Callable[[int, int, int, Quad[T]], T | None],
 ) -> T | None:
-    """The tile at `place` (level, column, row), after those below it down to level `bottom`."""
-    level, column, row = place
+    """Make the tile at `address` (level, column, row), after those below it down to level `bottom`."""
+    level, column, row = address
     if column << level >= tiles[0].width or row << level >= tiles[0].height:
         return None
     if level == bottom:

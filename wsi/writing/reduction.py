@@ -1,19 +1,20 @@
-"""Reduced levels of a label map: majority of 2 x 2, so that no class is ever invented."""
+"""Reduce a label map by the majority of 2 x 2, so that no class is ever invented."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def reduce_majority(quad: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(2H, 2W) uint8 label map to (H, W): each value is one of the four it stands for.
+    """Halve a (2H, 2W) uint8 label map to (H, W): each value is one of the four it stands for.
 
-    The most frequent value wins. Value 0 ("not analysed") wins only with three or four of the four; among the others a
-    tie goes to the smaller value. So thin tissue stays visible in overviews and the result depends on nothing else.
+    The most frequent value wins. Value 0 ("not analysed") wins only with three or four of the four; among the
+    others a tie goes to the smaller value. So thin tissue stays visible in overviews and the result depends
+    on nothing else.
     """
     first = quad.flat[0]
     if (quad == first).all():
         return np.full((quad.shape[0] // 2, quad.shape[1] // 2), first, np.uint8)
-    # Sorted, four values have their mode in the middle unless they are pairs: a network of five comparisons, no counting.
+    # Sorted, four values have their mode in the middle unless they are pairs: a sorting network, no counting.
     a, b = np.minimum(quad[0::2, 0::2], quad[0::2, 1::2]), np.maximum(quad[0::2, 0::2], quad[0::2, 1::2])
     c, d = np.minimum(quad[1::2, 0::2], quad[1::2, 1::2]), np.maximum(quad[1::2, 0::2], quad[1::2, 1::2])
     lowest, highest = np.minimum(a, c), np.maximum(b, d)

@@ -1,4 +1,4 @@
-"""Encoded tiles on their way into a TIFF: made in one order, written in another, never all in memory."""
+"""Spool encoded tiles to disk on their way into a TIFF: made in one order, written in another."""
 
 import threading
 from collections.abc import Iterator
@@ -11,13 +11,16 @@ from ..grid import TILE_PX
 
 
 class TileSpool:
-    """Encoded tiles of all levels of a pyramid, in a file in the order they came. A tile never added is empty.
+    """Encoded tiles of all levels of a pyramid, in a file in the order they were added.
 
-    Memory: 16 bytes a tile, which is where each one lies.
+    A tile never added is empty. Memory: 16 bytes a tile, its offset and length.
     """
 
     def __init__(self, file: IO[bytes], sizes: tuple[Size, ...], empty: bytes) -> None:
-        """`file` is empty and binary, open for reading and writing; `empty` are the bytes of an empty tile."""
+        """Begin a spool with the bytes of an `empty` tile.
+
+        `file` is empty and binary, open for reading and writing.
+        """
         self.sizes = sizes
         self._file = file
         self._adding = threading.Lock()
@@ -27,18 +30,18 @@ class TileSpool:
         self._lengths = [np.full((t.height, t.width), len(empty), np.int64) for t in tiles]
 
     def add(self, level: int, column: int, row: int, encoded: bytes) -> None:
-        """Keep one tile. Called in any thread."""
+        """Append one tile to the file. Thread-safe."""
         with self._adding:
             self._offsets[level][row, column] = self.nbytes
             self._lengths[level][row, column] = len(encoded)
             self.nbytes += self._file.write(encoded)
 
     def encoded(self, level: int, column: int, row: int) -> bytes:
-        """The bytes of one tile. Not to be mixed with `add`: both move the file's position."""
+        """Read the bytes of one tile. Not to be mixed with `add`: both move the file's position."""
         self._file.seek(int(self._offsets[level][row, column]))
         return self._file.read(int(self._lengths[level][row, column]))
 
     def level(self, level: int) -> Iterator[bytes]:
-        """The tiles of a level in the order of a TIFF: row by row."""
+        """Return the tiles of a level in the order of a TIFF: row by row."""
         rows, columns = self._offsets[level].shape
         return (self.encoded(level, column, row) for row in range(rows) for column in range(columns))

@@ -1,4 +1,4 @@
-"""Stages and the learning-rate curve."""
+"""Stages and the learning-rate schedule."""
 
 from dataclasses import replace
 
@@ -45,25 +45,31 @@ def test_learning_rate_rises_to_its_peak_and_falls_to_zero(config: TrainConfig) 
 
 @pytest.mark.parametrize("arguments", [{"slice_px": 60}, {"slice_px": 0}, {"patches": 0}, {"slices": -1}])
 def test_batches_that_cannot_be_are_refused(arguments: dict[str, int]) -> None:
-    with pytest.raises(InputError):
+    ((name, value),) = arguments.items()
+    with pytest.raises(
+        InputError, match=rf"{name}={value}\b.*patches >= 1, slices >= 0, slice_px a multiple"
+    ):
         BatchSpec(**{"slice_px": 64, **arguments})
 
 
 def test_a_stage_of_less_than_no_steps_is_refused() -> None:
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="steps must be at least 0"):
         Stage(-1, BatchSpec(64))
 
 
 def test_a_stage_without_slices_needs_a_context_loss() -> None:
     assert Stage(1, BatchSpec(64, slices=0), context_loss=0.5).batch.slices == 0
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="give it a weight"):
         Stage(1, BatchSpec(64, slices=0))
 
 
 def test_the_recipe_in_a_card_does_not_hold_the_card(config: TrainConfig) -> None:
     recipe = config.to_json()
     assert "card" not in recipe
-    assert recipe["stages"][1]["steps"] == 30
+    assert [stage["steps"] for stage in recipe["stages"]] == [70, 30]
+    assert recipe["stages"][1]["batch"]["slice_px"] == 128
+    assert recipe["recalibration"]["batch"]["slice_px"] == 256
+    assert (recipe["learning_rate"], recipe["warm_up"]) == (0.5, 0.1)
 
 
 def test_a_stage_may_have_a_learning_rate_of_its_own(config: TrainConfig) -> None:

@@ -1,4 +1,4 @@
-"""What a training can be told: planned slices, where it starts from, precision, which weights are kept, a log, ranks."""
+"""Options of a training: planned slices, start, precision, best weights, networks, log, several processes."""
 
 import os
 import socket
@@ -56,7 +56,7 @@ def weights_of(folder: Path, name: str = "tiny") -> dict[str, torch.Tensor]:
     return safetensors.torch.load_file(folder / f"{name}.safetensors")
 
 
-def test_planned_slices_are_what_is_trained_and_looked_at(
+def test_planned_slices_are_what_is_trained_and_validated_on(
     config: TrainConfig, planned: SlideIndex, tmp_path: Path
 ) -> None:
     seen: list[TrainProgress] = []
@@ -88,9 +88,9 @@ def test_the_weights_that_scored_best_are_kept(
     )
     card = train(config, index, tmp_path)
     assert card is not None
-    looks = [miou for _, miou in card.training["validation_miou"]]
-    assert looks[-1] < max(looks)
-    assert card.metrics["miou"] == pytest.approx(max(looks), abs=0.02)  # float16 rounds the kernels
+    scores = [miou for _, miou in card.training["validation_miou"]]
+    assert scores[-1] < max(scores)
+    assert card.metrics["miou"] == pytest.approx(max(scores), abs=0.02)  # float16 rounds the kernels
     assert sorted(path.name for path in tmp_path.glob("tiny*")) == ["tiny.json", "tiny.safetensors"]
 
 
@@ -116,11 +116,24 @@ def test_encoders_start_where_told_and_batch_norms_stay_frozen(
     assert not torch.equal(trained["classify.weight"].float(), given["classify.weight"].half().float())
 
 
-def test_bfloat16_trains(config: TrainConfig, index: SlideIndex, tmp_path: Path) -> None:
-    card = train(replace(config, precision="bf16"), index, tmp_path)
-    assert card is not None
-    assert card.training["recipe"]["precision"] == "bf16"
-    assert all(tensor.isfinite().all() for tensor in weights_of(tmp_path).values())
+def test_bfloat16_trains_to_about_the_weights_of_float32(
+    config: TrainConfig, index: SlideIndex, tmp_path: Path
+) -> None:
+    full, half = (
+        train(replace(config, precision=precision), index, tmp_path / precision)
+        for precision in ("fp32", "bf16")
+    )
+    assert full is not None
+    assert half is not None
+    assert half.training["recipe"]["precision"] == "bf16"
+    assert half.weights.sha256 != full.weights.sha256
+    for (step, loss), (same_step, other) in zip(full.training["curve"], half.training["curve"], strict=True):
+        assert step == same_step
+        assert loss == pytest.approx(other, rel=0.1)
+    exact = weights_of(tmp_path / "fp32")
+    for name, tensor in weights_of(tmp_path / "bf16").items():
+        if tensor.ndim == 4:
+            torch.testing.assert_close(tensor.float(), exact[name].float(), atol=2e-2, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["unet", "resnet50-single", "resnet50-50-multi-size", "resnet50-50-aligned"])
@@ -137,9 +150,18 @@ def test_every_kind_of_network_trains(
         card=replace(config.card, network=network),
         stages=(replace(config.stages[0], context_loss=0.5),),
     )
-    card = train(config, index, tmp_path)
+    fresh: dict[str, torch.Tensor] = {}
+
+    def start(network: nn.Module) -> None:
+        fresh.update({name: tensor.clone() for name, tensor in network.state_dict().items()})
+
+    card = train(config, index, tmp_path, start=start)
     assert card is not None
     assert ModelCard.load(tmp_path / "tiny.json").network == network
+    trained = weights_of(tmp_path)
+    assert trained.keys() == fresh.keys()
+    kernels = [name for name, tensor in fresh.items() if tensor.ndim == 4]
+    assert [name for name in kernels if torch.equal(trained[name], fresh[name].half())] == []
 
 
 def test_a_log_for_tensorboard(config: TrainConfig, index: SlideIndex, tmp_path: Path) -> None:
@@ -208,3 +230,18 @@ def test_two_ranks_learn_what_one_does(
     together = weights_of(tmp_path / "two")
     for name, tensor in alone.items():
         torch.testing.assert_close(together[name].float(), tensor.float(), atol=2e-3, rtol=2e-3)
+
+
+def test_two_ranks_recalibrate_batch_norms(
+    config: TrainConfig, planned: SlideIndex, tmp_path: Path, free_port: int
+) -> None:
+    # The first rank recalibrates while the other one waits at the end: neither may wait for the other.
+    config = replace(config, recalibration=Stage(2, BatchSpec(128, patches=1, slices=2)))
+    torch.multiprocessing.spawn(_rank, (free_port, config, planned, tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
+    assert ModelCard.load(tmp_path / "tiny.json").training["ranks"] == 2
+    counted = [
+        tensor for name, tensor in weights_of(tmp_path).items() if name.endswith("num_batches_tracked")
+    ]
+    assert counted
+    assert {int(tensor) for tensor in counted} == {2}
+    assert sorted(path.name for path in tmp_path.glob("tiny*")) == ["tiny.json", "tiny.safetensors"]

@@ -1,4 +1,4 @@
-"""Training from slides on disk to a model that loads, killed and resumed, and evaluation by the same road."""
+"""Train on slides from disk to a model that loads; kill and resume; evaluate the result."""
 
 import json
 from collections.abc import Callable
@@ -90,6 +90,20 @@ def test_a_killed_training_resumes_to_the_same_weights(
     assert resumed.training["curve"] == undisturbed.training["curve"]
 
 
+def test_a_training_killed_after_its_last_step_is_finished_by_the_next(
+    config: TrainConfig, index: SlideIndex, tmp_path: Path
+) -> None:
+    undisturbed = train(config, index, tmp_path / "undisturbed")
+    with pytest.raises(KilledError):
+        train(config, index, tmp_path / "killed", progress=killed_after(6))
+    assert not (tmp_path / "killed" / "tiny.json").exists()
+    steps: list[int] = []
+    resumed = train(config, index, tmp_path / "killed", progress=lambda p: steps.append(p.step))
+    assert steps == []
+    assert resumed.weights.sha256 == undisturbed.weights.sha256
+    assert resumed.training["validation_miou"] == undisturbed.training["validation_miou"]
+
+
 def test_a_training_that_is_stopped_loses_no_step(
     config: TrainConfig, index: SlideIndex, tmp_path: Path
 ) -> None:
@@ -156,6 +170,8 @@ def test_a_diverging_training_stops_and_says_why(
     with pytest.raises(DivergedError, match="lower learning rate"):
         train(config, index, tmp_path / "out")
     assert not (tmp_path / "out" / "tiny.json").exists()
+    for path in (tmp_path / "out").glob("tiny*.safetensors"):  # what a state holds is from before
+        assert all(tensor.isfinite().all() for tensor in safetensors.torch.load_file(path).values())
 
 
 def test_a_class_nobody_has_stops_the_training(

@@ -86,7 +86,7 @@ def test_beyond_the_slide_all_is_glass(phantom: PhantomSlide) -> None:
 def test_truth_is_zero_exactly_where_glass_shows(phantom: PhantomSlide, whole: np.ndarray) -> None:
     truth = phantom.truth(Rect(0, 0, SIDE, SIDE), downsample=1)
     glass = (whole == phantom.stain.glass).all(axis=2)
-    # Half-way up the soft edge of tissue is where the label begins; fat and lumina are tissue although they are white.
+    # The label begins half-way up the soft edge of tissue; fat and lumina are tissue although they are white.
     assert glass[truth == 0].mean() > 0.97
     assert glass[truth > 0].mean() < 0.01
 
@@ -155,7 +155,7 @@ def test_landmark_density_leaves_most_slices_without_and_nearly_all_patches_with
     "pair", [(Territory.NORMAL, Territory.BENIGN), (Territory.IN_SITU, Territory.INVASIVE)]
 )
 def test_the_kinds_of_a_pair_look_the_same_apart_from_landmarks(pair: tuple[Territory, Territory]) -> None:
-    """The same place of the same slide, drawn once as either kind, far from landmarks: the very same pixels."""
+    """The same region of the same slide, drawn as either kind, is the same pixels far from landmarks."""
     slide = PhantomSlide(1500, 9, MPP, tissue_fraction=1.0, territory_um=9000.0)
     images, keep = [], np.ones((1500, 1500), dtype=bool)
     rows, columns = np.ogrid[0:1500, 0:1500]

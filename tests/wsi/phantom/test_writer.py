@@ -84,6 +84,7 @@ def test_same_arguments_give_the_same_bytes_whatever_the_threads(files: PhantomF
     again = write_phantom(tmp_path / "slide.tif", size_px=WIDTH, seed=SEED, threads=1, **SHAPE)
     assert again.slide.read_bytes() == files.slide.read_bytes()
     assert again.truth.read_bytes() == files.truth.read_bytes()
+    assert again.truth_overlay.read_bytes() == files.truth_overlay.read_bytes()
 
 
 def test_glass_tiles_cost_next_to_nothing(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Looking at strangers' files without dying of them."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 from wsi.errors import SlideLimitError, SlideUnreadableError
 from wsi.reading.inspect import inspect_slide
 from wsi.reading.slide import open_slide
+from wsi.reading.slide_info import SlideInfo
 
 
 def test_says_what_open_slide_says(write_slide, scene) -> None:
@@ -43,9 +45,9 @@ def test_pixels_that_cannot_be_decoded_show_at_once(write_slide, scene) -> None:
 
     path = write_slide(scene, pyramid=False)
     with tifffile.TiffFile(path) as tiff:
-        places = list(zip(tiff.pages[0].dataoffsets, tiff.pages[0].databytecounts, strict=True))
+        tiles = list(zip(tiff.pages[0].dataoffsets, tiff.pages[0].databytecounts, strict=True))
     data = bytearray(path.read_bytes())
-    for offset, length in places:
+    for offset, length in tiles:
         data[offset : offset + length] = bytes(length)
     path.write_bytes(data)
 
@@ -92,5 +94,27 @@ def test_the_command_prints_one_json_object(write_slide, scene) -> None:
         [sys.executable, "-m", "wsi.reading.inspect", str(path)], capture_output=True, text=True, check=True
     )
 
-    assert json.loads(done.stdout)["size"] == {"width": 1500, "height": 1100}
+    with open_slide(path) as slide:
+        assert SlideInfo.from_json(json.loads(done.stdout)) == slide.info
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold to a limit of address space")
+def test_a_decoder_that_asks_for_too_much_memory_gets_none() -> None:
+    program = (
+        "import numpy\n"
+        "from wsi.reading.inspect import MEMORY_LIMIT_BYTES, limit_memory\n"
+        "limit_memory()\n"
+        "numpy.empty(2**20, numpy.uint8)\n"
+        "try:\n"
+        "    numpy.empty(MEMORY_LIMIT_BYTES, numpy.uint8)\n"
+        "except MemoryError:\n"
+        "    print('refused')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
+    )
+
+    assert done.stdout == "refused\n"

@@ -1,5 +1,6 @@
 """Slides in: known pixels back, both roads alike, and clear errors for what is no slide."""
 
+import ctypes
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ from wsi.reading.levels import PyramidSlide, level_downsamples
 from wsi.reading.mpp import Mpp
 from wsi.reading.openslide_reader import OpenSlideLevels
 from wsi.reading.slide import open_slide
-from wsi.reading.tiff_header import check_slide_size
+from wsi.reading.tiff_header import MAX_PAGES, check_slide_size
 
 
 def box_mean(pixels: NDArray[np.uint8], factor: int) -> NDArray[np.float64]:
@@ -339,6 +340,34 @@ def test_a_folder_with_one_slide_is_that_slide(write_slide, scene, tmp_path: Pat
     shutil.copy(path, tmp_path / "second.tif")
     with pytest.raises(SlideUnreadableError, match="exactly one"):
         open_slide(tmp_path)
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "lzw"])
+def test_a_closed_slide_reads_nothing_more(write_slide, scene, compression: str) -> None:
+    slide = open_slide(write_slide(scene, compression=compression))
+    slide.close()
+
+    with pytest.raises((SlideUnreadableError, ctypes.ArgumentError)):
+        slide.read_region(Rect(0, 0, 64, 64), 1)
+
+
+def test_a_large_tiff_without_tiles_is_told_to_be_converted(tmp_path: Path, scene, monkeypatch) -> None:
+    path = tmp_path / "plain.tif"
+    tifffile.imwrite(path, scene)
+    monkeypatch.setattr("wsi.reading.slide.MAX_PLAIN_PX", 1500 * 1100)
+    open_slide(path).close()
+    monkeypatch.setattr("wsi.reading.slide.MAX_PLAIN_PX", 1500 * 1100 - 1)
+
+    with pytest.raises(SlideLimitError, match=r"1500 x 1100 px and is no tiled pyramid.*vips tiffsave"):
+        open_slide(path)
+
+
+def test_a_file_of_endless_pages_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pages.tif"
+    tifffile.imwrite(path, np.zeros((MAX_PAGES + 1, 16, 16, 3), np.uint8), photometric="rgb", metadata=None)
+
+    with pytest.raises(SlideLimitError, match="more than 512 pages"):
+        open_slide(path)
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

@@ -234,12 +234,13 @@ def test_every_source_tile_is_asked_for_once(tmp_path: Path) -> None:
 
 
 def test_progress_rises_from_the_first_tile_to_one(tmp_path: Path) -> None:
-    labels, seen = blobs(1100, 700), []
+    labels, seen = blobs(3100, 2700), []
     files = {"labels": tmp_path / "labels.tif", "overlay": tmp_path / "overlay.tif"}
 
     write_label_pyramids(ArrayTiles(labels), grid_for(labels), PALETTE, {}, **files, progress=seen.append)
 
-    assert seen == sorted(seen)
+    # Four blocks of 4 x 4 tiles, then two files.
+    assert seen == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.9, 1.0])
     assert seen[-1] == 1.0
 
 
@@ -263,17 +264,36 @@ def test_verification_notices_a_damaged_tile_and_a_short_file(tmp_path: Path) ->
     path, sizes = tmp_path / "labels.tif", level_sizes(Size(700, 700))
     good = path.read_bytes()
     with tifffile.TiffFile(path) as tiff:
-        places = [list(zip(page.dataoffsets, page.databytecounts, strict=True)) for page in tiff.pages]
+        tiles = [list(zip(page.dataoffsets, page.databytecounts, strict=True)) for page in tiff.pages]
 
     def expected(level: int, column: int, row: int) -> bytes:
-        offset, length = places[level][row * sizes[level].tiles(TILE_PX).width + column]
+        offset, length = tiles[level][row * sizes[level].tiles(TILE_PX).width + column]
         return good[offset : offset + length]
 
     verify_pyramid(path, sizes, expected)
-    offset = places[0][1][0] + 5
+    offset = tiles[0][1][0] + 5
     path.write_bytes(good[:offset] + bytes([good[offset] ^ 255]) + good[offset + 1 :])
     with pytest.raises(PyramidError, match="different"):
         verify_pyramid(path, sizes, expected)
-    path.write_bytes(good[: len(good) // 2])
-    with pytest.raises(PyramidError):
+    path.write_bytes(good[:-100])
+    with pytest.raises(PyramidError, match="level 1 has tiles outside the file"):
         verify_pyramid(path, sizes, expected)
+    path.write_bytes(good[: len(good) // 2])
+    with pytest.raises(PyramidError, match="1 levels instead of 2"):
+        verify_pyramid(path, sizes, expected)
+    path.write_bytes(b"nonsense")
+    with pytest.raises(PyramidError, match="cannot be read back"):
+        verify_pyramid(path, sizes, expected)
+
+
+def test_verification_notices_other_levels_and_sizes(tmp_path: Path) -> None:
+    write(tmp_path, blobs(700, 700))
+    path, sizes = tmp_path / "labels.tif", level_sizes(Size(700, 700))
+
+    def never(level: int, column: int, row: int) -> bytes:
+        pytest.fail(f"tile ({column}, {row}) of level {level} is compared before its level")
+
+    with pytest.raises(PyramidError, match="2 levels instead of 1"):
+        verify_pyramid(path, sizes[:1], never)
+    with pytest.raises(PyramidError, match=r"level 0 came back as \(700, 700, 512, 512, 4\)"):
+        verify_pyramid(path, (Size(701, 700), sizes[1]), never)

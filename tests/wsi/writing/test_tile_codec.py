@@ -18,6 +18,7 @@ def test_tiles_come_back() -> None:
 def test_uniform_tiles_are_one_small_encoding() -> None:
     assert encode_tile(np.full((TILE_PX, TILE_PX), 3, np.uint8)) == encode_uniform(3)
     assert len(encode_uniform(0)) < 400
+    assert (decode_tile(encode_uniform(3)) == 3).all()
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
 """Downloads of result files: ranges and conditions."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from .conftest import Api
-from .test_jobs import assert_problem, post_slide
+from ..conftest import Api, assert_problem, post_slide
 
 CONTENT = bytes(range(200))
 
@@ -28,7 +28,9 @@ def test_the_whole_file_and_its_head(api: Api, url: str) -> None:
     whole = api.http.get(url)
     assert (whole.status_code, whole.content) == (200, CONTENT)
     assert whole.headers["content-type"] == "image/tiff"
-    assert api.http.head(url).headers["content-length"] == "200"
+    assert whole.headers["content-disposition"] == f'attachment; filename="{url.rsplit("/", 1)[1]}"'
+    head = api.http.head(url)
+    assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", "200")
 
 
 @pytest.mark.parametrize(
@@ -69,3 +71,23 @@ def test_a_range_of_another_version_gives_the_whole_file(api: Api, url: str) -> 
     assert api.http.get(url, headers={**ask, "If-Range": etag}).content == CONTENT[:10]
     for value in ("bytes=0-9", "bytes=999-"):
         assert api.http.get(url, headers={"Range": value, "If-Range": '"other"'}).content == CONTENT
+
+
+def test_result_is_the_json_the_worker_wrote(api: Api, url: str) -> None:
+    job_url = url.rsplit("/", 1)[0]
+    written = {"classes": [{"name": "normal", "area_mm2": 0.25}]}
+    (api.data_dir / "jobs" / job_url.rsplit("/", 1)[1] / "result.json").write_text(json.dumps(written))
+    response = api.http.get(f"{job_url}/result")
+    assert (response.status_code, response.json()) == (200, written)
+
+
+@pytest.mark.parametrize("name", ["overlay.tif", "labels.tif", "result"])
+def test_results_of_an_unknown_job(api: Api, name: str) -> None:
+    assert_problem(api.http.get(f"/v1/jobs/none/{name}"), 404, "job-not-found")
+
+
+def test_a_lost_result_file_is_a_fault_of_the_service(api: Api, url: str) -> None:
+    # uvicorn hangs up after an unexpected error; the client must not use the connection again.
+    response = api.http.get(f"{url.rsplit('/', 1)[0]}/result", headers={"Connection": "close"})
+    detail = assert_problem(response, 500, "internal")
+    assert "result.json" not in detail

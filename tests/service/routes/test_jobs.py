@@ -1,26 +1,12 @@
-"""POST, list, look, cancel, delete."""
+"""POST, list, get, cancel, delete."""
 
 from pathlib import Path
 
-import httpx
 import pytest
 
-from .conftest import Api, write_slide
+from workers.jobs import Problem
 
-
-def post_slide(api: Api, slide: Path, headers: dict[str, str] | None = None, **fields: str) -> httpx.Response:
-    with slide.open("rb") as file:
-        return api.http.post("/v1/jobs", files={"slide": (slide.name, file)}, data=fields, headers=headers)
-
-
-def assert_problem(response: httpx.Response, status: int, kind: str) -> str:
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    body = response.json()
-    assert body["type"] == f"urn:darefine:problem:{kind}"
-    assert body["status"] == status
-    detail: str = body["detail"]
-    return detail
+from ..conftest import Api, assert_problem, post_slide, write_slide
 
 
 def test_posted_slide_becomes_a_queued_job(api: Api, slide: Path) -> None:
@@ -120,6 +106,7 @@ def test_delete_removes_record_and_files(api: Api, slide: Path) -> None:
     job = post_slide(api, slide).json()
     directory = api.data_dir / "jobs" / job["id"]
     directory.mkdir(parents=True)
+    (directory / "overlay.tif").write_bytes(b"x")
     assert api.http.delete(job["links"]["self"]).status_code == 204
     assert not directory.exists()
     assert_problem(api.http.get(job["links"]["self"]), 404, "job-not-found")
@@ -140,8 +127,6 @@ def test_results_of_an_unfinished_job_conflict(api: Api, slide: Path, name: str)
 
 
 def test_failed_job_says_why(api: Api, slide: Path) -> None:
-    from workers.jobs import Problem
-
     job = post_slide(api, slide).json()
     api.lease.start(job["id"], 1, "tester")
     api.lease.fail(job["id"], 1, Problem("slide-unreadable", "Slide unreadable", "tile 7 is damaged"))

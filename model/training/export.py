@@ -1,0 +1,77 @@
+"""What a finished training writes: rounded weights, and a card with their provenance and scores."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from ..card import CardWeights, ModelCard
+from ..data.annotated_slide import AnnotatedSlide
+from ..data.index import SlideIndex
+from ..evaluation.evaluate import Evaluation
+from ..weights import load_weights, save_weights
+from .checkpoint import History, TrainState
+from .config import TrainConfig
+from .distributed import ProcessGroup
+from .validate import Validator
+
+
+def export_model(
+    config: TrainConfig,
+    index: SlideIndex,
+    state: TrainState,
+    held_out: Sequence[AnnotatedSlide],
+    group: ProcessGroup,
+    provenance: Mapping[str, object],
+) -> ModelCard:
+    """Write weights and card of a trained network beside its state; return the card.
+
+    The scores in the card are those of the written weights on all of `held_out`: the test slides, or the
+    validation slides where the cohort has no test set. `provenance` is added to the card's training section.
+    """
+    network, folder = state.module.network, state.path.parent
+    weights_path = folder / f"{config.card.name}.safetensors"
+    sha256 = save_weights(network, weights_path, "float16")
+    # The scores must speak of the stored weights, rounded as they are.
+    load_weights(network, weights_path, sha256=sha256)
+    set_name = "test" if index.cohort.test else "validation"
+    planned = getattr(index, set_name)
+    scores = Validator(config.card, held_out, planned, device=str(group.device)).evaluate(network)
+    card = replace(
+        config.card,
+        weights=CardWeights(weights_path.name, sha256, "float16"),
+        training=_provenance(config, index, state.history, group) | dict(provenance),
+        metrics=_metrics_json(scores, set_name),
+    )
+    card.save(folder / f"{card.name}.json")
+    return card
+
+
+def _provenance(
+    config: TrainConfig, index: SlideIndex, history: History, group: ProcessGroup
+) -> dict[str, Any]:
+    """Return the training section of a card: recipe, data, machine and history."""
+    return {
+        "recipe": config.to_json(),
+        "seed": config.seed,
+        "cohort": index.cohort.to_json(),
+        "source": index.source,
+        "steps": history.step,
+        "seconds": round(history.seconds),
+        "device": str(group.device),
+        "ranks": group.world_size,
+        "torch": torch.__version__,
+        "curve": history.curve,
+        "validation_miou": history.validations,
+    }
+
+
+def _metrics_json(scores: Evaluation, set_name: str) -> dict[str, Any]:
+    """Return the metrics section of a card: scores, confusion matrix, and the set they were taken on."""
+    card, confusion = scores.card, scores.total.all
+    slides = "phantom slides" if card.phantom else "slides"
+    return confusion.metrics().to_json(tuple(entry.name for entry in card.classes)) | {
+        "confusion": confusion.counts.tolist(),
+        "on": f"the held-out {slides} named in training.cohort.{set_name}",
+    }

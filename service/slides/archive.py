@@ -1,0 +1,82 @@
+"""Unpack zip archives of one slide, and check the names clients give their files."""
+
+import lzma
+import zipfile
+import zlib
+from pathlib import Path
+
+from ..errors import ArchiveError, SlideNameError, SlideTooLargeError
+from .disk import require_space
+
+MAX_MEMBERS = 10_000
+"""Most members an archive may have; a MIRAX or DICOM slide has tens."""
+
+NAME_BYTES = 200
+"""Longest file name in UTF-8, in bytes; file systems end at 255."""
+
+UNPACK_ERRORS = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    OSError,
+    zlib.error,
+    lzma.LZMAError,
+)
+"""What zipfile raises for damaged, encrypted or unknown members, and for names the disk does not take."""
+
+
+def slide_name(name: str | None) -> str:
+    """Return the last component of a client's file name.
+
+    Raises:
+        SlideNameError: when it is empty, a dot name, too long, or holds characters that cannot be printed.
+    """
+    plain = (name or "").replace("\\", "/").rsplit("/", 1)[-1]
+    if plain in {"", ".", ".."} or len(plain.encode()) > NAME_BYTES or not plain.isprintable():
+        raise SlideNameError(
+            f"Send the slide's file name, such as ?filename=slide.svs (at most {NAME_BYTES} bytes)."
+        )
+    return plain
+
+
+def is_archive(name: str) -> bool:
+    """Tell by its name whether a file is a zip archive."""
+    return name.lower().endswith(".zip")
+
+
+def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
+    """Unpack a zip of one slide's files into `folder`, of at most `max_bytes` bytes unpacked.
+
+    Raises:
+        ArchiveError: when it cannot be unpacked or has more than MAX_MEMBERS members.
+        SlideTooLargeError: when its members say that they are larger than `max_bytes` together.
+        StorageFullError: when they do not fit on the disk.
+    """
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            members = zipped.infolist()
+            if len(members) > MAX_MEMBERS:
+                raise ArchiveError(f"The archive has more than {MAX_MEMBERS} files; send one slide a zip.")
+            unpacked = sum(member.file_size for member in members)
+            if unpacked > max_bytes:
+                raise SlideTooLargeError(f"Slides of more than {max_bytes} bytes are not taken here.")
+            require_space(folder, unpacked)
+            # zipfile trusts no member to be larger than it says, nor to lie outside the folder.
+            zipped.extractall(folder)
+    except UNPACK_ERRORS as error:
+        raise ArchiveError(
+            f"The zip archive cannot be unpacked ({error}); send a plain zip of one slide."
+        ) from error
+
+
+def innermost(folder: Path) -> Path:
+    """Return what `folder` holds, followed down while it is one thing alone; else the folder itself.
+
+    People zip a folder as often as its files. The `__MACOSX` folder that macOS adds does not count.
+    """
+    members = [member for member in folder.iterdir() if member.name != "__MACOSX"]
+    if len(members) != 1:
+        return folder
+    return innermost(members[0]) if members[0].is_dir() else members[0]

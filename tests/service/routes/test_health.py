@@ -1,0 +1,35 @@
+"""Liveness, readiness, metrics."""
+
+import time
+from importlib.metadata import version
+
+from workers.queue.registry import WorkerInfo, WorkerState
+
+from ..conftest import Api
+
+
+def test_alive(api: Api) -> None:
+    assert api.http.get("/healthz").json() == {"status": "ok", "version": version("darefine")}
+
+
+def test_ready_only_with_a_worker(api: Api) -> None:
+    without = api.http.get("/readyz")
+    assert without.status_code == 503
+    assert without.json()["checks"] == {
+        "queue": "ok", "storage": "ok", "worker": "no worker has its model loaded",
+    }  # fmt: skip
+    worker = WorkerInfo(
+        name="tester",
+        state=WorkerState.IDLE,
+        device="cpu",
+        dtype="float32",
+        models=("stand-in",),
+        started_at=time.time(),
+        problem=None,
+    )
+    api.registry.announce(worker, ttl_s=30)
+    try:
+        assert api.http.get("/readyz").status_code == 200
+        assert "darefine_workers 1.0" in api.http.get("/metrics").text
+    finally:
+        api.registry.withdraw("tester")

@@ -1,0 +1,10 @@
+"""What the API process imports."""
+
+import subprocess
+import sys
+
+
+def test_the_api_has_no_torch() -> None:
+    # In a process of its own: other tests of this one import torch.
+    code = "import sys, service.app; service.app.create_app; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
