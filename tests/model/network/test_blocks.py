@@ -13,6 +13,7 @@ from model.network.blocks import (
     ChainedResidualPooling,
     ConcatFusion,
     ResidualConvUnit,
+    box_means,
     crop_at,
 )
 
@@ -113,3 +114,11 @@ def test_gradients_of_a_crop_stay_at_its_place() -> None:
     assert maps.grad is not None
     rows, columns = maps.grad[0, 0].nonzero().unbind(1)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (3, 6, 1, 4)
+
+
+def test_box_means_count_pixels_that_are_covered_in_part_in_part() -> None:
+    ramp = torch.arange(8.0).expand(8, 8)
+    maps = torch.stack([ramp, ramp.T])[None]
+    boxes = torch.tensor([[0, 0, 1, 1], [0.125, 0.25, 0.3125, 0.75], [-0.5, 0, 0.5, 2]])
+    expected = torch.tensor([[3.5, 3.5], [(1 + 0.5 * 2) / 1.5, 3.5], [1.5, 3.5]])
+    torch.testing.assert_close(box_means(maps, boxes), expected)
