@@ -1,1 +1,1 @@
-"""The network, its weights and cards, training and metrics. Importing this package does not import torch."""
+"""Networks, weights, model cards, training and metrics. Importing this package does not import torch."""

@@ -1,6 +1,7 @@
-"""Read and write model cards: the JSON beside the weights that says what they are, expect, and how they were made.
+"""Read and write model cards, the JSON beside the weights.
 
-Imports no torch: commands and tests list cards without it.
+A card says what the weights are, what input they expect, and how they were made. No torch is imported:
+commands and tests list cards without it.
 """
 
 import dataclasses
@@ -23,7 +24,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """Per channel (red, green, blue), of values 0..1: network input = (value - mean) / std."""
+    """Mean and deviation per channel (red, green, blue), of values 0..1.
+
+    Network input = (value - mean) / std.
+    """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -31,11 +35,14 @@ class Normalisation:
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """Which network the weights fit; `model.network.build.build_network` makes it. Widths are channel counts.
+    """Network that the weights fit; `model.network.build.build_network` makes it. Widths are channel counts.
 
-    A "unet" has one input and one number, `encoder_width`, the channels of its first scale; the rest stays at its
-    defaults. `second_input` "aligned" is "dual" with the place of the slice in its patch made known (not in the paper).
-    Raises CardError for what cannot be.
+    A "unet" has one input and one number, `encoder_width`, the channels of its first scale; the rest stays at
+    its defaults. `second_input` "aligned" is "dual" with the position of the slice in its patch made known
+    (not in the paper).
+
+    Raises:
+        CardError: The values do not go together.
     """
 
     architecture: Literal["da_refinenet", "unet"] = "da_refinenet"
@@ -73,7 +80,7 @@ class NetworkConfig:
 
 @dataclass(frozen=True, slots=True)
 class CardWeights:
-    """The weights file: a name beside the card, the SHA-256 of its bytes in hex, and its storage dtype."""
+    """Weights file: a name beside the card, the SHA-256 of its bytes in hex, and its storage dtype."""
 
     file: str
     sha256: str
@@ -81,12 +88,16 @@ class CardWeights:
 
 
 UNWRITTEN = CardWeights("unwritten.safetensors", "0" * 64, "float16")
-"""Stands in the draft of a card until training has written the weights."""
+"""Placeholder in the draft of a card until training has written the weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """One model. Classes are in the order of the network's logits: channel k holds value k + 1."""
+    """Model card. Classes are in the order of the network's logits: channel k holds value k + 1.
+
+    Raises:
+        CardError: A value has the right type and still cannot be.
+    """
 
     name: str
     version: str
@@ -96,7 +107,7 @@ class ModelCard:
     phantom: bool
     classes: tuple[LabelClass, ...]
     input: InputGeometry
-    """How slides are cut for this network."""
+    """Cut of slides for this network."""
     normalisation: Normalisation
     network: NetworkConfig
     weights: CardWeights
@@ -108,13 +119,15 @@ class ModelCard:
 
     @property
     def palette(self) -> Palette:
-        """The classes with their colours."""
+        """Classes with their colours."""
         return Palette(self.classes)
 
     @classmethod
     def load(cls, path: Path) -> "ModelCard":
-        """Read and check a card. Raises CardError, whose message says what is wrong in it and what would be
-        right.
+        """Read and check a card.
+
+        Raises:
+            CardError: It is no card; the message says what is wrong in it and what would be right.
         """
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
@@ -136,12 +149,12 @@ class ModelCard:
         """Return the card of a parsed JSON object.
 
         Raises:
-            CardError: a member is missing, unknown, of another type than declared, or cannot be.
+            CardError: A member is missing, unknown, of another type than declared, or cannot be.
         """
         return parse_strictly(_CARD, with_present_names(data), "card")
 
     def to_json(self) -> dict[str, Any]:
-        """The card as JSON-ready values."""
+        """Return the card as JSON-ready values."""
         values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         return values
 
@@ -161,7 +174,7 @@ def parse_geometry(data: object) -> InputGeometry:
     """Return the geometry of a card's `input`, a parsed JSON object.
 
     Raises:
-        CardError: a member is missing, unknown or of another type.
+        CardError: A member is missing, unknown or of another type.
     """
     return parse_strictly(_GEOMETRY, with_present_names({"input": data})["input"], "input")
 
@@ -178,7 +191,7 @@ def parse_strictly(adapter: TypeAdapter[T], data: object, where: str) -> T:
     """Return parsed JSON as the adapter's type: every member known, every type as declared.
 
     Raises:
-        CardError: it is not; `where` names the place in the message.
+        CardError: It is not; `where` begins the names of members in the message.
     """
     try:
         return adapter.validate_json(json.dumps(data), strict=True, extra="forbid")
@@ -187,28 +200,33 @@ def parse_strictly(adapter: TypeAdapter[T], data: object, where: str) -> T:
 
 
 def _told(problem: Any, where: str) -> str:
-    """Return one problem that pydantic found, in words, with the place of its member."""
+    """Return one problem that pydantic found, in words, with the path of its member."""
     *outer, name = problem["loc"] or ("",)
-    place = where + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in outer)
+    path = where + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in outer)
     if problem["type"] == "missing":
-        return f"{place} lacks {name}; add it"
+        return f"{path} lacks {name}; add it"
     if problem["type"] == "unexpected_keyword_argument":
-        return f"{place} has the unknown key {name}; leave it out"
+        return f"{path} has the unknown key {name}; leave it out"
     cause = problem.get("ctx", {}).get("error")
     if cause is not None:
         return str(cause)
     member = f"[{name}]" if isinstance(name, int) else f".{name}" if name else ""
-    return f"{place}{member}: {problem['msg']}, not {problem['input']!r}"
+    return f"{path}{member}: {problem['msg']}, not {problem['input']!r}"
 
 
 def _check(card: ModelCard) -> None:
-    """Raise CardError for values that have the right type and still cannot be."""
+    """Check values that may have the right type and still cannot be.
+
+    Raises:
+        CardError: One cannot be; the message says what would be right.
+    """
     values = [entry.value for entry in card.classes]
     rules = {
         "name is empty or has a path separator; use letters, digits and dashes": not _is_file_name(card.name),
-        f"class values are {values}; number them 1, 2, 3, ... in the order of the logits (0 means not analysed)": (
-            not values or values != list(range(1, len(values) + 1)) or len(values) > 255
-        ),
+        (
+            f"class values are {values}; number them 1, 2, 3, ... in the order of the logits "
+            "(0 means not analysed)"
+        ): (not values or values != list(range(1, len(values) + 1)) or len(values) > 255),
         "a colour is not three numbers of 0..255": any(
             not 0 <= part <= 255 for entry in card.classes for part in entry.colour
         ),

@@ -1,4 +1,4 @@
-"""What can go wrong in this room.
+"""Errors of the model package.
 
 ModelError
 ├── CardError            (also ValueError)
@@ -16,11 +16,11 @@ ModelError
 
 
 class ModelError(Exception):
-    """Base of every error of the model room."""
+    """Base class of every error of the model package."""
 
 
 class CardError(ModelError, ValueError):
-    """A model card is missing, is not JSON, or says something that cannot be."""
+    """A model card is missing, is not JSON, or holds a value that is not allowed."""
 
 
 class WeightsError(ModelError):
@@ -32,7 +32,7 @@ class DeviceError(ModelError):
 
 
 class DeviceMemoryError(DeviceError):
-    """The device's memory does not suffice for a context, or for one slice at a time."""
+    """The device has too little memory for a context, or for one slice at a time."""
 
 
 class InputError(ModelError, ValueError):
@@ -40,24 +40,24 @@ class InputError(ModelError, ValueError):
 
 
 class CohortError(ModelError):
-    """Slides and truths given for training or evaluation do not fit together or do not suffice."""
+    """Slides and truths for training or evaluation do not fit together, or are too few."""
 
 
 class ReportError(ModelError):
-    """The results of an evaluation cannot be drawn."""
+    """A figure or a training log needs a package that is not installed."""
 
 
 class TrainingError(ModelError):
-    """A training cannot go on."""
+    """Base class of errors that end a training."""
 
 
 class DivergedError(TrainingError):
-    """The loss is no longer a finite number."""
+    """The training loss is no longer a finite number."""
 
 
 class ResumeError(TrainingError):
-    """The state left by an earlier run does not belong to this training."""
+    """The checkpoint of an earlier run does not belong to this training."""
 
 
 class TrainingStoppedError(TrainingError):
-    """Who watches a training wants it to stop here, to go on later."""
+    """A progress callback asked the training to stop here and be resumed later."""

@@ -1,4 +1,4 @@
-"""Weights files: safetensors, never pickle, and only read when they are the file their card describes."""
+"""Save and load network weights as safetensors, never pickle, checked against the card's SHA-256."""
 
 import hashlib
 from pathlib import Path
@@ -15,12 +15,12 @@ from .errors import WeightsError
 
 
 def save_weights(network: nn.Module, path: Path, dtype: Literal["float16", "float32"] = "float16") -> str:
-    """Write all parameters and buffers of a network; returns the SHA-256 of the file.
+    """Write all parameters and buffers of a network and return the SHA-256 of the file.
 
-    With "float16" kernels are stored in half precision; vectors (batch-norm statistics, biases) stay float32:
-    they weigh nothing and small variances would vanish. The file appears whole or not at all.
+    "float16" stores kernels in half precision; vectors (batch-norm statistics, biases) stay float32: they
+    take little space, and small variances would underflow. The file is written atomically.
     """
-    stored = {name: _stored(tensor, dtype) for name, tensor in network.state_dict().items()}
+    stored = {name: _as_stored(tensor, dtype) for name, tensor in network.state_dict().items()}
     data = safetensors.torch.save(stored)
     write_atomically(path, data)
     return hashlib.sha256(data).hexdigest()
@@ -29,8 +29,8 @@ def save_weights(network: nn.Module, path: Path, dtype: Literal["float16", "floa
 def load_weights(network: nn.Module, path: Path, *, sha256: str | None = None) -> None:
     """Load a weights file into a network as float32.
 
-    Raises WeightsError when the file cannot be read, its SHA-256 is not `sha256`, or it does not fit the
-    network.
+    Raises:
+        WeightsError: The file cannot be read, its SHA-256 is not `sha256`, or it does not fit the network.
     """
     try:
         data = path.read_bytes()
@@ -41,8 +41,8 @@ def load_weights(network: nn.Module, path: Path, *, sha256: str | None = None) -
     found = hashlib.sha256(data).hexdigest()
     if sha256 is not None and found != sha256:
         raise WeightsError(
-            f"{path} has SHA-256 {found}, its card says {sha256}: the file is damaged or belongs to another card. "
-            "Fetch weights and card again, together."
+            f"{path} has SHA-256 {found}, its card says {sha256}: the file is damaged or belongs to another "
+            "card. Fetch weights and card again, together."
         )
     try:
         tensors = safetensors.torch.load(data)
@@ -59,7 +59,7 @@ def load_weights(network: nn.Module, path: Path, *, sha256: str | None = None) -
         raise WeightsError(f"{path} does not fit the network its card describes: {error}") from error
 
 
-def _stored(tensor: Tensor, dtype: Literal["float16", "float32"]) -> Tensor:
+def _as_stored(tensor: Tensor, dtype: Literal["float16", "float32"]) -> Tensor:
     tensor = tensor.detach().cpu()
     if tensor.is_floating_point():
         tensor = tensor.to(torch.float16 if dtype == "float16" and tensor.ndim > 1 else torch.float32)

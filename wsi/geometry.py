@@ -1,4 +1,4 @@
-"""Pixel rectangles. Whoever holds one says in the name which frame it is in (`_l0`, label px, level px)."""
+"""Compute with pixel rectangles. Names say which frame one is in (`_l0`, label px, level px)."""
 
 from dataclasses import dataclass
 
@@ -16,13 +16,16 @@ class Size:
         return self.width * self.height
 
     def tiles(self, side_px: int) -> "Size":
-        """Columns and rows of squares of `side_px` that cover this size."""
+        """Return how many columns and rows of squares of `side_px` cover this size."""
         return Size(ceil_div(self.width, side_px), ceil_div(self.height, side_px))
 
 
 @dataclass(frozen=True, slots=True)
 class Rect:
-    """A half-open rectangle: holds x <= column < right and y <= row < bottom; may be empty, may be negative."""
+    """Half-open rectangle: holds x <= column < right and y <= row < bottom.
+
+    It may be empty, and may begin left of or above the origin.
+    """
 
     x: int
     y: int
@@ -31,7 +34,7 @@ class Rect:
 
     @classmethod
     def of(cls, size: Size) -> "Rect":
-        """The rectangle of that size at the origin."""
+        """Return the rectangle of that size at the origin."""
         return cls(0, 0, size.width, size.height)
 
     @property
@@ -55,24 +58,24 @@ class Rect:
         return self.width <= 0 or self.height <= 0
 
     def intersect(self, other: "Rect") -> "Rect":
-        """The part that both hold; of zero width or height when they do not meet."""
+        """Return the part that both rectangles hold; of zero width or height when they do not meet."""
         x, y = max(self.x, other.x), max(self.y, other.y)
         width, height = min(self.right, other.right) - x, min(self.bottom, other.bottom) - y
         return Rect(x, y, max(0, width), max(0, height))
 
     def scaled(self, factor: int) -> "Rect":
-        """The same rectangle in a frame whose pixels are `factor` times smaller."""
+        """Return the same rectangle in a frame whose pixels are `factor` times smaller."""
         return Rect(self.x * factor, self.y * factor, self.width * factor, self.height * factor)
 
     def moved(self, dx: int, dy: int) -> "Rect":
-        """The rectangle shifted by (dx, dy)."""
+        """Return the rectangle shifted by (dx, dy)."""
         return Rect(self.x + dx, self.y + dy, self.width, self.height)
 
     def grown(self, margin: int) -> "Rect":
-        """The rectangle with `margin` more pixels on each of its four sides."""
+        """Return the rectangle with `margin` more pixels on each of its four sides."""
         return Rect(self.x - margin, self.y - margin, self.width + 2 * margin, self.height + 2 * margin)
 
 
 def ceil_div(number: int, divisor: int) -> int:
-    """`number / divisor` rounded up."""
+    """Return `number / divisor` rounded up."""
     return -(-number // divisor)

@@ -1,4 +1,4 @@
-"""Colours of label values, for the overlay's ColorMap and for the viewer."""
+"""Assign colours to label values, for the overlay's ColorMap and for the viewer."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,11 @@ class LabelClass:
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """The classes of a model, in the card's order. Raises ValueError for values or colours out of range or twice used."""
+    """Classes of a model with their colours, in the card's order.
+
+    Raises:
+        ValueError: A value or colour is out of range, or a value is used twice.
+    """
 
     classes: tuple[LabelClass, ...]
 
@@ -35,7 +39,7 @@ class Palette:
                 raise ValueError(f"colour of {label.name!r} must be three numbers 0..255, got {label.colour}")
 
     def lookup(self) -> NDArray[np.uint8]:
-        """(256, 3) RGB: colour of every value; 0 is white, values without a class are mid-grey."""
+        """Return the colour of every value, (256, 3) RGB; 0 is white, values without a class are mid-grey."""
         table = np.full((256, 3), 128, np.uint8)
         table[0] = GLASS_COLOUR
         for label in self.classes:
@@ -43,5 +47,8 @@ class Palette:
         return table
 
     def tiff_colour_map(self) -> NDArray[np.uint16]:
-        """(3, 256): the same as a TIFF 6.0 ColorMap, 0..65535 (x 257, so that readers dividing either way agree)."""
+        """Return the colours as a TIFF 6.0 ColorMap, (3, 256), 0..65535.
+
+        Values are those of `lookup` x 257, so that readers dividing by 256 or 257 agree.
+        """
         return np.ascontiguousarray(self.lookup().T.astype(np.uint16) * 257)

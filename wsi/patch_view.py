@@ -19,7 +19,8 @@ class PatchView:
     region: Rect
     """What is read of the slide at once; holds every window and the context; may stick out of the slide."""
     context: Rect
-    """What is encoded as context: the patch, inside the region, or a field that holds every context window."""
+    """What is encoded as context: the patch, inside the region, or a field that holds every context
+    window."""
     corners: tuple[tuple[int, int], ...]
     """(x, y) of each slice."""
     slice_px: int
@@ -62,7 +63,7 @@ class PatchView:
 
     @property
     def context_boxes(self) -> NDArray[np.float32]:
-        """(N, 4) float32: left, top, right, bottom of each context window as fractions of the context's sides."""
+        """(N, 4) float32: the same of each context window."""
         return self._fractions(self.context_windows)
 
     @property

@@ -31,11 +31,11 @@ class Plan:
     patches: tuple[Patch, ...]
 
     def view(self, patch: Patch) -> PatchView:
-        """A patch of this plan cut for the network."""
+        """Cut a patch of this plan for the network."""
         return self.grid.patch_view(patch.index, patch.slices)
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """Return the plan as a JSON object."""
         patches = [
             {"index": patch.index, "slices": [list(slice_) for slice_ in patch.slices]}
             for patch in self.patches
@@ -44,7 +44,11 @@ class Plan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Plan":
-        """The inverse of `to_json`. Raises PlanFormatError."""
+        """Return the plan that `to_json` wrote.
+
+        Raises:
+            PlanFormatError: `data` is no plan of this version.
+        """
         try:
             fields = dict(data["grid"])
             slide, label_size = Size(**fields.pop("slide")), Size(**fields.pop("label_size"))
@@ -61,7 +65,7 @@ class Plan:
 
 
 def make_plan(grid: Grid, tissue: TissueMask) -> Plan:
-    """The patches that hold tissue. Pure: the same grid and mask give the same plan."""
+    """Plan the patches that hold tissue. Pure: the same grid and mask give the same plan."""
     has_tissue = tissue.tile_has_tissue(grid)
     slices_by_patch: dict[int, list[tuple[int, int]]] = {}
     for row, column in zip(*(axis.tolist() for axis in has_tissue.nonzero()), strict=True):

@@ -64,7 +64,7 @@ def prepare(
         name: {slide.pair.slide.name: list(slide.pixels) for slide in slides}
         for name, slides in prepared.sets().items()
     }
-    squares = [(one.slide, one.square.x, one.square.y, one.patch.x, one.patch.y) for one in index.test]
+    squares = [(one.slide, one.rect.x, one.rect.y, one.patch.x, one.patch.y) for one in index.test]
     facts = {
         "pixels": pixels,
         "test_slices": len(squares),

@@ -41,15 +41,15 @@ class Augmentation:
         stained: NDArray[np.uint8] = table[pixels, np.arange(3)]
         return stained
 
-    def turn(self, square: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Turn and mirror a square (H, W, ...)."""
-        turned = np.rot90(square, self.quarter_turns)
+    def turn(self, array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Turn and mirror a square array (H, W, ...), W = H."""
+        turned = np.rot90(array, self.quarter_turns)
         return turned[:, ::-1] if self.mirrored else turned
 
     def turn_boxes(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Turn and mirror boxes with the square that they lie in.
+        """Turn and mirror boxes with the context that they lie in.
 
-        (N, 4): left, top, right, bottom as fractions of the square.
+        (N, 4): left, top, right, bottom as fractions of the context.
         """
         left, top, right, bottom = boxes.T
         for _ in range(self.quarter_turns):

@@ -1,6 +1,7 @@
-"""The index that `darefine prepare` writes and training and evaluation read: slides, truths, and planned slices.
+"""Read and write the index of a data set: slides, truths and planned slices.
 
-It holds no pixels: slices are read from the slides when they are wanted. On disk it is one JSON beside the folder of truths.
+`darefine prepare` writes it, training and evaluation read it. It holds no pixels: slices are read from the
+slides when they are wanted. On disk it is one JSON beside the folder of truths.
 """
 
 import dataclasses
@@ -24,22 +25,24 @@ from .splits import Cohort, SlideWithTruth
 
 FORMAT = 1
 
-_Corners = tuple[int, int, int, int]
-_Row = tuple[int, _Corners, _Corners, tuple[float, ...]]
-"""A PlannedSlice on disk: slide, patch and square as x, y, width, height, and the shares."""
+_StoredRect = tuple[int, int, int, int]
+"""A Rect on disk: x, y, width, height."""
+
+_Row = tuple[int, _StoredRect, _StoredRect, tuple[float, ...]]
+"""A PlannedSlice on disk: slide, patch, slice, and the shares."""
 
 _AGAIN = "Run `darefine prepare` again."
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedSlice:
-    """A slice to read, and the patch whose context it is read with."""
+    """Slice to read, and the patch whose context it is read with."""
 
     slide: int
     """Index into the set's slides of the cohort."""
     patch: Rect
     """Label px: the patch's core (`Grid.patch_core`), without halo; may stick out of the slide."""
-    square: Rect
+    rect: Rect
     """Label px: the slice, inside the patch."""
     shares: tuple[float, ...]
     """Share of each value 0..K of the truth in the slice."""
@@ -47,18 +50,24 @@ class PlannedSlice:
 
 @dataclass(frozen=True, slots=True)
 class SlideIndex:
-    """A cohort ready for training and evaluation. Raises CohortError for slices that fit neither slides nor classes."""
+    """Cohort ready for training and evaluation: slides with truth, and the slices planned on them.
+
+    Raises:
+        CohortError: A slice does not fit the slides or the classes.
+    """
 
     classes: tuple[LabelClass, ...]
     input: InputGeometry
-    """The geometry it was planned for; a model with another `mpp` has another label grid and needs other truths."""
+    """Geometry it was planned for; a model with another `mpp` has another grid and needs other truths."""
     cohort: Cohort
     train: tuple[PlannedSlice, ...]
-    """Empty: train and test on random or all places of the slides; so are the other two."""
+    """Slices to train on; empty: patches are drawn at random."""
     validation: tuple[PlannedSlice, ...]
+    """Slices to validate on; empty: all patches of the slides."""
     test: tuple[PlannedSlice, ...]
+    """Slices to test on; empty: all patches of the slides."""
     source: str
-    """Where the truth is from: "bach", "phantom"."""
+    """Origin of the truth: "bach", "phantom"."""
 
     def __post_init__(self) -> None:
         for name in ("train", "validation", "test"):
@@ -66,15 +75,16 @@ class SlideIndex:
             for planned in getattr(self, name):
                 if not 0 <= planned.slide < slides or len(planned.shares) != len(self.classes) + 1:
                     raise CohortError(
-                        f"{planned} of the {name} set does not fit {slides} slides and {len(self.classes)} classes. "
-                        f"{_AGAIN}"
+                        f"{planned} of the {name} set does not fit {slides} slides and "
+                        f"{len(self.classes)} classes. {_AGAIN}"
                     )
 
     def save(self, path: Path) -> None:
         """Write the index: whole, or not at all. Slides and truths must exist.
 
-        Paths are relative to the index's folder for what lies below it or below the folder it is in, so both may be moved
-        together; else absolute. The size of each slide and the SHA-256 of each truth are noted, for `load` to compare.
+        Paths are relative to the index's folder for what lies below it or below the folder it is in, so both
+        may be moved together; else absolute. The size of each slide and the SHA-256 of each truth are noted,
+        for `load` to compare.
         """
         stored = _StoredIndex(
             format=FORMAT,
@@ -89,15 +99,18 @@ class SlideIndex:
 
     @classmethod
     def load(cls, path: Path) -> "SlideIndex":
-        """Read what `save` wrote. Raises CohortError that says which file is missing or has changed since."""
+        """Read the index that `save` wrote.
+
+        Raises:
+            CohortError: It is no index, or a file is missing or has changed since; the message says which.
+        """
         stored = _read(path)
         cohort = Cohort(
             *(_pairs(part.slides, path) for part in (stored.train, stored.validation, stored.test))
         )
         train, validation, test = (
             tuple(
-                PlannedSlice(slide, Rect(*patch), Rect(*square), shares)
-                for slide, patch, square, shares in part
+                PlannedSlice(slide, Rect(*patch), Rect(*rect), shares) for slide, patch, rect, shares in part
             )
             for part in (stored.train.slices, stored.validation.slices, stored.test.slices)
         )
@@ -143,13 +156,13 @@ def _stored_set(pairs: Sequence[SlideWithTruth], slices: Sequence[PlannedSlice],
         for pair in pairs
     ]
     rows = [
-        (planned.slide, _corners(planned.patch), _corners(planned.square), planned.shares)
+        (planned.slide, _stored_rect(planned.patch), _stored_rect(planned.rect), planned.shares)
         for planned in slices
     ]
     return _StoredSet(tuple(stored), tuple(rows))
 
 
-def _corners(rect: Rect) -> _Corners:
+def _stored_rect(rect: Rect) -> _StoredRect:
     return rect.x, rect.y, rect.width, rect.height
 
 
@@ -160,12 +173,16 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _absolute(path: Path) -> Path:
-    """Without `..`; links are kept, so that a folder of links to slides stays what it is."""
+    """Return a path without `..`; links are kept, so that a folder of links to slides stays what it is."""
     return Path(os.path.abspath(path))  # noqa: PTH100  (Path.resolve follows links, Path.absolute keeps `..`)
 
 
 def _read(path: Path) -> _StoredIndex:
-    """The JSON, checked. Raises CohortError."""
+    """Read and check the JSON of an index.
+
+    Raises:
+        CohortError: It cannot be read or is no index of this version.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -183,14 +200,19 @@ def _read(path: Path) -> _StoredIndex:
 
 
 def _pairs(stored: Sequence[_StoredPair], index: Path) -> tuple[SlideWithTruth, ...]:
-    """The files, which are there and as they were. Raises CohortError."""
+    """Return slides and truths, checked to be there and as they were.
+
+    Raises:
+        CohortError: A file is missing or has changed.
+    """
     pairs = []
     for entry in stored:
         pair = SlideWithTruth(_absolute(index.parent / entry.slide), _absolute(index.parent / entry.truth))
         for file in (pair.slide, pair.truth):
             if not file.exists():
                 raise CohortError(
-                    f"{file}, named by {index.name}, is not there. Put it back, or run `darefine prepare` again."
+                    f"{file}, named by {index.name}, is not there. Put it back, "
+                    "or run `darefine prepare` again."
                 )
         if _bytes(pair.slide) != entry.slide_bytes:
             raise CohortError(f"{pair.slide} has changed since {index.name} was made. {_AGAIN}")
@@ -201,7 +223,7 @@ def _pairs(stored: Sequence[_StoredPair], index: Path) -> tuple[SlideWithTruth, 
 
 
 def _bytes(path: Path) -> int:
-    """Of a slide file, or of all files in a slide's folder."""
+    """Return the size in bytes of a slide file, or of all files in a slide's folder."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 

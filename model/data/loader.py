@@ -1,7 +1,7 @@
 """Load training batches: patches with their context and slices, read from the slides on the fly.
 
-A batch is a pure function of (slides, seed, step, spec), whatever the number of threads or processes: a resumed
-training sees what an undisturbed one would, and several GPUs together see what one would.
+A batch is a pure function of (slides, seed, step, spec), whatever the number of threads or processes: a
+resumed training sees what an undisturbed one would, and several GPUs together see what one would.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -28,19 +28,21 @@ class Batch:
     slices: Tensor
     """(P * S, 3, h, w) uint8."""
     labels: Tensor
-    """(P * S, h, w) uint8, 0 = not to be learned."""
+    """(P * S, h, w) uint8, 0 = ignored by the loss."""
     context: Tensor
     """(P, 3, c, c) float32."""
     context_labels: Tensor
-    """(P, c, c) uint8: the truth under each pixel of the context, looked up on a grid of CELL_PX label px. At the 1 / 32 of
-    the coarse map that learns from it, it taught a third as fast."""
+    """(P, c, c) uint8: the truth under each pixel of the context, looked up on a grid of CELL_PX label px.
+
+    It is finer than the coarse map that learns from it, which is 1 / 32 of the context: truth as coarse as
+    that trains more slowly."""
     boxes: Tensor
     """(P * S, 4) float32: left, top, right, bottom of each slice as fractions of its context."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Patch:
-    """One patch's part of a batch, as arrays of the same meaning."""
+    """Part of a batch that one patch makes, as arrays of the same meaning."""
 
     slices: NDArray[np.uint8]
     labels: NDArray[np.uint8]
@@ -50,7 +52,7 @@ class _Patch:
 
 
 class BatchLoader:
-    """Makes the batches of a training from the patches that `sampler` chooses."""
+    """Training batches, read from the patches that `sampler` chooses."""
 
     def __init__(self, sampler: PatchSampler, *, seed: int, stain_jitter: float, threads: int = 1) -> None:
         self._sampler = sampler
@@ -59,7 +61,10 @@ class BatchLoader:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="patches") if threads > 1 else None
 
     def batch(self, step: int, spec: BatchSpec, *, rank: int = 0, ranks: int = 1) -> Batch:
-        """The batch of a training step; of several processes each gets the patches rank, rank + ranks, ..."""
+        """Return the batch of a training step.
+
+        Of several processes each gets the patches rank, rank + ranks, ...
+        """
 
         def patch(index: int) -> _Patch:
             return self._patch(step, index, spec)
@@ -103,7 +108,10 @@ def _resized(pixels: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
 
 
 def _picked(labels: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """(side_px, side_px) of a label map: the value under each middle; classes cannot be averaged."""
+    """Resize a label map to (side_px, side_px): take the value under each middle.
+
+    Classes cannot be averaged.
+    """
     if len(labels) == side_px:
         return labels
     middles = ((np.arange(side_px) + 0.5) * len(labels) / side_px).astype(np.intp)
@@ -112,7 +120,10 @@ def _picked(labels: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
 
 
 def _context_truth(sample: PatchSample) -> NDArray[np.uint8]:
-    """Return the truth about the middle of each pixel of the context: (context_network_px, context_network_px)."""
+    """Return the truth about the middle of each pixel of the context.
+
+    (context_network_px, context_network_px) uint8.
+    """
     cells, context, side_px = sample.slide.cells, sample.view.context, sample.view.context_network_px
     middles = (np.arange(side_px) + 0.5) * context.width / side_px
     rows, columns = (

@@ -1,8 +1,8 @@
 """Rasterise polygons: a pixel belongs to a polygon if its centre does, by the even-odd rule.
 
 Pillow's ImageDraw follows the same even-odd rule, but cuts vertices to whole pixels and paints every pixel
-that an edge touches: a square with corners 2 and 6 has 25 pixels there, 16 here. So a polygon would grow by
-half a pixel all around.
+that an edge touches: a square with corners at 2 and 6 has 25 pixels there, 16 here. So a polygon would grow
+by half a pixel all around.
 """
 
 import numpy as np
@@ -29,8 +29,8 @@ def polygon_mask(polygon: Points, rect: Rect) -> NDArray[np.bool_]:
     column = np.ceil(edges.x_at(index, row) - 0.5).clip(rect.x, rect.right).astype(np.int64)
     # Each crossing toggles everything to its right. What lies right of the rectangle goes to a column that is
     # cut off.
-    place = (row - rect.y) * (rect.width + 1) + column - rect.x
-    toggles = np.bincount(place, minlength=rect.height * (rect.width + 1)) & 1
+    pixel = (row - rect.y) * (rect.width + 1) + column - rect.x
+    toggles = np.bincount(pixel, minlength=rect.height * (rect.width + 1)) & 1
     odd = np.bitwise_xor.accumulate(
         toggles.astype(np.uint8).reshape(rect.height, rect.width + 1), axis=1, dtype=np.uint8
     )

@@ -16,37 +16,38 @@ from .batch import BatchSpec
 from .index import PlannedSlice
 
 CELL_PX = 16
-"""Classes are looked up on every 16th label px of both axes."""
+"""Spacing of the label px, on both axes, at which classes are looked up."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexedSlide:
-    """A slide and where its classes are."""
+    """Slide with its truth on a coarse grid, to find pixels of a class."""
 
     slide: AnnotatedSlide
     cells: NDArray[np.uint8]
-    """The truth at every CELL_PX-th label px."""
+    """Truth at every CELL_PX-th label px."""
 
 
 @dataclass(frozen=True, slots=True)
 class PatchSample:
-    """One patch to read from one slide; without halo, its region is the context."""
+    """Patch to read from a slide; without halo, its region is the context."""
 
     slide: IndexedSlide
     view: PatchView
 
 
 class PatchSampler(Protocol):
-    """Chooses the patches of training batches."""
+    """Strategy that chooses the patches of training batches."""
 
     def draw(self, rng: np.random.Generator, number: int, spec: BatchSpec, /) -> PatchSample:
-        """The place of patch `number` of the spec (0, 1, ...); all chance comes from `rng`."""
+        """Choose patch `number` (0, 1, ...) of the batches of `spec`; all chance comes from `rng`."""
 
 
 def index_slides(slides: Sequence[AnnotatedSlide], classes: int) -> list[IndexedSlide]:
     """Look up the classes of slides; memory: 1 / 256 byte a label px.
 
-    Raises CohortError when a class is in none of them, a value is no class, or a slide is not at the model's scale.
+    Raises:
+        CohortError: A class is in none of them, a value is no class, or a slide is not at the model's scale.
     """
     indexed = [IndexedSlide(slide, slide.truth_cells(CELL_PX)) for slide in slides]
     for one in indexed:
@@ -54,7 +55,8 @@ def index_slides(slides: Sequence[AnnotatedSlide], classes: int) -> list[Indexed
     present = set().union(*(np.unique(one.cells).tolist() for one in indexed))
     if absent := set(range(1, classes + 1)) - present:
         raise CohortError(
-            f"no training slide has truth of class {sorted(absent)} (values); make the index with slides that have it"
+            f"no training slide has truth of class {sorted(absent)} (values); make the index with slides "
+            "that have it"
         )
     return indexed
 
@@ -63,18 +65,18 @@ def _check(indexed: IndexedSlide, classes: int) -> None:
     slide = indexed.slide
     if not slide.grid.exact:
         raise CohortError(
-            f"{slide.name} has {slide.grid.label_mpp:g} um a label px, over 10 % off the model's scale; training reads "
-            "slides as they are. Leave it out, or set input.mpp to fit the slides."
+            f"{slide.name} has {slide.grid.label_mpp:g} um a label px, over 10 % off the model's scale; "
+            "training reads slides as they are. Leave it out, or set input.mpp to fit the slides."
         )
     if (most := int(indexed.cells.max(initial=0))) > classes:
         raise CohortError(f"the truth of {slide.name} has value {most}; the card has classes 1..{classes}")
 
 
 class RandomPatchSampler:
-    """Samples patches at random, every class equally often, whatever its area.
+    """Random patches, every class equally often, whatever its area.
 
-    Patches lie anywhere an inference patch could reach, so their edges, glass and the slide's outside are seen in
-    training as they are later.
+    Patches lie anywhere an inference patch could reach, so their edges, glass and the slide's outside are
+    seen in training as they are later.
     """
 
     def __init__(self, slides: Sequence[IndexedSlide], classes: int) -> None:
@@ -84,7 +86,11 @@ class RandomPatchSampler:
         ]
 
     def draw(self, rng: np.random.Generator, _number: int, spec: BatchSpec, /) -> PatchSample:
-        """Choose a patch, see PatchSampler."""
+        """Choose a random patch (see PatchSampler).
+
+        Raises:
+            CohortError: Slices of `spec` are larger than the patch.
+        """
         holders = self._cells[rng.integers(len(self._cells))]
         indexed, found = holders[rng.integers(len(holders))]
         scale = rng.uniform(*spec.scales)
@@ -98,7 +104,7 @@ class RandomPatchSampler:
 
 
 class PlannedPatchSampler:
-    """Samples the slices of an index, each with its patch, all of them once an epoch in random order."""
+    """Slices of an index, each with its patch, all of them once an epoch in random order."""
 
     def __init__(self, slides: Sequence[IndexedSlide], planned: Sequence[PlannedSlice], seed: int) -> None:
         self._slides = slides
@@ -106,16 +112,20 @@ class PlannedPatchSampler:
         self._seed = seed
 
     def draw(self, rng: np.random.Generator, number: int, spec: BatchSpec, /) -> PatchSample:
-        """Choose a patch, see PatchSampler. One slice a patch, whatever the spec says; scaled about the planned one, or cropped from it."""
+        """Choose the next planned slice (see PatchSampler).
+
+        A patch has this one slice, whatever `spec.slices` says (none at 0). It is scaled about the planned
+        one, or cropped from it.
+        """
         epoch, position = divmod(number, len(self._planned))
         order = np.random.default_rng((self._seed, epoch)).permutation(len(self._planned))
         planned = self._planned[order[position]]
         indexed = self._slides[planned.slide]
         scale = rng.uniform(*spec.scales)
-        side, spare = round(spec.slice_px / scale), round(spec.slice_px / scale) - planned.square.width
+        side, spare = round(spec.slice_px / scale), round(spec.slice_px / scale) - planned.rect.width
         x, y = (
             start - int(rng.integers(min(0, spare), max(0, spare) + 1))
-            for start in (planned.square.x, planned.square.y)
+            for start in (planned.rect.x, planned.rect.y)
         )
         region_px = round(indexed.slide.grid.region_px / scale)
         region = planned.patch.grown(indexed.slide.grid.halo_px)
@@ -141,7 +151,7 @@ def _sample(
 def _region_around(
     rng: np.random.Generator, indexed: IndexedSlide, wanted: tuple[int, int], slice_px: int, region_px: int
 ) -> tuple[Rect, Rect]:
-    """A random patch region and a slice in it that holds the label px `wanted` (x, y)."""
+    """Draw a random patch region and a slice in it that holds the label px `wanted` (x, y)."""
     edge = -indexed.slide.grid.halo_px  # inference patches start here
     corners = []
     for at in wanted:
@@ -152,7 +162,7 @@ def _region_around(
 
 
 def _slice_in(rng: np.random.Generator, indexed: IndexedSlide, region: Rect, slice_px: int) -> Rect:
-    """A random slice inside the region that holds a pixel of a random class of those in the region."""
+    """Draw a random slice inside the region that holds a pixel of a random class of those in the region."""
     top, left = max(0, -(-region.y // CELL_PX)), max(0, -(-region.x // CELL_PX))
     cells = indexed.cells[top : (region.bottom - 1) // CELL_PX + 1, left : (region.right - 1) // CELL_PX + 1]
     present = np.unique(cells[cells > 0])

@@ -1,7 +1,7 @@
-"""Which slices to train and examine on: the paper's cut, screened so that rare classes are there.
+"""Plan the slices to train and evaluate on: the paper's cut, screened so that rare classes are there.
 
-The paper cuts patches of 5000 l0 px at 0.467 um/px into slices of 1000 with a step of 500, 81 a patch. In label px and
-whole tiles: patches of 2560, slices of 512 with a step of 256, also 81.
+The paper cuts patches of 5000 l0 px at 0.467 um/px into slices of 1000 with a step of 500, 81 a patch. In
+label px and whole tiles: patches of 2560, slices of 512 with a step of 256, also 81.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,11 +30,11 @@ RARE = (2, 3)
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """How many slices of a set are wanted; as many as there are when there are fewer."""
+    """Number of slices wanted of a set; all there are when there are fewer."""
 
     slices: int
     rare: int | None
-    """So many of them with benign or in situ, the others without; None takes them as they come."""
+    """Number of them with benign or in situ, the others without; None takes them as they come."""
 
 
 PAPER_QUOTAS: Mapping[str, Quota] = {
@@ -42,36 +42,43 @@ PAPER_QUOTAS: Mapping[str, Quota] = {
     "validation": Quota(500, None),
     "test": Quota(4000, 3000),
 }
-"""The test's: 3000 with benign or in situ, and 1000 without."""
+"""Quotas of the paper; its test set is 3000 with benign or in situ, and 1000 without."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """The slices of one slide that may be planned: patch after patch, row-major in each. Memory: 72 bytes a slice."""
+    """Slices of one slide that may be planned: patch after patch, row-major in each.
+
+    Memory: 72 bytes a slice.
+    """
 
     patch_px: int
     patches: NDArray[np.int64]
-    """(N, 2): x and y of the patch, label px."""
-    squares: NDArray[np.int64]
-    """(N, 2): x and y of the slice, label px."""
+    """(N, 2): x and y of each slice's patch, label px."""
+    corners: NDArray[np.int64]
+    """(N, 2): x and y of each slice, label px."""
     shares: NDArray[np.float64]
-    """(N, K + 1)."""
+    """(N, K + 1): share of each value 0..K in each slice."""
 
     def planned(self, number: int, slide: int) -> PlannedSlice:
-        """One of them, as slice of the set's slide `slide`."""
-        (patch_x, patch_y), (x, y) = self.patches[number].tolist(), self.squares[number].tolist()
+        """Return the slice `number` as a planned one of the set's slide `slide`."""
+        (patch_x, patch_y), (x, y) = self.patches[number].tolist(), self.corners[number].tolist()
         return PlannedSlice(
             slide=slide,
             patch=Rect(patch_x, patch_y, self.patch_px, self.patch_px),
-            square=Rect(x, y, SLICE_PX, SLICE_PX),
+            rect=Rect(x, y, SLICE_PX, SLICE_PX),
             shares=tuple(round(share, 6) for share in self.shares[number].tolist()),
         )
 
 
 def count_blocks(truth: Path, classes: int) -> NDArray[np.int64]:
-    """Label px of each value in blocks of STEP_PX: (rows, columns, classes + 1); what lies beyond the map counts as 0.
+    """Count the label px of each value in blocks of STEP_PX: (rows, columns, classes + 1).
 
-    Reads the truth once, a row of tiles at a time. Raises CohortError for a value that is no class, LabelTiffError.
+    What lies beyond the map counts as 0. Reads the truth once, a row of tiles at a time.
+
+    Raises:
+        CohortError: A value is no class.
+        LabelTiffError: The truth cannot be read.
     """
     with LabelTiff(truth) as tiff:
         blocks = tiff.size.tiles(STEP_PX)
@@ -84,44 +91,47 @@ def count_blocks(truth: Path, classes: int) -> NDArray[np.int64]:
                 )
             for value in range(classes + 1):
                 of_value = (band == value).reshape(2, STEP_PX, blocks.width, STEP_PX)
-                # Along the contiguous axis first: adding bytes there is several times as fast as both axes at once.
+                # Along the contiguous axis first: adding bytes there is faster than along both axes at once.
                 sums = of_value.sum(axis=3, dtype=np.int32).sum(axis=1)
                 counts[row : row + 2, :, value] = sums[: blocks.height - row]
     return counts
 
 
 def find_candidates(grid: Grid, blocks: NDArray[np.int64], tissue: TissueMask) -> Candidates:
-    """All slices wholly on the slide that have tissue and truth; those with a class beyond normal need no tissue mask.
+    """Return all slices wholly on the slide that have tissue and truth.
 
-    Bare glass is left out because the service labels none of it.
+    Those with a class beyond normal need no tissue in the mask. Bare glass is left out because the service
+    labels none of it.
     """
-    patches, squares = _places(grid)
-    on_slide = (squares + SLICE_PX <= (grid.label_size.width, grid.label_size.height)).all(axis=1)
-    patches, squares = patches[on_slide], squares[on_slide]
-    x, y = (squares // STEP_PX).T
+    patches, corners = _patches_and_corners(grid)
+    on_slide = (corners + SLICE_PX <= (grid.label_size.width, grid.label_size.height)).all(axis=1)
+    patches, corners = patches[on_slide], corners[on_slide]
+    x, y = (corners // STEP_PX).T
     counts = sum(blocks[y + down, x + right] for down in (0, 1) for right in (0, 1))
     has_tissue = _block_has_tissue(grid, tissue)
     on_tissue = np.any([has_tissue[y + down, x + right] for down in (0, 1) for right in (0, 1)], axis=0)
     shares = np.asarray(counts) / SLICE_PX**2
     wanted = (shares[:, 1] > 0) & on_tissue | (shares[:, 2:] > 0).any(axis=1)
-    return Candidates(grid.patch_px, patches[wanted], squares[wanted], shares[wanted])
+    return Candidates(grid.patch_px, patches[wanted], corners[wanted], shares[wanted])
 
 
 def screen(slides: Sequence[Candidates], quota: Quota, rng: np.random.Generator) -> tuple[PlannedSlice, ...]:
-    """Draw the slices of a set from its slides, each at most once; in the order of slides, patches and places."""
-    places = [(slide, number) for slide, found in enumerate(slides) for number in range(len(found.squares))]
+    """Draw the slices of a set from its slides, each at most once, in the order of slides and candidates."""
+    found_slices = [
+        (slide, number) for slide, found in enumerate(slides) for number in range(len(found.corners))
+    ]
     rare = np.concatenate(
         [np.zeros(0, np.bool_), *((found.shares[:, list(RARE)] > 0).any(axis=1) for found in slides)]
     )
-    groups = [(np.arange(len(places)), quota.slices)]
+    groups = [(np.arange(len(found_slices)), quota.slices)]
     if quota.rare is not None:
         groups = [(np.flatnonzero(rare), quota.rare), (np.flatnonzero(~rare), quota.slices - quota.rare)]
     drawn = np.sort(np.concatenate([rng.permutation(group)[:wanted] for group, wanted in groups]))
-    return tuple(slides[slide].planned(number, slide) for slide, number in (places[k] for k in drawn))
+    return tuple(slides[slide].planned(number, slide) for slide, number in (found_slices[k] for k in drawn))
 
 
-def _places(grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(N, 2) twice: x and y of the patch and of the slice, for every slice of every patch."""
+def _patches_and_corners(grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return x and y of the patch and of the slice, (N, 2) each, for every slice of every patch."""
     steps = np.arange(0, grid.patch_px - SLICE_PX + 1, STEP_PX)
     patch_row, patch_column, y, x = np.meshgrid(
         np.arange(grid.patch_rows), np.arange(grid.patch_columns), steps, steps, indexing="ij"
@@ -131,7 +141,7 @@ def _places(grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _block_has_tissue(grid: Grid, tissue: TissueMask) -> NDArray[np.bool_]:
-    """(rows, columns) of blocks of STEP_PX: whether any tissue lies in each."""
+    """Return whether any tissue lies in each block of STEP_PX: (rows, columns)."""
     side = STEP_PX * grid.downsample // tissue.downsample
     blocks = grid.label_size.tiles(STEP_PX)
     padded = np.zeros((blocks.height * side, blocks.width * side), np.bool_)

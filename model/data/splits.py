@@ -13,19 +13,19 @@ from ..errors import CohortError
 
 @dataclass(frozen=True, slots=True)
 class SlideWithTruth:
-    """A slide and its truth: a single-channel TIFF of class values on the slide's label px grid, 0 = no
-    truth.
-    """
+    """Slide with its truth."""
 
     slide: Path
     truth: Path
+    """Single-channel TIFF of class values on the slide's label px grid, 0 = no truth."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """Slides to train on, slides held out to look at during training, and slides kept for the test.
+    """Slides to train on, slides to validate on during training, and slides kept for the test.
 
-    Raises CohortError when there are none to train on or none held out, or when two sets share a slide.
+    Raises:
+        CohortError: There are none to train on or none held out, or two sets share a slide.
     """
 
     train: tuple[SlideWithTruth, ...]
@@ -49,7 +49,10 @@ class Cohort:
             )
 
     def to_json(self) -> dict[str, list[str]]:
-        """File names only: a card tells nothing of the machine it was made on. Without a test set, no "test"."""
+        """Return the file names of each set; without a test set, no "test".
+
+        No paths: a card tells nothing of the machine it was made on.
+        """
         sets = {"train": self.train, "validation": self.validation, "test": self.test}
         return {
             name: [pair.slide.name for pair in pairs]
@@ -60,7 +63,7 @@ class Cohort:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Names of slides without their endings."""
+    """Names of the slides of each set, without their endings."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
@@ -68,35 +71,42 @@ class Split:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all three sets."""
+        """Names of the slides of all three sets."""
         return (*self.train, *self.validation, *self.test)
 
 
-_TAUGHT = ("A02", "A03", "A04", "A06", "A07", "A08", "A09")
+_PAPER_TRAIN = ("A02", "A03", "A04", "A06", "A07", "A08", "A09")
 
 BACH_SPLITS = {
     # As in the paper's experiments; A01 is not used.
-    "paper": Split(_TAUGHT, ("A10",), ("A05",)),
-    # The released lists train on A01 too and have no slides to validate on. A01 is held out for that, which leaves the
-    # paper's seven to train on: the two splits differ in what examines, not in what teaches.
-    "released": Split(_TAUGHT, ("A01",), ("A05", "A10")),
+    "paper": Split(_PAPER_TRAIN, ("A10",), ("A05",)),
+    # The released lists train on A01 too and have no slides to validate on. A01 is held out for that, which
+    # leaves the paper's seven to train on: the two splits differ in validation and test alone.
+    "released": Split(_PAPER_TRAIN, ("A01",), ("A05", "A10")),
 }
 
 
 def own_split(names: Sequence[str], validation: str, test: str, *, seed: int) -> Split:
-    """A split of `names`: each held-out set is a comma-separated list of them, or a fraction like 0.2 to draw at random.
+    """Split `names` into three sets; those that are not held out are trained on.
 
-    A fraction is of all names and gives at least one. "" holds none out. The rest is trained on. Raises CohortError for
-    names that are not there or named twice, and when nothing is left to train on or to validate on.
+    Args:
+        names: Slides without their endings.
+        validation: Held-out slides: a comma-separated list of names, or a fraction like 0.2 of all names, at
+            least one, drawn at random. "" holds none out.
+        test: Likewise.
+        seed: Seed of the draw.
+
+    Raises:
+        CohortError: A name is not there or is named twice, or nothing is left to train on or to validate on.
     """
     order = [names[k] for k in np.random.default_rng(seed).permutation(len(names))]
     held_out: list[tuple[str, ...]] = [(), ()]
     # Lists first: a fraction draws from what no list names.
-    for place, wanted in sorted(
+    for number, wanted in sorted(
         enumerate((validation, test)), key=lambda item: _fraction(item[1]) is not None
     ):
         taken = {name for chosen in held_out for name in chosen}
-        held_out[place] = _held_out(wanted, order, taken)
+        held_out[number] = _held_out(wanted, order, taken)
     train = tuple(name for name in names if name not in {*held_out[0], *held_out[1]})
     if not train or not held_out[0]:
         raise CohortError(
@@ -121,7 +131,7 @@ def _held_out(wanted: str, order: Sequence[str], taken: set[str]) -> tuple[str, 
 
 
 def _fraction(wanted: str) -> float | None:
-    """The number, if it is one between 0 and 1; names of slides are not."""
+    """Return the number between 0 and 1 that `wanted` is; None for names of slides."""
     try:
         number = float(wanted)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Pictures of an evaluation: places beside their truth and every network (the paper's Fig. 5), and confusion matrices.
+"""Draw example figures with truth and predictions (the paper's Fig. 5), and confusion matrices.
 
-matplotlib comes with the extra "train" and is imported when a picture is drawn. Figures are objects of their own: no
-pyplot, no state shared between threads.
+matplotlib comes with the extra "train" and is imported only when a figure is drawn. Figures are independent
+objects: no pyplot, no state shared between threads.
 """
 
 from __future__ import annotations
@@ -27,38 +27,44 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANEL_INCH = 2.3
+"""Width of a panel."""
 LEGEND_INCH = 1.0
 """Width of an entry of the legend."""
 DPI = 160
 PANEL_PX = round(PANEL_INCH * DPI)
 FONT = 9
-"""Points."""
-NOTHING = "no label"
+"""Font size in points."""
+UNLABELLED = "no label"
 """Name of value 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a figure: what stands at its left, and its pictures (H, W, 3) RGB of equal size."""
+    """Row of a figure: the title at its left, and its panels (H, W, 3) uint8 RGB of equal size."""
 
     title: str
     panels: tuple[NDArray[np.uint8], ...]
 
 
 def require_matplotlib() -> None:
-    """Raise ReportError when pictures cannot be drawn."""
+    """Check that matplotlib is installed.
+
+    Raises:
+        ReportError: It is not.
+    """
     if importlib.util.find_spec("matplotlib") is None:
         raise ReportError(
-            "pictures need matplotlib, which is not installed: pip install 'darefine[train]'. Without pictures: leave "
-            "--out away and take --json."
+            "pictures need matplotlib, which is not installed: pip install 'darefine[train]'. Without "
+            "pictures: leave --out away and take --json."
         )
 
 
 def example_rows(
     examples: Sequence[Example], networks: Sequence[str], classes: Sequence[LabelClass]
 ) -> list[Row]:
-    """Slide, truth and one panel a network for each example. Where there is no truth, networks are not shown: nothing
-    counts there.
+    """Build one row for each example: panels of the slide, the truth and every network.
+
+    Where there is no truth, predictions are blank: nothing counts there.
     """
     colours = palette_of(classes).lookup()
     rows = []
@@ -66,7 +72,9 @@ def example_rows(
         maps = (example.truth, *(example.labels[name] * (example.truth > 0) for name in networks))
         side_mm = example.rect.width * example.label_mpp / 1000
         title = f"{Path(example.slide).stem}\n{side_mm:.2f} mm wide"
-        rows.append(Row(title, (_small(example.pixels), *(colours[_small_map(labels)] for labels in maps))))
+        rows.append(
+            Row(title, (_shrink_image(example.pixels), *(colours[_shrink_labels(labels)] for labels in maps)))
+        )
     return rows
 
 
@@ -78,7 +86,7 @@ def save_figure(
     *,
     panel_inch: float = PANEL_INCH,
 ) -> None:
-    """Write a PNG: a grid of pictures with titles above, row titles at the left and the classes' colours below."""
+    """Write a PNG: a grid of panels with column titles, row titles and a legend of the classes."""
     from matplotlib.patches import Patch  # noqa: PLC0415  (an extra: not everyone has it)
 
     heights = [panel_inch * row.panels[0].shape[0] / row.panels[0].shape[1] for row in rows]
@@ -92,8 +100,8 @@ def save_figure(
             axis.set_yticks([])
         axes[0].set_ylabel(row.title, fontsize=FONT)
     for title, axis in zip(titles, grid[0], strict=True):
-        axis.set_title(_wrapped(title), fontsize=FONT)
-    entries = [*palette_of(classes).classes, LabelClass(255, NOTHING, (255, 255, 255))]
+        axis.set_title(_wrap_title(title), fontsize=FONT)
+    entries = [*palette_of(classes).classes, LabelClass(255, UNLABELLED, (255, 255, 255))]
     handles = [
         Patch(facecolor="#{:02x}{:02x}{:02x}".format(*entry.colour), edgecolor="grey", label=entry.name)
         for entry in entries
@@ -104,23 +112,23 @@ def save_figure(
 
 
 def save_confusion(confusion: ConfusionMatrix, names: Sequence[str], title: str, path: Path) -> None:
-    """Write a PNG of a confusion matrix: of each true class, the share that was predicted as what, and the pixels.
+    """Write a PNG of a confusion matrix: shares of each true class by predicted class, and pixel counts.
 
-    Pixels without a prediction stand in a column of their own, if there are any.
+    Pixels without a prediction get a column of their own, if there are any.
     """
     counts = confusion.counts
     columns = list(names)
     if confusion.missed.any():
-        counts, columns = np.column_stack([counts, confusion.missed]), [*columns, NOTHING]
+        counts, columns = np.column_stack([counts, confusion.missed]), [*columns, UNLABELLED]
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure = _figure(1.6 + 0.85 * len(columns), 1.5 + 0.75 * len(names))
     axis = figure.subplots()
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), share in np.ndenumerate(shares):
-        text = f"{100 * share:.1f} %\n{_pixels(int(counts[row, column]))}"
+        text = f"{100 * share:.1f} %\n{_pixel_count_text(int(counts[row, column]))}"
         colour = "white" if share > 0.5 else "black"
         axis.text(column, row, text, ha="center", va="center", fontsize=FONT - 1, color=colour)
-    _label(axis, columns, names)
+    _label_axes(axis, columns, names)
     axis.set_title(title, fontsize=FONT)
     bar = figure.colorbar(image, ax=axis, shrink=0.9)
     bar.ax.tick_params(labelsize=FONT - 1)
@@ -129,7 +137,7 @@ def save_confusion(confusion: ConfusionMatrix, names: Sequence[str], title: str,
 
 
 def palette_of(classes: Sequence[LabelClass]) -> Palette:
-    """The classes as wsi knows them."""
+    """Return the palette of a card's classes."""
     return Palette(tuple(classes))
 
 
@@ -142,34 +150,34 @@ def _figure(width_inch: float, height_inch: float) -> Figure:
     return figure
 
 
-def _label(axis: Axes, columns: Sequence[str], rows: Sequence[str]) -> None:
+def _label_axes(axis: Axes, columns: Sequence[str], rows: Sequence[str]) -> None:
     axis.set_xticks(range(len(columns)), columns, fontsize=FONT)
     axis.set_yticks(range(len(rows)), rows, fontsize=FONT)
     axis.set_xlabel("predicted", fontsize=FONT)
     axis.set_ylabel("truth", fontsize=FONT)
 
 
-def _small(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Averaged down to about PANEL_PX."""
+def _shrink_image(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Reduce an image (H, W, 3) by averaging to about PANEL_PX."""
     factor = max(1, max(pixels.shape[:2]) // PANEL_PX)
     return np.asarray(Image.fromarray(pixels).reduce(factor))
 
 
-def _small_map(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Picked, not mixed: no class is made up."""
+def _shrink_labels(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Reduce a label map to about PANEL_PX by picking pixels, so that no class is invented."""
     step = max(1, max(labels.shape) // PANEL_PX)
     return labels[step // 2 :: step, step // 2 :: step]
 
 
-def _pixels(count: int) -> str:
+def _pixel_count_text(count: int) -> str:
     for unit, name in ((10**9, " Gpx"), (10**6, " Mpx"), (10**3, " kpx")):
         if count >= unit:
             return f"{count / unit:.3g}{name}"
     return f"{count} px"
 
 
-def _wrapped(title: str) -> str:
-    """In lines that fit a panel; names break at their dashes."""
+def _wrap_title(title: str) -> str:
+    """Break a title into lines that fit a panel; names break at their dashes."""
     lines = [""]
     for part in title.replace("-", "-\n").split("\n"):
         if len(lines[-1]) + len(part) > 24 and lines[-1]:

@@ -1,4 +1,4 @@
-"""Whole-slide evaluation: a label map file, such as the service's labels.tif, against the truth of its slide."""
+"""Compare a whole-slide label map file, such as the service's labels.tif, with the truth of its slide."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,25 +17,29 @@ from ..errors import InputError
 from .metrics import ConfusionMatrix
 
 PAPER_COLOURS = ((0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255))
-"""Of normal, benign, in situ, invasive in ICIAR2018; for classes whose colours nobody says."""
+"""ICIAR2018's colours of normal, benign, in situ, invasive; for classes without colours of their own."""
 
 MORE_COLOURS = ((255, 200, 0), (0, 200, 200), (200, 0, 200), (150, 90, 40), (150, 150, 150))
+"""Colours of further classes."""
 
 
 class Truth(Protocol):
-    """The true class of every px of a label map."""
+    """True class of every pixel of a label map."""
 
     def read(self, rect: Rect, /) -> NDArray[np.uint8]:
-        """Values (H, W) of a rectangle in label px; 0 where there is no truth."""
+        """Read the values (H, W) uint8 of a rectangle in label px; 0 where there is no truth."""
 
     def overview(self, side_px: int, /) -> NDArray[np.uint8]:
-        """All of it, at most `side_px` wide and high."""
+        """Return a reduced map of the whole, at most `side_px` wide and high."""
 
 
 def compare_label_maps(labels: Path, truth: Path, *, classes: int) -> ConfusionMatrix:
-    """Confusion of a label map file and a truth, see `open_truth`, pixel by pixel at level 0.
+    """Compare a label map file with a truth (see `open_truth`), pixel by pixel at level 0.
 
-    Raises LabelTiffError, InputError and CohortError as `open_truth` does.
+    Raises:
+        LabelTiffError: A file cannot be read as a label map.
+        InputError: The files do not fit each other, or a value is above `classes`.
+        CohortError: The truth is an XML that cannot be read.
     """
     with LabelTiff(labels) as predicted, open_truth(truth, predicted) as true:
         return compare(predicted, true, classes=classes)
@@ -44,8 +48,13 @@ def compare_label_maps(labels: Path, truth: Path, *, classes: int) -> ConfusionM
 def compare(
     labels: LabelTiff, truth: Truth, *, classes: int, progress: Callable[[float], None] | None = None
 ) -> ConfusionMatrix:
-    """Count every pixel of the label map; memory: a band of it. `progress` gets fractions up to 1. Raises LabelTiffError,
-    and InputError for values above `classes`.
+    """Count every pixel of a label map against its truth; memory: one band of the map.
+
+    `progress` is called with fractions up to 1.
+
+    Raises:
+        LabelTiffError: A file cannot be read.
+        InputError: A value is above `classes`.
     """
     matrix = ConfusionMatrix(classes)
     for rect, band in labels.bands():
@@ -57,27 +66,34 @@ def compare(
 
 @contextmanager
 def open_truth(path: Path, labels: LabelTiff) -> Iterator[Truth]:
-    """The truth of a label map: a label TIFF of the same size, or an ICIAR2018 XML drawn on the label map's grid.
+    """Open the truth of a label map: a label TIFF of the same size, or an ICIAR2018 XML.
 
-    An XML lies in l0 px, so the label map must say its scale: those of the service do. Raises LabelTiffError, CohortError
-    (XML) or InputError for files that do not fit each other; the message says what to give.
+    An XML is rasterised on the label map's grid. Its coordinates are level-0 px, so the label map must state
+    its
+    scale: those of the service do.
+
+    Raises:
+        LabelTiffError: The TIFF cannot be read as a label map.
+        CohortError: The XML cannot be read.
+        InputError: The files do not fit each other; the message says what to give.
     """
     if path.suffix.lower() == ".xml":
-        yield _Drawn(read_annotations(path), labels.size, _downsample(labels))
+        yield _AnnotatedTruth(read_annotations(path), labels.size, _downsample(labels))
         return
     with LabelTiff(path) as truth:
         if truth.size != labels.size:
             raise InputError(
-                f"{labels.name} is {labels.size.width} x {labels.size.height} px, {truth.name} {truth.size.width} x "
-                f"{truth.size.height}; give the truth at the label map's scale."
+                f"{labels.name} is {labels.size.width} x {labels.size.height} px, {truth.name} "
+                f"{truth.size.width} x {truth.size.height}; give the truth at the label map's scale."
             )
         yield truth
 
 
 def described_classes(labels: LabelTiff) -> tuple[LabelClass, ...]:
-    """The classes that a label map of the service says it has; their colours are ours, ICIAR2018's first.
+    """Read the classes from a label map's description; colours are assigned, ICIAR2018's first.
 
-    Raises InputError when it says nothing of them.
+    Raises:
+        InputError: The description names no classes.
     """
     names = labels.description.get("class_names")
     if (
@@ -86,16 +102,16 @@ def described_classes(labels: LabelTiff) -> tuple[LabelClass, ...]:
         or not names
     ):
         raise InputError(
-            f"{labels.name} does not say what its values stand for; give the card of the model that made it: --weights "
-            "CARD.json."
+            f"{labels.name} does not say what its values stand for; give the card of the model that made it: "
+            "--weights CARD.json."
         )
     colours = PAPER_COLOURS + MORE_COLOURS
     values = range(1, len(names) + 1)
     return tuple(LabelClass(v, str(names[str(v)]), colours[(v - 1) % len(colours)]) for v in values)
 
 
-class _Drawn:
-    """Annotations as a Truth."""
+class _AnnotatedTruth:
+    """Truth rasterised from annotations."""
 
     def __init__(self, annotations: Annotations, size: Size, downsample: int) -> None:
         self._annotations, self._size, self._downsample = annotations, size, downsample
@@ -115,7 +131,7 @@ def _downsample(labels: LabelTiff) -> int:
     downsample = scale.get("downsample") if isinstance(scale, dict) else None
     if not isinstance(downsample, int) or downsample < 1:
         raise InputError(
-            f"{labels.name} does not say its scale (mpp.downsample), so an XML cannot be laid over it. Give the labels.tif "
-            "that the service wrote, or the truth as a TIFF of its size."
+            f"{labels.name} does not say its scale (mpp.downsample), so an XML cannot be laid over it. Give "
+            "the labels.tif that the service wrote, or the truth as a TIFF of its size."
         )
     return downsample

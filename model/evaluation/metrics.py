@@ -1,4 +1,4 @@
-"""The paper's metrics (section IV-B, Eq. 9-11), all from one streamed K x K confusion matrix."""
+"""Segmentation metrics (paper section IV-B, Eq. 9-11) from one streamed K x K confusion matrix."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +11,9 @@ from ..errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Scores in 0..1. NaN stands for 0/0: a class that is neither in the truth nor predicted, or no pixel at
-    all.
+    """Scores in 0..1.
+
+    NaN stands for 0/0: a class that is neither in the truth nor predicted, or no pixel at all.
     """
 
     iou: tuple[float, ...]
@@ -24,10 +25,11 @@ class Metrics:
     score: float
     """Paper Eq. 10-11; 1.0 where all is normal and it is 0/0 (see ConfusionMatrix.metrics)."""
     coverage: float
-    """Fraction of the truth's pixels that were predicted at all; unless said otherwise, the other scores speak of these."""
+    """Fraction of the truth's pixels that have a prediction; the other scores are over these, unless
+    `missed_as` was given."""
 
     def to_json(self, names: tuple[str, ...]) -> dict[str, Any]:
-        """JSON-ready values; NaN becomes null."""
+        """Return JSON-ready values with four decimals; NaN becomes null."""
         return {
             "miou": _rounded(self.miou),
             "iou": {name: _rounded(value) for name, value in zip(names, self.iou, strict=True)},
@@ -39,20 +41,24 @@ class Metrics:
 
 @dataclass(slots=True)
 class ConfusionMatrix:
-    """Counts pixels by (truth, prediction) as they stream by; its memory does not depend on their number."""
+    """Streamed confusion matrix of label maps; its memory does not depend on the number of pixels."""
 
     classes: int
     counts: NDArray[np.int64] = field(init=False)
-    """(K, K), row = truth, column = prediction, of values 1..K."""
+    """(K, K) pixels of values 1..K, row = truth, column = prediction."""
     missed: NDArray[np.int64] = field(init=False)
-    """(K,) Pixels of each true class without a prediction (0)."""
+    """(K,) pixels of each true class without a prediction (0)."""
 
     def __post_init__(self) -> None:
         self.counts = np.zeros((self.classes, self.classes), np.int64)
         self.missed = np.zeros(self.classes, np.int64)
 
     def __add__(self, other: "ConfusionMatrix") -> "ConfusionMatrix":
-        """What both have counted together. Raises InputError when their numbers of classes differ."""
+        """Return the sum of two confusion matrices.
+
+        Raises:
+            InputError: Their numbers of classes differ.
+        """
         if self.classes != other.classes:
             raise InputError(f"counts of {self.classes} and of {other.classes} classes cannot be added")
         total = ConfusionMatrix(self.classes)
@@ -61,7 +67,11 @@ class ConfusionMatrix:
         return total
 
     def feed(self, prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
-        """Count two label maps of equal shape. Pixels whose truth is 0 do not count. Raises InputError."""
+        """Count the pixels of two label maps of equal shape; those whose truth is 0 do not count.
+
+        Raises:
+            InputError: The shapes differ, or a value is above `classes`.
+        """
         if prediction.shape != truth.shape:
             raise InputError(
                 f"prediction {prediction.shape} and truth {truth.shape} must have the same shape"
@@ -77,12 +87,12 @@ class ConfusionMatrix:
         self.missed += table[1:, 0]
 
     def metrics(self, *, missed_as: int | None = None) -> Metrics:
-        """The scores of all pixels fed so far; those without a prediction do not count, or count as predicted
-        `missed_as` (a class value 1..K). Coverage is the same either way.
+        """Compute the scores of all pixels fed so far (paper Eq. 9-11).
 
-        Score (Eq. 10-11) takes classes as severities 0..K-1: 1 - sum|p - g| / sum max(g, K-1-g) over the
-        pixels where p or g is not 0. When everything is normal in both this is 0/0; nothing was there and
-        nothing was claimed, so it is defined as 1.0.
+        Pixels without a prediction do not count, or count as predicted `missed_as` (a class value 1..K).
+        Coverage is the same either way. Score (Eq. 10-11) takes classes as severities 0..K-1: 1 - sum|p - g|
+        / sum max(g, K-1-g) over the pixels where p or g is not 0. When everything is normal in both this is
+        0/0; nothing was there and nothing was claimed, so it is defined as 1.0.
         """
         counts = self.counts.copy()
         if missed_as is not None:

@@ -1,4 +1,4 @@
-"""Choose the patches of annotated slides to evaluate: those of the inference grid, or slices that an index plans."""
+"""Choose the patches of annotated slides to evaluate: the inference grid's, or those of planned slices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def all_patches(
 def grid_patches(
     slides: Sequence[AnnotatedSlide], classes: int, *, patches_per_slide: int | None = None
 ) -> list[EvalPatch]:
-    """Return every patch with truth, cut to its slices with truth; at most so many of a slide, evenly spread."""
+    """Return every patch with truth, cut to its slices with truth; at most `patches_per_slide` of a slide."""
     patches = []
     for number, slide in enumerate(slides):
         indices = range(slide.grid.patch_columns * slide.grid.patch_rows)
@@ -74,14 +74,14 @@ def planned_patches(
     *,
     patches_per_slide: int | None = None,
 ) -> list[EvalPatch]:
-    """Return planned slices, those of one patch together; of at most so many patches of a slide, evenly spread.
+    """Return planned slices, those of one patch together; of at most `patches_per_slide` patches of a slide.
 
-    As in the paper a slice is seen without a margin. Its context is the region that inference reads for the patch, halo
-    included: what the network has been trained on.
+    As in the paper a slice is seen without a margin. Its context is the region that inference reads for the
+    patch, halo included: what the network has been trained on.
     """
     groups: dict[tuple[int, Rect, int], list[Rect]] = {}
     for planned in slices:
-        groups.setdefault((planned.slide, planned.patch, planned.square.width), []).append(planned.square)
+        groups.setdefault((planned.slide, planned.patch, planned.rect.width), []).append(planned.rect)
     found = []
     for number, slide in enumerate(slides):
         own = [(patch, squares) for (of, patch, _), squares in groups.items() if of == number]

@@ -1,4 +1,4 @@
-"""What evaluations say on paper: a table in the layout of the paper's Table II, and JSON."""
+"""Report evaluations as Markdown tables in the layout of the paper's Table II, and as JSON."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,19 +10,19 @@ from .metrics import ConfusionMatrix, Metrics
 from .regions import MIXED_SHARE
 
 PAPER_WIDTH = 64
-"""First channels of the paper's encoders; other widths are named."""
+"""Stem channels of the paper's encoders; a table names any other width."""
 
 IN_PERCENT = "All values in percent; a dash is 0/0."
 
-WAYS = {
+MODE_TEXT = {
     "slices": "the planned slices, each with its patch as context",
     "slides": "every pixel with truth, by patches and tiles as the service labels them",
 }
-"""What `evaluate_index.Task.on` says."""
+"""`benchmark.Task.on` -> its words in a report."""
 
 
 def network_cells(card: ModelCard) -> tuple[str, str, str]:
-    """Encoder, decoder and input as Table II names them, such as ("ResNet50_50", "attention", "dual")."""
+    """Name encoder, decoder and input as Table II does, such as ("ResNet50_50", "attention", "dual")."""
     network = card.network
     width = "" if network.encoder_width == PAPER_WIDTH else f" ({network.encoder_width} wide)"
     if network.architecture == "unet":
@@ -32,17 +32,17 @@ def network_cells(card: ModelCard) -> tuple[str, str, str]:
 
 
 def score_cells(metrics: Metrics) -> list[str]:
-    """MIoU, IoU of each class, accuracy and score in percent."""
+    """Format MIoU, IoU of each class, accuracy and score in percent."""
     return [percent(value) for value in (metrics.miou, *metrics.iou, metrics.accuracy, metrics.score)]
 
 
 def percent(value: float) -> str:
-    """One digit after the point; a dash for 0/0."""
+    """Format a fraction as percent with one decimal; a dash for 0/0."""
     return "-" if math.isnan(value) else f"{100 * value:.1f}"
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose first row is the header; columns are padded, so it reads well as plain text too."""
+    """Format rows as a Markdown table, the first being its header, padded to read well as plain text."""
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
@@ -50,7 +50,7 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 def results_table(evaluations: Sequence[Evaluation], *, mixed: bool = False) -> str:
-    """Table II: one row a network; of all patches, or of the mixed ones."""
+    """Format scores as the paper's Table II, one row a network, over all patches or the mixed ones."""
     head = ["encoder", "decoder", "input", *score_header(evaluations[0].card), "model"]
     rows = [head]
     for evaluation in evaluations:
@@ -60,7 +60,7 @@ def results_table(evaluations: Sequence[Evaluation], *, mixed: bool = False) -> 
 
 
 def slides_table(evaluation: Evaluation) -> str:
-    """One row a slide, of all patches, for one network."""
+    """Format one network's scores over all patches, one row a slide."""
     rows = [["slide", "patches", "mixed", *score_header(evaluation.card)]]
     for name, tally in evaluation.slides:
         counts = [str(tally.patches), str(tally.mixed_patches)]
@@ -69,16 +69,16 @@ def slides_table(evaluation: Evaluation) -> str:
 
 
 def score_header(card: ModelCard) -> list[str]:
-    """Headings of `score_cells`."""
+    """Return the column headings of `score_cells`."""
     return ["MIoU", *(f"IoU {entry.name}" for entry in card.classes), "Accuracy", "Score"]
 
 
 def results_markdown(evaluations: Sequence[Evaluation], made_by: Mapping[str, Any]) -> str:
-    """results.md: the table of all patches, that of the mixed ones, one by slide for each network, and what made them."""
+    """Format results.md: provenance, all patches, mixed patches, and slides of each network."""
     total = evaluations[0].total
     parts = [
         "# Evaluation",
-        _made_of(evaluations[0], made_by),
+        _provenance_text(evaluations[0], made_by),
         f"## All patches ({total.patches})",
         results_table(evaluations),
         f"## Mixed patches ({total.mixed_patches})",
@@ -97,14 +97,14 @@ def results_markdown(evaluations: Sequence[Evaluation], made_by: Mapping[str, An
 
 
 def results_json(evaluations: Sequence[Evaluation], made_by: Mapping[str, Any]) -> dict[str, Any]:
-    """results.json: per network what it is, its totals and its slides; scores are fractions, null is 0/0."""
+    """Build results.json: each network, its totals and its slides; scores are fractions, null is 0/0."""
     return {**made_by, "mixed_share": MIXED_SHARE, "models": [_model_json(e) for e in evaluations]}
 
 
 def confusion_json(
     confusion: ConfusionMatrix, names: tuple[str, ...], *, missed_as: int | None = None
 ) -> dict[str, Any]:
-    """Scores with the counts they are from: `confusion` (row = truth) and, by true class, pixels that were `missed`."""
+    """Return scores with their counts: `confusion` (row = truth) and, by true class, the `missed` pixels."""
     counts = {"confusion": confusion.counts.tolist(), "missed": confusion.missed.tolist()}
     return confusion.metrics(missed_as=missed_as).to_json(names) | counts
 
@@ -116,15 +116,19 @@ def label_map_markdown(
     *,
     missed_as: int | None = None,
 ) -> str:
-    """results.md of one label map against its truth."""
+    """Format results.md of one label map against its truth."""
     metrics = confusion.metrics(missed_as=missed_as)
     head = ["MIoU", *(f"IoU {name}" for name in names), "Accuracy", "Score", "coverage"]
+    compared = f"`{made_by['labels']['file']}` against `{made_by['truth']['file']}`"
     missed = "are left out" if missed_as is None else f"count as {names[missed_as - 1]}"
     parts = [
         "# Evaluation of a label map",
-        f"`{made_by['labels']['file']}` against `{made_by['truth']['file']}`; {made_by['software']}. {IN_PERCENT}",
+        f"{compared}; {made_by['software']}. {IN_PERCENT}",
         markdown([head, [*score_cells(metrics), percent(metrics.coverage)]]),
-        f"Coverage is the share of the truth that was analysed; pixels that were not {missed} in the other scores.",
+        (
+            "Coverage is the share of the truth that was analysed; "
+            f"pixels that were not {missed} in the other scores."
+        ),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -136,17 +140,17 @@ def label_map_json(
     *,
     missed_as: int | None = None,
 ) -> dict[str, Any]:
-    """results.json of one label map against its truth; scores are fractions, null is 0/0."""
+    """Build results.json of one label map against its truth; scores are fractions, null is 0/0."""
     scores = confusion_json(confusion, names, missed_as=missed_as)
     return {**made_by, "classes": list(names), **scores}
 
 
-def _made_of(evaluation: Evaluation, made_by: Mapping[str, Any]) -> str:
+def _provenance_text(evaluation: Evaluation, made_by: Mapping[str, Any]) -> str:
     slides = len(evaluation.slides)
     limit = made_by["patches_per_slide"]
     some = "" if limit is None else f" At most {limit} patches of each slide, evenly spread."
-    what = f"Set `{made_by['set']}` of `{made_by['index']['file']}`: {slides} slides, {WAYS[made_by['on']]}."
-    return f"{what}{some} Made by {made_by['software']}. {IN_PERCENT}"
+    what = f"Set `{made_by['set']}` of `{made_by['index']['file']}`: {slides} slides"
+    return f"{what}, {MODE_TEXT[made_by['on']]}.{some} Made by {made_by['software']}. {IN_PERCENT}"
 
 
 def _model_json(evaluation: Evaluation) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""torch.compile for networks in inference."""
+"""Compile networks for inference with torch.compile."""
 
 import secrets
 from functools import partial
@@ -8,12 +8,16 @@ import torch
 from ..errors import DeviceError
 from ..network.base import SegmentationNetwork
 
-SIZES = 64
-"""Sizes of slices that may be compiled in one process."""
+RECOMPILE_LIMIT = 64
+"""Input sizes that may be compiled in one process."""
 
 
 def check_compiler(device: torch.device) -> None:
-    """Compile something tiny. Raises DeviceError where that does not work: better at load than in the first job."""
+    """Compile a tiny function to check that torch.compile works: better at load than in the first job.
+
+    Raises:
+        DeviceError: It does not work on this device; the message says what is missing.
+    """
     try:
         # Never the same program: one from torch's cache on disk would hide that the compiler is gone.
         number = secrets.randbelow(2**31)
@@ -21,21 +25,23 @@ def check_compiler(device: torch.device) -> None:
     except Exception as error:  # torch documents no class: each of its layers raises its own
         reason = str(error).strip().partition("\n")[0]
         raise DeviceError(
-            f"torch.compile does not work here ({type(error).__name__}: {reason}). It needs a C++ compiler such as g++, "
-            "and Triton for a GPU. Install what is missing, or do without: unset DAREFINE_COMPILE."
+            f"torch.compile does not work here ({type(error).__name__}: {reason}). It needs a C++ compiler "
+            "such as g++, and Triton for a GPU. Install what is missing, or do without: "
+            "unset DAREFINE_COMPILE."
         ) from error
 
 
 def compile_network(network: SegmentationNetwork) -> None:
-    """Let `network` and its `encode_context` compile themselves when first called with a size, in place.
+    """Wrap `forward` and `encode_context` in torch.compile, in place; each input size compiles on first use.
 
-    Sizes are taken as fixed: kernels for just these are faster, and a patch always has the same. torch's usual mode, on a
-    GPU too: "max-autotune" picks kernels by timing them, so that labels could differ in the last digits from one process
-    to the next, and CUDA graphs ("reduce-overhead") overwrite their outputs, of which the context's must outlive many
-    passes. For the same reason reductions are not tuned by timing where torch can be told so.
+    Shapes are static: kernels for fixed shapes are faster, and patches have few. The default mode is used on
+    a GPU
+    too: "max-autotune" picks kernels by timing them, so that logits could differ in the last digits from one
+    process to the next, and CUDA graphs ("reduce-overhead") overwrite their outputs, of which the context's
+    must outlive many passes. Reductions are not tuned by timing either, where torch has the option.
     """
-    # Past its limit, 8 by default, torch goes on without compiling, and every halo or scale that jobs bring counts.
-    torch._dynamo.config.recompile_limit = SIZES  # noqa: SLF001
+    # Past its limit, 8 by default, torch goes on without compiling, and every halo or scale in a job counts.
+    torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT  # noqa: SLF001
     untimed = {"deterministic": True} if "deterministic" in torch._inductor.list_options() else None  # noqa: SLF001
     compiled = partial(torch.compile, dynamic=False, options=untimed)
     network.encode_context = compiled(network.encode_context)  # type: ignore[method-assign]

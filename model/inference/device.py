@@ -1,4 +1,4 @@
-"""Which device and precision to compute in, and how exactly."""
+"""Choose the device and the precision, and compute reproducibly on it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,11 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 def choose_device(name: str) -> torch.device:
-    """The torch device of a name; "auto" is the first CUDA GPU, else the CPU. Raises DeviceError."""
+    """Return the torch device of a name; "auto" is the first CUDA GPU, else the CPU.
+
+    Raises:
+        DeviceError: The name is unknown or the device is not usable here.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -23,10 +27,13 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """A key of PRECISIONS. "auto": bf16 where the device computes in it natively, else fp16 on CUDA, fp32 on
-    a CPU.
+    """Return a key of PRECISIONS for a name.
 
-    Emulated bf16 is eight times slower than fp32 on a CPU that lacks it. Raises DeviceError.
+    "auto" is bf16 where the device computes in it natively, else fp16 on CUDA and fp32 on a CPU: a CPU
+    without bf16 emulates it, which is far slower than fp32.
+
+    Raises:
+        DeviceError: The precision is unknown, or is fp16 on a CPU.
     """
     if name == "auto":
         if device.type == "cuda":
@@ -41,18 +48,22 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 
 def cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bf16 natively (AVX512-BF16 or AMX). False where PyTorch cannot tell."""
+    """Tell whether this CPU multiplies bf16 natively (AVX512-BF16 or AMX).
+
+    False where PyTorch cannot tell.
+    """
     flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(bool(getattr(torch.cpu, flag, bool)()) for flag in flags)
 
 
 @contextmanager
 def computing_on(device: torch.device) -> Iterator[None]:
-    """What runs inside gives the same bytes each time it is given the same; "fp32" is fp32. Changes nothing on a CPU.
+    """Make `device` current and its results reproducible, with true fp32, inside the context.
 
-    On CUDA: `device` is the current one; cuDNN takes algorithms that always add up in the same order, and by rule, not
-    by timing them (a timing may turn out otherwise next time); convolutions do not use TF32, which PyTorch otherwise
-    lets them (matrix products it does not). Afterwards all is as it was, for a training in the same process.
+    Equal inputs then give equal bytes each time. On CUDA, cuDNN uses deterministic algorithms, chosen by rule
+    and not by timing them (timings may differ next time), and convolutions do not use TF32, which PyTorch
+    allows them by default (but not matrix products). The settings are restored on exit, for a training in the
+    same process. Changes nothing on a CPU.
     """
     if device.type != "cuda":
         yield

@@ -1,4 +1,4 @@
-"""From pixels to network inputs. Training and inference share these, so that they cannot drift apart."""
+"""Turn pixels into network inputs; shared by training and inference, so that they cannot drift apart."""
 
 from functools import lru_cache
 
@@ -13,10 +13,13 @@ from ..errors import InputError
 
 
 def context_from_region(region: Tensor, side_px: int) -> Tensor:
-    """The patch region as context: (H, W, 3) uint8 -> (1, 3, side_px, side_px) float32 of 0..255, on its device.
+    """Reduce a patch region to its context: (H, W, 3) uint8 -> (1, 3, side_px, side_px) float32 of 0..255.
 
-    Every context pixel is the mean of the region pixels whose centres it covers (area), so nothing aliases. On a CPU the
-    value is whole, off by at most 1. Raises InputError for a region smaller than the context.
+    The result is on the region's device. Every context pixel is the mean of the region pixels whose centres
+    it covers (area), so nothing aliases. On a CPU the value is rounded to a whole number, off by at most 1.
+
+    Raises:
+        InputError: The region is smaller than the context.
     """
     if min(region.shape[:2]) < side_px:
         raise InputError(
@@ -28,8 +31,8 @@ def context_from_region(region: Tensor, side_px: int) -> Tensor:
 
 
 def _box_mean(region: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    # Pillow's box filters are five times faster here than torch's pooling, and leave the other cores alone; that for
-    # whole factors is faster still.
+    # Pillow's box filters are faster here than torch's pooling, and leave the other cores alone; its
+    # `reduce`, for whole factors, is faster still.
     image = Image.fromarray(region)
     factor = image.width // side_px
     whole = image.size == (factor * side_px, factor * side_px)
@@ -37,7 +40,10 @@ def _box_mean(region: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
 
 
 def box_resized(region: Tensor, side_px: int) -> Tensor:
-    """The same as two small matrix products, which is what a GPU is good at; not rounded."""
+    """Reduce a region (H, W, 3) by area to (1, 3, side_px, side_px) float32, not rounded.
+
+    Two small matrix products, which suit a GPU.
+    """
     down, across = (_box_weights(length, side_px, region.device) for length in region.shape[:2])
     planes = region.permute(2, 0, 1).float()
     return (down @ planes @ across.T).unsqueeze(0)
@@ -45,14 +51,14 @@ def box_resized(region: Tensor, side_px: int) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _box_weights(length: int, side_px: int, device: torch.device) -> Tensor:
-    """(side_px, length): the share of each input pixel in each output pixel; rows sum to 1. 6 MB for a usual patch."""
-    owner = ((torch.arange(length, dtype=torch.float64) + 0.5) * side_px / length).long()
-    owned = (owner == torch.arange(side_px)[:, None]).float()
-    return (owned / owned.sum(1, keepdim=True)).to(device)
+    """Return weights (side_px, length) float32 of input pixels in output pixels; rows sum to 1."""
+    output_of = ((torch.arange(length, dtype=torch.float64) + 0.5) * side_px / length).long()
+    covered = (output_of == torch.arange(side_px)[:, None]).float()
+    return (covered / covered.sum(1, keepdim=True)).to(device)
 
 
 class Normaliser:
-    """(value / 255 - mean) / std for images (N, 3, H, W) of 0..255, to float32."""
+    """Normalisation (value / 255 - mean) / std of images with values 0..255."""
 
     def __init__(self, normalisation: Normalisation, device: torch.device) -> None:
         mean = torch.tensor(normalisation.mean, device=device).view(1, 3, 1, 1)
@@ -61,6 +67,7 @@ class Normaliser:
         self._shift = -mean / std
 
     def __call__(self, images: Tensor) -> Tensor:
+        """Normalise images (N, 3, H, W) of 0..255 to float32, channels last in memory."""
         return torch.addcmul(self._shift, images.float(), self._scale).contiguous(
             memory_format=torch.channels_last
         )

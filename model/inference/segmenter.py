@@ -55,10 +55,10 @@ class _Prepared:
 class Segmenter:
     """A network made ready for inference: folded, on its device, in its precision.
 
-    Works on a copy, so a network in training can be evaluated. ARCHITECTURE.md says when labels are the same to the
-    byte. Peak memory on a CPU: the weights, the patch region (3 bytes a pixel), its labels and the activations of the
-    context or, if larger, of a batch of slices; on a GPU 12 bytes a pixel more while the context is made, and region and
-    labels of the next patch.
+    Works on a copy, so a network in training can be evaluated. ARCHITECTURE.md says when labels are the same
+    to the byte. Peak memory on a CPU: the weights, the patch region (3 bytes a pixel), its labels and the
+    activations of the context or, if larger, of a batch of slices; on a GPU 12 bytes a pixel more while the
+    context is made, and region and labels of the next patch.
     """
 
     def __init__(
@@ -71,8 +71,10 @@ class Segmenter:
         batch_size: BatchSize = "auto",
         compiled: bool = False,
     ) -> None:
-        """`batch_size`: see Batching. `compiled`: see compile_network; the first patch of each size then takes minutes
-        longer. Raises DeviceError.
+        """`batch_size`: see Batching.
+
+        `compiled`: see compile_network; the first patch of each size then takes minutes longer. Raises
+        DeviceError.
         """
         self.card = card
         self._device = choose_device(device)
@@ -100,7 +102,13 @@ class Segmenter:
         batch_size: BatchSize = "auto",
         compiled: bool = False,
     ) -> Self:
-        """The model of a card, its weights lying beside it. Raises CardError, WeightsError, DeviceError."""
+        """Load the model of a card; its weights lie beside it.
+
+        Raises:
+            CardError: the card cannot be read.
+            WeightsError: the weights cannot be read or are not the card's.
+            DeviceError: the device or precision is not to be had here.
+        """
         card = ModelCard.load(card_path)
         network = build_network(card.network, len(card.classes))
         load_weights(network, card_path.with_name(card.weights.file), sha256=card.weights.sha256)
@@ -144,14 +152,16 @@ class Segmenter:
     ) -> PendingLabels:
         """Begin to label the slices of one patch; `collect` gives the labels.
 
-        `pixels` (H, W, 3) RGB uint8 is the view's region. `context`, (side, side, 3) of `view.context_network_px`, is
-        what the context windows lie in; where all slices see the patch it is cut from the region instead. It is encoded
-        once; windows run in batches and only their centres are kept. A CPU has done it all on return; a GPU has only been told, and can be told the next patch
-        before this one is collected, so that it need not wait. `stage` is called with "context" and "slices": on a CPU
-        they hold the seconds of each, on a GPU those of telling it, and waiting for it falls into "slices".
+        `pixels` (H, W, 3) RGB uint8 is the view's region. `context`, (side, side, 3) of
+        `view.context_network_px`, is what the context windows lie in; where all slices see the patch it is
+        cut from the region instead. It is encoded once; windows run in batches and only their centres are
+        kept. A CPU has done it all on return; a GPU has only been told, and can be told the next patch before
+        this one is collected, so that it need not wait. `stage` is called with "context" and "slices": on a
+        CPU they hold the seconds of each, on a GPU those of telling it, and waiting for it falls into
+        "slices".
 
         Raises:
-            InputError: the pixels are not the region's, a window is outside it, or the context is not the view's.
+            InputError: pixels or context are not the view's, or a window is outside the region.
             DeviceMemoryError: not even the context or one slice fits.
         """
         _check_view(pixels, view)
@@ -244,13 +254,12 @@ def _check_view(pixels: NDArray[np.uint8], view: PatchView) -> None:
         raise InputError(f"pixels must be (H, W, 3) uint8, not {pixels.shape} {pixels.dtype}")
     height, width = pixels.shape[:2]
     if (width, height) != (view.region.width, view.region.height):
-        raise InputError(
-            f"pixels are {width} x {height}, the region {view.region.size}; send those of the region"
-        )
+        raise InputError(f"pixels are {width} x {height}, not {view.region.size}; send those of the region")
     for x, y in view.windows:
         if not (0 <= x <= width - view.window_px and 0 <= y <= height - view.window_px):
             raise InputError(
-                f"a window of {view.window_px} px at ({x}, {y}) is outside the region of {width} x {height} px"
+                f"a window of {view.window_px} px at ({x}, {y}) is outside the region of "
+                f"{width} x {height} px"
             )
 
 

@@ -1,4 +1,4 @@
-"""What every network here answers, whatever its architecture."""
+"""Base class of all networks, and the context features that they share."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ class ContextWindows:
 
 @dataclass(frozen=True, slots=True)
 class ContextFeatures:
-    """Features of a context, for its slices; computed once a patch.
+    """Encoded contexts, computed once a patch and shared by its slices.
 
     `coarse` (P, 2 * width, h, w) is the stride-32 map of the first refine block; `pooled` holds (P, width)
-    vectors for the three finer blocks, coarse to fine. P is the number of contexts, or that of slices where each has a
-    window of its own. `aligned`, of "aligned" networks only, holds float32 maps of all four scales, fine to coarse, of
-    the whole contexts, from which each slice takes what lies at its place.
+    vectors for the three finer blocks, coarse to fine. P is the number of contexts, or that of slices where
+    each has a window of its own. `aligned`, of "aligned" networks only, holds float32 maps of all four
+    scales, fine to coarse, of the whole contexts, which are cropped at each slice's box.
     """
 
     coarse: Tensor
@@ -34,14 +34,18 @@ class ContextFeatures:
     aligned: tuple[Tensor, ...] = ()
 
     def part(self, start: int, stop: int) -> "ContextFeatures":
-        """Return the features of slices start..stop, each of which has its own; past the last, the last again."""
+        """Return the features of slices start..stop, where each has its own.
+
+        Past the last, the last again.
+        """
         rows = torch.arange(start, stop, device=self.coarse.device).clamp(max=len(self.coarse) - 1)
         first, second, third = (vector[rows] for vector in self.pooled)
         return ContextFeatures(self.coarse[rows], (first, second, third), self.aligned)
 
     def repeated(self, times: int) -> "ContextFeatures":
-        """Each patch's features `times` over, in patch-major order. The aligned maps are large; those of a single
-        patch are not copied.
+        """Repeat each patch's features `times` times, in patch-major order.
+
+        The aligned maps are large; those of a single patch are not copied.
         """
         if times == 1:
             return self
@@ -53,7 +57,7 @@ class ContextFeatures:
 
 
 class SegmentationNetwork(nn.Module, ABC):
-    """Slices in, logits out. `classify` is the last convolution, one channel a class."""
+    """Base class of networks from slices to logits; `classify` is the last convolution."""
 
     classify: nn.Conv2d
 
@@ -64,13 +68,20 @@ class SegmentationNetwork(nn.Module, ABC):
         context: Tensor | ContextFeatures | None = None,
         boxes: Tensor | None = None,
     ) -> Tensor:
-        """Logits (N, K, h, w) of slices (N, 3, H, W), normalised, sides multiples of 32.
+        """Compute logits (N, K, h, w) of slices (N, 3, H, W), normalised, sides multiples of 32.
 
-        The logits cover the slice edge to edge at a size of the network's own: up-sample them to the slice.
-        `context`: of P patches, raw (P, 3, h, w) or encoded; N is a multiple of P and slice i belongs to patch
-        i // (N / P). `boxes` (N, 4) float32: left, top, right and bottom of each slice as fractions of its
-        context's sides; may stick out of 0..1. What a network has no use for it ignores. Raises InputError for what
-        is missing and sizes that cannot be.
+        The logits cover the slice edge to edge; h and w depend on the network: up-sample them to the slice. A
+        network ignores arguments that its architecture does not use.
+
+        Args:
+            slices: (N, 3, H, W).
+            context: Contexts of P patches, raw (P, 3, h, w) or encoded. N is a multiple of P, and slice i
+                belongs to patch i // (N / P).
+            boxes: (N, 4) float32, left, top, right and bottom of each slice as fractions of its context's
+                sides; may stick out of 0..1.
+
+        Raises:
+            InputError: An input that the network needs is missing, or a shape is not allowed.
         """
 
     def encode_context(
@@ -78,10 +89,12 @@ class SegmentationNetwork(nn.Module, ABC):
         context: Tensor,
         windows: ContextWindows | None = None,  # noqa: ARG002
     ) -> ContextFeatures:
-        """Encode contexts (P, 3, h, w), normalised, sides multiples of 32; with `windows`, one context for N slices.
+        """Encode contexts (P, 3, h, w), normalised, sides multiples of 32, for use in `forward`.
+
+        With `windows`, of one context (P = 1), the features are those of each slice's window.
 
         Raises:
-            InputError: the network sees no context.
+            InputError: The network takes no context.
         """
         raise InputError(
             f"a {type(self).__name__} of this kind sees no context {tuple(context.shape)}; leave it out"
@@ -89,6 +102,10 @@ class SegmentationNetwork(nn.Module, ABC):
 
 
 def check_slices(slices: Tensor) -> None:
-    """Raise InputError for what is not (N, 3, H, W) with sides multiples of 32."""
+    """Check that slices are (N, 3, H, W) with sides multiples of 32.
+
+    Raises:
+        InputError: They are not.
+    """
     if slices.ndim != 4 or slices.shape[1] != 3 or slices.shape[2] % 32 or slices.shape[3] % 32:
         raise InputError(f"slices must be (N, 3, H, W) with sides multiples of 32, not {tuple(slices.shape)}")

@@ -1,4 +1,4 @@
-"""The parts of a refine block (paper section III; RefineNet, Lin et al. 2017).
+"""Layers of a refine block (paper section III; RefineNet, Lin et al. 2017).
 
 Feature maps are (N, C, H, W); pooled features are (N, C).
 """
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class ResidualConvUnit(nn.Module):
-    """x + conv3x3(relu(conv3x3(relu(x)))), no batch norm. Shape is kept."""
+    """Residual unit x + conv3x3(relu(conv3x3(relu(x)))), no batch norm (RefineNet's RCU). Shape is kept."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -19,14 +19,16 @@ class ResidualConvUnit(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Return refined features of the same shape."""
         residual = self.conv1(F.relu(features))
         refined: Tensor = features + self.conv2(F.relu_(residual))
         return refined
 
 
 class ChainedResidualPooling(nn.Module):
-    """Gathers background from ever wider 5x5 max-pools, each followed by a 1x1 conv and summed up. Shape is
-    kept.
+    """Sum of a chain of 5x5 max-pools, each followed by a 1x1 conv (RefineNet's CRP). Shape is kept.
+
+    Each stage pools the output of the one before, so that it gathers background from further away.
     """
 
     def __init__(self, channels: int, stages: int = 4) -> None:
@@ -34,18 +36,20 @@ class ChainedResidualPooling(nn.Module):
         self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 1, bias=False) for _ in range(stages))
 
     def forward(self, features: Tensor) -> Tensor:
+        """Return relu(features) plus all pooled stages."""
         total = F.relu(features)
         path = total
         for conv in self.convs:
-            path = conv(_largest_around(path))
+            path = conv(_max_pool_5x5(path))
             total = total + path
         return total
 
 
-def _largest_around(features: Tensor) -> Tensor:
-    """5x5 max-pool of stride 1. In inference on a CPU as a column and a row: the same values in two thirds of the time.
+def _max_pool_5x5(features: Tensor) -> Tensor:
+    """Max-pool over 5x5 px with stride 1; the shape is kept.
 
-    Not in training: of equal values another one would get the gradient.
+    In inference on a CPU the pool is split into a column and a row, which is faster and gives the same
+    values. Not in training: of equal values another one would get the gradient.
     """
     if torch.is_grad_enabled() or features.device.type != "cpu":
         return F.max_pool2d(features, 5, stride=1, padding=2)
@@ -63,12 +67,12 @@ class Adaptation(nn.Sequential):
         )
 
 
-def _row_by_row(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    """`function` of each row (N, C), in inference on a CPU one at a time: a row's result then does not depend on N.
+def _apply_per_row(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """Apply `function` to rows (N, C), one at a time in inference on a CPU, so that no result depends on N.
 
-    Matrix products of other sizes add up in another order, and the rest of a vector is computed otherwise than its
-    beginning: this alone made a slice's logits depend on its batch, in the seventh digit. Convolutions cost so much more
-    that it cannot be measured.
+    Matrix products of other sizes add up in another order, and the tail of a vector is computed otherwise
+    than its head, so that a slice's logits would depend on its batch in the last digits. The cost is small
+    beside the convolutions.
     """
     if torch.is_grad_enabled() or rows.device.type != "cpu":
         return function(rows)
@@ -76,10 +80,10 @@ def _row_by_row(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
 
 
 class AttentionFusion(nn.Module):
-    """O_k = W * X_S + O_{k-1}, W = sigmoid(conv(relu(conv(GAP(concat(X_S, X, O_{k-1})))))) (paper section
-    III-B).
+    """Attention fusion of slice, context and previous block (paper section III-B).
 
-    The context X enters only through its pooled vector: GAP of a concatenation is the concatenation of GAPs.
+    O_k = W * X_S + O_{k-1}, W = sigmoid(conv(relu(conv(GAP(concat(X_S, X, O_{k-1})))))). The context X enters
+    only through its pooled vector: GAP of a concatenation is the concatenation of GAPs.
     """
 
     def __init__(self, channels: int, *, has_context: bool) -> None:
@@ -88,10 +92,11 @@ class AttentionFusion(nn.Module):
         self.excite = nn.Linear(channels, channels)
 
     def forward(self, slices: Tensor, previous: Tensor, context: Tensor | None) -> Tensor:
+        """Fuse slice and previous maps (N, C, H, W) with the pooled context (N, C), if any."""
         pooled = [slices.mean((2, 3)), previous.mean((2, 3))]
         if context is not None:
             pooled.insert(1, context)
-        weights = _row_by_row(self._weights, torch.cat(pooled, 1))
+        weights = _apply_per_row(self._weights, torch.cat(pooled, 1))
         return slices * weights[:, :, None, None] + previous
 
     def _weights(self, pooled: Tensor) -> Tensor:
@@ -99,10 +104,10 @@ class AttentionFusion(nn.Module):
 
 
 class ConcatFusion(nn.Module):
-    """1x1 conv over concat(X_S, X, O_{k-1}), X being the pooled context spread over the map.
+    """Fusion by a 1x1 conv over concat(X_S, X, O_{k-1}), X being the pooled context broadcast over the map.
 
-    The same value at every pixel makes its share of the convolution one vector an image, so it is not spread
-    out.
+    X has the same value at every pixel, so its share of the convolution is one vector an image: X is never
+    broadcast before the convolution.
     """
 
     def __init__(self, channels: int, *, has_context: bool) -> None:
@@ -111,31 +116,33 @@ class ConcatFusion(nn.Module):
         self.context = nn.Linear(channels, channels, bias=False) if has_context else None
 
     def forward(self, slices: Tensor, previous: Tensor, context: Tensor | None) -> Tensor:
+        """Fuse slice and previous maps (N, C, H, W) with the pooled context (N, C), if any."""
         fused: Tensor = self.maps(torch.cat([slices, previous], 1))
         if self.context is not None:
             assert context is not None
-            fused = fused + _row_by_row(self.context, context)[:, :, None, None]
+            fused = fused + _apply_per_row(self.context, context)[:, :, None, None]
         return fused
 
 
 class AddFusion(nn.Module):
-    """X_S + X + O_{k-1}, X being the pooled context spread over the map; no parameters."""
+    """Fusion by the sum X_S + X + O_{k-1}, X being the pooled context; no parameters."""
 
     def __init__(self, channels: int, *, has_context: bool) -> None:  # noqa: ARG002  (one signature for all fusions)
         super().__init__()
 
     def forward(self, slices: Tensor, previous: Tensor, context: Tensor | None) -> Tensor:
+        """Fuse slice and previous maps (N, C, H, W) with the pooled context (N, C), if any."""
         fused = slices + previous
         return fused if context is None else fused + context[:, :, None, None]
 
 
 def crop_at(maps: Tensor, boxes: Tensor, size: Sequence[int]) -> Tensor:
-    """What of each context map (N, C, h, w) lies under its slice, bilinear, on the slice's grid: (N, C, *size).
+    """Crop each context map (N, C, h, w) at its slice's box, bilinear, on the slice's grid: (N, C, *size).
 
-    `maps` and `boxes` are float32; `boxes` (N, 4) holds left, top, right and bottom as fractions of the map's sides.
-    Maps and slices are taken to fill their frames edge to edge, as in all resizing of the decoder. Past the edge of a
-    map its last pixels go on. The arithmetic stays out of matrix products, which autocast would round to half
-    precision: fractions of a pixel count here.
+    `maps` and `boxes` are float32; `boxes` (N, 4) holds left, top, right and bottom as fractions of the map's
+    sides. Maps and slices are taken to fill their frames edge to edge, as in all resizing of the decoder.
+    Past the edge of a map its last pixels are repeated. The arithmetic stays out of matrix products, which
+    autocast would round to half precision: fractions of a pixel count here.
     """
     left, top, right, bottom = boxes.unsqueeze(2).unbind(1)
     across, down = (
@@ -151,8 +158,8 @@ def crop_at(maps: Tensor, boxes: Tensor, size: Sequence[int]) -> Tensor:
 def box_means(maps: Tensor, boxes: Tensor) -> Tensor:
     """Average one map (1, C, h, w) over each box: (N, C), in the map's dtype.
 
-    `boxes` (N, 4) float32 holds left, top, right and bottom as fractions of the map's sides; a pixel that a box covers
-    in part counts in part, and boxes are clipped to the map. The sums are taken in float32.
+    `boxes` (N, 4) float32 holds left, top, right and bottom as fractions of the map's sides; a pixel that a
+    box covers in part counts in part, and boxes are clipped to the map. The sums are taken in float32.
     """
     left, top, right, bottom = boxes.clamp(0, 1).unbind(1)
     _, _, height, width = maps.shape
@@ -170,7 +177,7 @@ def _coverage(start: Tensor, end: Tensor, count: int) -> Tensor:
 
 
 class CoarseFusion(nn.Module):
-    """First refine block, where there is no O_{k-1}: slice and context maps of equal shape become one.
+    """Fusion of slice and context maps in the first refine block, where there is no O_{k-1}.
 
     "attention" and "concat": 1x1 conv over the concatenation, back to `channels`; "add": the sum.
     """
@@ -180,6 +187,7 @@ class CoarseFusion(nn.Module):
         self.conv = nn.Conv2d(2 * channels, channels, 1, bias=False) if concatenate else None
 
     def forward(self, slices: Tensor, context: Tensor) -> Tensor:
+        """Fuse two maps of equal shape (N, channels, H, W) into one."""
         if self.conv is None:
             return slices + context
         fused: Tensor = self.conv(torch.cat([slices, context], 1))
@@ -187,7 +195,7 @@ class CoarseFusion(nn.Module):
 
 
 class Refinement(nn.Sequential):
-    """What follows the fusion in every refine block: chained residual pooling and three output units."""
+    """Chained residual pooling and three residual units, which follow the fusion in every refine block."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(ChainedResidualPooling(channels), *(ResidualConvUnit(channels) for _ in range(3)))

@@ -1,4 +1,4 @@
-"""From the card's description of a network to the network."""
+"""Build the network that a model card describes."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,8 +9,9 @@ from .unet import UNet
 
 
 def build_network(config: NetworkConfig, classes: int, *, dropout: float = 0.5) -> SegmentationNetwork:
-    """The network of that architecture with fresh weights, in training mode, on the current default
-    device.
+    """Build the network of a configuration, in training mode, on the current default device.
+
+    Its weights are PyTorch's own; see `init.initialise` for training from scratch.
     """
     return ARCHITECTURES[config.architecture](config, classes, dropout)
 
@@ -36,4 +37,4 @@ ARCHITECTURES: Mapping[str, Callable[[NetworkConfig, int, float], SegmentationNe
     "da_refinenet": _da_refinenet,
     "unet": _unet,
 }
-"""Architecture names a card may use."""
+"""Architecture name in a card -> function that builds it."""

@@ -27,22 +27,23 @@ FUSIONS = {"attention": AttentionFusion, "concat": ConcatFusion, "add": AddFusio
 
 
 class DaRefineNet(SegmentationNetwork):
-    """Two ResNet encoders and four refine blocks, coarse to fine, of widths 2w, w, w, w (paper: w = 256).
+    """DA-RefineNet: two ResNet encoders and four refine blocks, coarse to fine (paper section III).
 
-    `second_input`: "dual" sees the patch as context; "aligned" does so too and knows where in it the slice lies
-    (below); "multi-size" sees the slice itself at half size in its place (so nothing can be cached); "single" has
-    no second branch, and the two units that each block spends on its second input work on O_{k-1} instead, as in
-    RefineNet (in the first block, on the slice), which gives the sizes of the paper's Table I. Context enters the
-    first block as a map and all finer blocks as globally pooled features, whatever the fusion: this lets it be
-    encoded once for all slices of a patch.
+    The blocks have widths 2w, w, w, w (paper: w = 256). `second_input`: "dual" sees the patch as context;
+    "aligned" does so too and is told where in it the slice lies (below); "multi-size" sees the slice itself
+    at half size instead of the patch (so nothing can be cached); "single" has no second branch, and the two
+    units that each block spends on its second input work on O_{k-1} instead, as in RefineNet (in the first
+    block, on the slice), which gives the sizes of the paper's Table I. Context enters the first block as a
+    map and all finer blocks as globally pooled features, whatever the fusion: this lets it be encoded once
+    for all slices of a patch.
 
-    "aligned" is not in the paper, whose network never learns where in the patch its slice lies. At each of the
-    four scales the adapted context map passes a 1x1 conv, once a patch, and what of it lies at the slice's place,
-    resized to the slice's grid, is added to X_S; all else is as in "dual", and with these convs at zero it is that
-    network. It joins X_S and not X because the paper's attention reads X only through its mean: laid out over the
-    map, it would say nothing more. In the first block, too, it comes beside the whole context map, which is laid
-    over the slice's grid as in the paper and so tells of the patch, but not of the place. No margin is cropped around
-    the slice: at the coarser scales each pixel of these maps sees well beyond it.
+    "aligned" is not in the paper, whose network is never told where in the patch its slice lies. At each of
+    the four scales the adapted context map passes a 1x1 conv, once a patch; it is then cropped at the slice's
+    box, resized to the slice's grid and added to X_S. All else is as in "dual", and with these convs at zero
+    it is that network. The crop joins X_S and not X because the paper's attention reads X only through its
+    mean, which has no positions. In the first block, too, it comes beside the whole context map, which is
+    resized to the slice's grid as in the paper and so describes the patch, but not the slice's position. No
+    margin is cropped around the slice: at the coarser scales each pixel of these maps sees well beyond it.
     """
 
     def __init__(
@@ -85,10 +86,13 @@ class DaRefineNet(SegmentationNetwork):
             self.align = nn.ModuleList(nn.Conv2d(width, width, 1, bias=False) for width in widths)
 
     def encode_context(self, context: Tensor, windows: ContextWindows | None = None) -> ContextFeatures:
-        """Encode contexts (P, 3, h, w), normalised, sides multiples of 32. "single" networks have none to encode.
+        """Encode contexts (P, 3, h, w), normalised, sides multiples of 32, for use in `forward`.
 
-        With `windows`, of one context (P = 1), features are those of each window: cut out of the context's maps, so that
-        the encoder runs once for all of them and sees beyond each window's edge.
+        With `windows`, of one context (P = 1), the features are those of each window, cut out of the
+        context's maps: the encoder runs once for all of them, and sees beyond each window's edge.
+
+        Raises:
+            InputError: The network is of the kind "single", which takes no context.
         """
         if self.second_input == "single":
             return super().encode_context(context)
@@ -101,7 +105,8 @@ class DaRefineNet(SegmentationNetwork):
             first, second, third = (box_means(maps[k], windows.boxes) for k in (2, 1, 0))
         aligned: tuple[Tensor, ...] = ()
         if self.second_input == "aligned":
-            # A 1x1 conv and bilinear sampling may change places: here it costs once a patch, not once a slice.
+            # A 1x1 conv and bilinear sampling commute: before the crop the conv runs once a patch, not once a
+            # slice.
             aligned = tuple(align(x).float() for align, x in zip(self.align, maps, strict=True))
         return ContextFeatures(coarse, (first, second, third), aligned)
 
@@ -111,8 +116,12 @@ class DaRefineNet(SegmentationNetwork):
         context: Tensor | ContextFeatures | None = None,
         boxes: Tensor | None = None,
     ) -> Tensor:
-        """Logits (N, K, H / 4, W / 4); see SegmentationNetwork. "dual" and "aligned" networks need `context`, "aligned"
-        ones `boxes` as well.
+        """Compute logits (N, K, H / 4, W / 4) of slices (N, 3, H, W); see `SegmentationNetwork.forward`.
+
+        "dual" and "aligned" networks need `context`, "aligned" ones `boxes` as well.
+
+        Raises:
+            InputError: An input that the network needs is missing, or a shape is not allowed.
         """
         check_slices(slices)
         encoded = self._context_for(slices, context)
@@ -122,7 +131,8 @@ class DaRefineNet(SegmentationNetwork):
         else:
             if self.second_input == "aligned":
                 maps = _with_aligned(maps, encoded, boxes)
-            # Slice and context may differ in size; at stride 32 the context map is laid over the slice's grid.
+            # Slice and context may differ in size; at stride 32 the context map is resized to the slice's
+            # grid.
             coarse = F.interpolate(
                 encoded.coarse, size=maps[3].shape[2:], mode="bilinear", align_corners=False
             )
@@ -141,6 +151,7 @@ class DaRefineNet(SegmentationNetwork):
     def _context_for(
         self, slices: Tensor, context: Tensor | ContextFeatures | None
     ) -> ContextFeatures | None:
+        """Encode the second input, if the network has one, and repeat it for every slice."""
         if self.second_input == "single":
             return None
         if self.second_input == "multi-size":
@@ -149,7 +160,8 @@ class DaRefineNet(SegmentationNetwork):
             return self.encode_context(F.adaptive_avg_pool2d(slices, (height, width)))
         if context is None:
             raise InputError(
-                f'a network with second_input="{self.second_input}" needs the patch as context: pass `context`'
+                f'a network with second_input="{self.second_input}" needs the patch as context: '
+                "pass `context`"
             )
         encoded = context if isinstance(context, ContextFeatures) else self.encode_context(context)
         count, patches = slices.shape[0], encoded.coarse.shape[0]
@@ -161,12 +173,12 @@ class DaRefineNet(SegmentationNetwork):
 
 
 def _with_aligned(maps: list[Tensor], encoded: ContextFeatures, boxes: Tensor | None) -> list[Tensor]:
-    """X_S + what of the context lies at its place, at each scale."""
+    """Add to X_S the context cropped at the slice's box, at each scale."""
     if boxes is None or boxes.shape != (len(maps[0]), 4):
         found = "nothing" if boxes is None else tuple(boxes.shape)
         raise InputError(
-            f"an aligned network needs `boxes` ({len(maps[0])}, 4), left, top, right and bottom of each slice as "
-            f"fractions of its context's sides, not {found}"
+            f"an aligned network needs `boxes` ({len(maps[0])}, 4), left, top, right and bottom of each "
+            f"slice as fractions of its context's sides, not {found}"
         )
     # Slices with windows of their own share the maps of one context.
     shared = (x.expand(len(boxes), -1, -1, -1) if len(x) == 1 else x for x in encoded.aligned)

@@ -1,4 +1,4 @@
-"""ResNet encoders that give features at strides 4, 8, 16 and 32 (He et al. 2016).
+"""ResNet encoders with features at strides 4, 8, 16 and 32 (He et al. 2016).
 
 State-dict names and shapes are those of the common ImageNet checkpoints (torchvision, timm) without `fc`, so
 at width 64 these load unchanged.
@@ -28,7 +28,7 @@ def _downsample(in_channels: int, out_channels: int, stride: int) -> nn.Sequenti
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convs and a shortcut (depths 18 and 34)."""
+    """Residual block of two 3x3 convs and a shortcut (depths 18 and 34)."""
 
     expansion = 1
 
@@ -41,13 +41,14 @@ class BasicBlock(nn.Module):
         self.downsample = _downsample(in_channels, planes, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, in_channels, H, W) to (N, expansion * planes, H / stride, W / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         return F.relu(self.bn2(self.conv2(x)) + shortcut, inplace=True)
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (which carries the stride), 1x1 and a shortcut (depths 50, 101 and 152)."""
+    """Residual block of convs 1x1, 3x3 (with the stride) and 1x1, and a shortcut (depths 50 and up)."""
 
     expansion = 4
 
@@ -62,6 +63,7 @@ class Bottleneck(nn.Module):
         self.downsample = _downsample(in_channels, 4 * planes, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, in_channels, H, W) to (N, expansion * planes, H / stride, W / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         x = F.relu(self.bn2(self.conv2(x)), inplace=True)
@@ -69,11 +71,9 @@ class Bottleneck(nn.Module):
 
 
 class ResNetEncoder(nn.Module):
-    """ResNet of a given depth; `width` is the channel count of the stem (64 in the paper; less for small
-    networks).
+    """ResNet of a given depth without its classifier.
 
-    forward: (N, 3, H, W) normalised -> four maps, fine to coarse, (N, channels[k], H / 4 / 2^k, W / 4 / 2^k),
-    H and W multiples of 32.
+    `width` is the channel count of the stem: 64 in the paper, less for small networks.
     """
 
     def __init__(self, depth: int, width: int = 64) -> None:
@@ -94,6 +94,10 @@ class ResNetEncoder(nn.Module):
             in_channels = self.channels[k]
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the four feature maps, fine to coarse, of normalised images (N, 3, H, W).
+
+        H and W are multiples of 32; map k is (N, channels[k], H / 4 / 2^k, W / 4 / 2^k).
+        """
         x = F.relu(self.bn1(self.conv1(images)), inplace=True)
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         features = []
@@ -104,8 +108,9 @@ class ResNetEncoder(nn.Module):
 
 
 def fold_batch_norms(network: nn.Module) -> None:
-    """Merge every batch norm (`bn1` after `conv1` and so on, or second in a sequence) into the conv before it, in place.
-    For inference only (eval mode).
+    """Merge every batch norm into the conv before it, in place; for inference only (eval mode).
+
+    Pairs are `conv1` and `bn1`, `conv2` and `bn2` and so on, and the first two of a sequence.
     """
     for module in network.modules():
         for k in range(1, 4):

@@ -1,4 +1,4 @@
-"""What a network costs: its parameters and the arithmetic of one slice and one context."""
+"""Count a network's parameters and its FLOPs for one slice and one context."""
 
 from dataclasses import dataclass
 
@@ -14,22 +14,28 @@ COUNTED_SIDE_PX = 512
 
 @dataclass(frozen=True, slots=True)
 class NetworkCost:
-    """GFLOP are 1e9 multiplications and additions of convolutions and matrix products."""
+    """Parameters and arithmetic of a network.
+
+    GFLOP are 1e9 multiplications and additions of convolutions and matrix products.
+    """
 
     parameters: int
     slice_gflop: float
-    """Of one slice, its context being encoded already; the second input of "multi-size" included."""
+    """For one slice whose context is encoded already; includes the second input of "multi-size"."""
     context_gflop: float | None
-    """Of one context, shared by all slices of a patch; None for a network that sees none."""
+    """For one context, shared by all slices of a patch; None for a network that takes none."""
 
     @property
     def fp32_mb(self) -> float:
-        """Size of the parameters as float32, in 1e6 bytes."""
+        """Size of the parameters as float32, in megabytes (1e6 bytes)."""
         return self.parameters * 4 / 1e6
 
 
 def network_cost(config: NetworkConfig, *, classes: int = 4, side_px: int = COUNTED_SIDE_PX) -> NetworkCost:
-    """Count a network on slices and contexts of `side_px` square, on the meta device: no weights, no pixels."""
+    """Count the parameters and FLOPs of a network on slices and contexts of `side_px` square.
+
+    Runs on the meta device, which allocates no weights and no pixels.
+    """
     with torch.device("meta"), torch.no_grad():
         network = build_network(config, classes).eval()
         images, boxes = torch.empty(1, 3, side_px, side_px), torch.empty(1, 4)

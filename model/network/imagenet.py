@@ -1,4 +1,4 @@
-"""Encoders that start from ImageNet: the ResNet checkpoints everyone has, taken as they are."""
+"""Load published ImageNet ResNet checkpoints (torchvision, timm) into the encoders."""
 
 import importlib
 from collections.abc import Mapping
@@ -14,29 +14,33 @@ from ..errors import WeightsError
 from .da_refinenet import DaRefineNet
 
 IMAGENET_COLOURS = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-"""What these checkpoints were trained with; a network that starts from them wants it in its card."""
+"""Normalisation these checkpoints were trained with; the card of a network that starts from them should hold
+it."""
 
 HUB_PREFIX = "hf-hub:"
 HUB_FILE = "model.safetensors"
-"""Where timm keeps the weights in each of its repositories."""
+"""Name of the weights file in each of timm's repositories on the hub."""
 
 HEADS = ("fc.", "classifier.")
-"""The ImageNet classifier, which segmentation has no use for."""
+"""Prefixes of the ImageNet classifier's names; segmentation does not use it."""
 
 
 def load_imagenet(network: nn.Module, source: str, *, context_source: str | None = None) -> None:
     """Load ImageNet weights into the encoders of a network of `encoder_width` 64, in place.
 
-    A source is a torchvision or timm ResNet state dict: a .pth or .safetensors file, or a name on the Hugging Face hub
-    such as "hf-hub:timm/resnet50.a1_in1k" (needs the extra `hub`; kept in its cache, so that a second time works
-    offline). `context_source` is for the context encoder; None takes `source`, which fits when both have one depth.
+    A source is a torchvision or timm ResNet state dict: a .pth or .safetensors file, or a name on the Hugging
+    Face hub such as "hf-hub:timm/resnet50.a1_in1k" (needs the extra `hub`; kept in its cache, so that a
+    second time works offline). `context_source` is for the context encoder; None takes `source`, which fits
+    when both encoders have the same depth. The head is left out; every other name and shape must match.
 
-    The head is left out; every other name and shape must match. Raises WeightsError where one does not (the network may
-    then hold some of the weights), for a source that cannot be read, and for a network without a ResNet.
+    Raises:
+        WeightsError: A name or shape does not match (the network may then hold some of the weights), a source
+            cannot be read, or the network has no ResNet.
     """
     if not isinstance(network, DaRefineNet):
         raise WeightsError(
-            f"a {type(network).__name__} has no ResNet to load ImageNet weights into; train it from first weights"
+            f"a {type(network).__name__} has no ResNet to load ImageNet weights into; "
+            "train it from first weights"
         )
     _load_encoder(network.encoder, source, "slice encoder")
     if network.second_input != "single":
@@ -44,20 +48,20 @@ def load_imagenet(network: nn.Module, source: str, *, context_source: str | None
 
 
 def _load_encoder(encoder: nn.Module, source: str, role: str) -> None:
-    tensors = _read(source)
+    tensors = _read_state_dict(source)
     state = {name: tensor for name, tensor in tensors.items() if not name.startswith(HEADS)}
     try:
         encoder.load_state_dict(state)
     except RuntimeError as error:
         raise WeightsError(
-            f"{source} does not fit the {role}. It must be a plain ResNet (torchvision, timm) of the same depth, at "
-            f"encoder_width 64; encoders of two depths need two sources. {error}"
+            f"{source} does not fit the {role}. It must be a plain ResNet (torchvision, timm) of the same "
+            f"depth, at encoder_width 64; encoders of two depths need two sources. {error}"
         ) from error
 
 
-def _read(source: str) -> Mapping[str, Any]:
-    """The state dict at `source`, on the CPU."""
-    path = _downloaded(source.removeprefix(HUB_PREFIX)) if source.startswith(HUB_PREFIX) else Path(source)
+def _read_state_dict(source: str) -> Mapping[str, Any]:
+    """Read the state dict at `source` to the CPU."""
+    path = _download(source.removeprefix(HUB_PREFIX)) if source.startswith(HUB_PREFIX) else Path(source)
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
@@ -66,22 +70,23 @@ def _read(source: str) -> Mapping[str, Any]:
         Exception
     ) as error:  # torch's unpickler raises whatever a file that is no checkpoint makes it stumble over
         raise WeightsError(
-            f"cannot read ImageNet weights from {source} ({type(error).__name__}: {error}). Name a .safetensors file, "
-            f"a .pth file that holds a plain state dict, or {HUB_PREFIX}timm/resnet50.a1_in1k or the like."
+            f"cannot read ImageNet weights from {source} ({type(error).__name__}: {error}). Name a "
+            f".safetensors file, a .pth file that holds a plain state dict, or "
+            f"{HUB_PREFIX}timm/resnet50.a1_in1k or the like."
         ) from error
     if not isinstance(tensors, Mapping):
         raise WeightsError(f"{source} holds a {type(tensors).__name__}, not a state dict (name -> tensor)")
     return tensors
 
 
-def _downloaded(repository: str) -> Path:
-    """The weights file of a repository on the hub, from its cache if it is there."""
+def _download(repository: str) -> Path:
+    """Download the weights file of a repository on the hub, or take it from the hub's cache."""
     try:
         hub = importlib.import_module("huggingface_hub")
     except ModuleNotFoundError as error:
         raise WeightsError(
-            "weights from the hub need huggingface_hub: pip install 'darefine[hub]', or download the file and give its "
-            "path"
+            "weights from the hub need huggingface_hub: pip install 'darefine[hub]', or download the file "
+            "and give its path"
         ) from error
     try:
         return Path(hub.hf_hub_download(repository, HUB_FILE))
@@ -90,6 +95,6 @@ def _downloaded(repository: str) -> Path:
         ValueError,
     ) as error:  # what the hub raises for no network, no such name and no permission
         raise WeightsError(
-            f"cannot get {HUB_FILE} of {repository} from the hub ({type(error).__name__}: {error}). Check the name and "
-            "the connection, or download the file elsewhere and give its path."
+            f"cannot get {HUB_FILE} of {repository} from the hub ({type(error).__name__}: {error}). Check "
+            "the name and the connection, or download the file elsewhere and give its path."
         ) from error

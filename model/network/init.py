@@ -1,4 +1,4 @@
-"""First weights for training from scratch."""
+"""Initial weights for training from scratch."""
 
 import torch
 from torch import nn
@@ -7,20 +7,21 @@ from .base import SegmentationNetwork
 from .blocks import Adaptation, ChainedResidualPooling, ResidualConvUnit
 
 RESIDUAL_SCALE = 0.2
-"""The decoder has some thirty residual sums and no batch norm: at full He scale activations would grow with
-each."""
+"""Factor on the last conv of residual branches: the decoder has some thirty residual sums and no batch norm,
+and at full He scale activations would grow with each."""
 
 REDUCTION_SCALE = 0.15
-"""Without batch norm the classifier's curvature grows with the square of the decoder's features, and with it
-the learning rate that still converges falls: they start out small."""
+"""Factor on the 1x1 reductions: without batch norm the classifier's curvature grows with the square of the
+decoder's features, which lowers the learning rate that still converges. So the features start out small."""
 
 CLASSIFIER_SCALE = 0.3
-"""All classes start out about equally likely."""
+"""Factor on the classifier: all classes start out about equally likely."""
 
 
 def initialise(network: nn.Module, seed: int) -> None:
-    """He-initialise all kernels, damp the decoder's residual branches. The same seed gives the same weights on a
-    CPU.
+    """Initialise all kernels by He et al. 2015 and scale down the decoder's residual branches.
+
+    The same seed gives the same weights on a CPU.
     """
     torch.manual_seed(seed)
     for module in network.modules():
@@ -30,12 +31,12 @@ def initialise(network: nn.Module, seed: int) -> None:
                 nn.init.zeros_(module.bias)
     with torch.no_grad():
         for module in network.modules():
-            _damp(module)
+            _scale_down(module)
 
 
-def _damp(module: nn.Module) -> None:
-    # The convs by which a context joins at its place stay at full scale: at a fifth of it, or from zero, a network to
-    # which only the context tells anything needed more than twice the steps.
+def _scale_down(module: nn.Module) -> None:
+    # The `align` convs of "aligned" networks stay at full scale: scaled down, or from zero, a network learns
+    # much more slowly to use the context where only the context is informative.
     match module:
         case ResidualConvUnit():
             module.conv2.weight.mul_(RESIDUAL_SCALE)

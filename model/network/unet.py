@@ -8,7 +8,7 @@ from .base import ContextFeatures, SegmentationNetwork, check_slices
 
 
 class ConvPair(nn.Module):
-    """Twice a 3x3 conv, batch norm and ReLU. Height and width are kept."""
+    """Two 3x3 convs, each followed by batch norm and ReLU. Height and width are kept."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
@@ -18,16 +18,18 @@ class ConvPair(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, in_channels, H, W) to (N, channels, H, W)."""
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         return F.relu(self.bn2(self.conv2(x)), inplace=True)
 
 
 class UNet(SegmentationNetwork):
-    """Five scales of widths w, 2w, 4w, 8w, 16w (published: w = 64), joined by 2x2 max-pools on the way down and 2x2
-    transposed convs on the way up, each scale's features concatenated to those that come up.
+    """U-Net with five scales of widths w, 2w, 4w, 8w, 16w (published: w = 64).
 
-    Two departures from the publication, both usual today: convolutions are padded, so that logits lie on the slice
-    without a cropped border, and followed by batch norm. Dropout sits at the bottom, as published.
+    Scales are joined by 2x2 max-pools on the way down and 2x2 transposed convs on the way up, where each
+    scale's features are concatenated to the up-sampled ones. Two departures from the publication, both usual
+    today: convolutions are padded, so that logits cover the slice without a cropped border, and followed by
+    batch norm. Dropout sits at the bottom, as published.
     """
 
     def __init__(self, classes: int, *, width: int = 64, dropout: float = 0.5) -> None:
@@ -45,8 +47,10 @@ class UNet(SegmentationNetwork):
         context: Tensor | ContextFeatures | None = None,  # noqa: ARG002  (the signature of every network)
         boxes: Tensor | None = None,  # noqa: ARG002
     ) -> Tensor:
-        """Logits (N, K, H, W) of slices (N, 3, H, W), normalised, sides multiples of 32. Raises InputError for other
-        sizes.
+        """Compute logits (N, K, H, W) of slices (N, 3, H, W), normalised; `context` and `boxes` are ignored.
+
+        Raises:
+            InputError: The slices have another shape, or sides that are no multiples of 32.
         """
         check_slices(slices)
         x = self.down[0](slices)

@@ -1,4 +1,4 @@
-"""Every network of the paper's Tables I and II by name, and our own step past them.
+"""Table of named networks: every row of the paper's Tables I and II, and our "aligned" network.
 
 This module does not import torch.
 """
@@ -11,7 +11,7 @@ from ..card import NetworkConfig
 
 @dataclass(frozen=True, slots=True)
 class PaperScores:
-    """Test scores the paper reports, percent; `iou` of normal, benign, in situ, invasive."""
+    """Test scores of the paper's Table II in percent; `iou` of normal, benign, in situ, invasive."""
 
     miou: float
     iou: tuple[float, float, float, float]
@@ -21,7 +21,7 @@ class PaperScores:
 
 @dataclass(frozen=True, slots=True)
 class NamedNetwork:
-    """A network, and what the paper says of it; None and empty where it says nothing."""
+    """A network configuration with the paper's figures for it; None or empty where the paper has none."""
 
     config: NetworkConfig
     paper_mb: float | None = None
@@ -35,8 +35,8 @@ NETWORKS: Mapping[str, NamedNetwork] = {
         NetworkConfig(architecture="unet", second_input="single"),
         150,
         PaperScores(31.2, (45.5, 25.0, 20.1, 50.2), 57.2, 49.1),
-        note="as published in 2015, 31.0 M parameters or 124 MB; 150 MB would be 37.5 M, and the paper does not say "
-        "what its U-Net has more",
+        note="as published in 2015, 31.0 M parameters or 124 MB; 150 MB would be 37.5 M, and the paper does "
+        "not say what its U-Net has more",
     ),
     "resnet50-single": NamedNetwork(
         NetworkConfig(fusion="add", second_input="single"),
@@ -103,5 +103,5 @@ NETWORKS: Mapping[str, NamedNetwork] = {
         note="ours, not in the paper: attention that knows where the slice lies",
     ),
 }
-"""Name -> network. Names give slice encoder, context encoder, and what is done with the two; attention is the fusion
-wherever none is named but "aligned"."""
+"""Name -> network. A name gives the slice encoder, the context encoder, and the fusion or the second input;
+the fusion of "aligned" is attention, that of "single" and "multi-size" is add."""

@@ -55,6 +55,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     return replace(made, like_peers=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stand_in", "at_least"), [(True, 0.95), (False, 0.9)])
 def test_the_naive_loop_agrees_with_our_labels(
     task: Task, stand_in: bool, at_least: float, tmp_path: Path
@@ -89,6 +90,7 @@ def adapter(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return import_module("benchmarks.peers.tiatoolbox_adapter")
 
 
+@pytest.mark.slow
 def test_the_adapter_labels_a_patch_as_the_naive_loop_does(adapter: ModuleType, task: Task) -> None:
     plain = PlainNetwork.of(replace(task, stand_in=False))
     with naive.openslide.OpenSlide(task.slide) as slide:
@@ -119,6 +121,7 @@ def test_operators_that_do_not_load_are_declared_by_name(monkeypatch: pytest.Mon
     assert defined == ["torchvision::nms", "torchvision::qnms"]
 
 
+@pytest.mark.slow
 def test_entrants_run_in_processes_of_their_own(task: Task, tmp_path: Path) -> None:
     turns = [
         run_entrant(who, replace(task, folder=str(tmp_path / who)), None) for who in (OURS_LIKE_PEERS, NAIVE)

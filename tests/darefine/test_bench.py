@@ -62,6 +62,7 @@ def measured(card: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return found
 
 
+@pytest.mark.slow
 def test_a_job_the_network_and_the_rest_are_measured(measured: dict[str, Any]) -> None:
     assert measured["model"]["name"] == "tiny"
     assert (measured["device"], measured["dtype"], measured["threads"]) == ("cpu", "fp32", 1)

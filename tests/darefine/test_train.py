@@ -32,6 +32,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "darefine-index" / "index.json"
 
 
+@pytest.mark.slow
 def test_by_the_papers_recipe_from_index_to_scores(index: Path, tmp_path: Path) -> None:
     out = tmp_path / "weights" / "mine"
     answer = run("train", out, "--data", index, "--epochs", 1, "--batch", 2, "--log", tmp_path / "log")
@@ -50,6 +51,7 @@ def test_by_the_papers_recipe_from_index_to_scores(index: Path, tmp_path: Path) 
     assert "--overwrite" in again.output
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_the_step_and_the_same_command_goes_on(
     index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

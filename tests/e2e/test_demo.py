@@ -3,10 +3,13 @@
 import re
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 from PIL import Image
 
 from darefine.cli.main import main
+
+pytestmark = pytest.mark.e2e
 
 
 def test_the_demo_shows_that_the_patch_tells_what_the_slice_cannot(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def true_labels(pixels: Labels) -> Labels:
 
 @dataclass
 class Oracle:
-    """Answers as a Segmenter does; `label` turns pixels into labels, `calls` are the keywords it was called with."""
+    """Stand-in for a Segmenter: `label` turns pixels into labels, `calls` holds the sizes of each call."""
 
     card: ModelCard
     label: Callable[[Labels], Labels] = true_labels

@@ -1,4 +1,4 @@
-"""Names and shapes of the ImageNet checkpoints that torchvision and timm publish, written down apart from our encoders."""
+"""Names and shapes of torchvision's and timm's ImageNet checkpoints, written down apart from our encoders."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,6 @@
-"""The cut of a slide: exact level-0 multiples, sizes the encoders take, cores that tile the label map once."""
+"""The cut of a slide: exact level-0 multiples, sizes the encoders take, cores that tile the label map
+once.
+"""
 
 from dataclasses import replace
 

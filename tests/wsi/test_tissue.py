@@ -222,6 +222,57 @@ def test_a_mask_pixel_is_a_power_of_two_of_label_pixels_at_most_one_tile(
     assert tissue.mask.all()
 
 
+def test_tissue_is_found_in_each_of_the_strips_the_slide_is_read_in() -> None:
+    """Strips are 256 mask px high: tissue in the first, across the border, and in the second."""
+    downsample, margin, _ = SCALES[1.0]
+    rects = [Rect(12, 30, 12, 20), Rect(50, 246, 20, 24), Rect(85, 310, 10, 15)]
+
+    _, tissue = found_at(1.0, slide_with(rects, downsample, Size(110 * downsample, 340 * downsample)))
+
+    assert np.array_equal(tissue.mask, mask_of([rect.grown(margin) for rect in rects], (340, 110)))
+
+
+def test_a_thin_rim_of_tissue_at_the_edge_is_kept_and_a_thin_line_inside_is_not() -> None:
+    downsample, margin, _ = SCALES[0.5]
+    rim, line = Rect(0, 20, 1, 15), Rect(40, 20, 1, 15)
+
+    _, tissue = found_at(0.5, slide_with([rim, line], downsample, Size(80 * downsample, 60 * downsample)))
+
+    assert np.array_equal(tissue.mask, mask_of([rim.grown(margin)], (60, 80)))
+
+
+def test_margin_is_at_least_one_mask_pixel() -> None:
+    pixels = slide_with([Rect(20, 30, 9, 7)], 1, Size(80, 60))
+    grid = make_grid(Size(80, 60), 80.0, InputGeometry(80.0, 5, tiles_per_side=5, halo_px=64))
+
+    mask = find_tissue(slide_of(pixels), grid).mask
+
+    assert np.array_equal(mask, mask_of([Rect(20, 30, 9, 7).grown(1)], (60, 80)))
+
+
+@pytest.mark.parametrize(
+    ("dirt", "drops"),
+    [
+        (0, [21]),  # the lower limit is enough where the histogram leaves room: 21 is below the upper one
+        (16, [60]),  # dirt lies above the lower limit; the histogram tells it from tissue
+        (0, [30, 200]),  # the histogram alone would put its threshold above the pale one
+    ],
+)
+def test_the_threshold_is_the_histograms_within_limits(dirt: int, drops: list[int]) -> None:
+    downsample, margin, _ = SCALES[0.5]
+    rects = [Rect(75, 15, 40, 30), Rect(15, 15, 20, 15)][: len(drops)]
+    pixels = np.full((60 * downsample, 130 * downsample, 3), GLASS, np.uint8)
+    pixels[:, : 65 * downsample] -= np.uint8(dirt)
+    for rect, drop in zip(rects, drops, strict=True):
+        part = rect.scaled(downsample)
+        pixels[part.y : part.bottom, part.x : part.right] = GLASS
+        pixels[part.y : part.bottom, part.x : part.right, 1] -= np.uint8(drop)
+
+    mask = found(pixels).mask
+
+    assert np.array_equal(mask, mask_of([rect.grown(margin) for rect in rects], (60, 130)))
+
+
 def test_the_mask_ends_with_the_label_map_not_with_the_slide() -> None:
     pixels = textured((120, 60, 140), 1201, 1601)  # one l0 px more than 800 x 600 label px
 

@@ -1,4 +1,7 @@
-"""What this machine reaches with a model: the measured jobs, in a real model process. No torch here; see `workers.bench.measure`."""
+"""Measure the speed of this machine with a model: run measured jobs in a real engine process.
+
+No torch here; see `workers.bench.measure`.
+"""
 
 import json
 import os
@@ -23,45 +26,61 @@ def run_bench(
     *,
     report: Callable[[Progress], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Measure in a model process of its own; `settings` name model, device and precision as for a worker.
+    """Measure in an engine process of its own; return the keys that benchmarks/README.md documents.
 
-    `directory` gets the jobs' files, and must be on a disk like that of real jobs. The answer is what `workers.bench.measure`
-    documents, and `load_before`: the machine's load average before anything was started (None where unknown). Raises
-    BenchFailedError; EngineDiedError if the process dies.
+    One of them is `load_before`, the machine's load average before anything was started (None where unknown).
+
+    Args:
+        options: What to measure.
+        settings: Model, device and precision, as for a worker.
+        directory: Gets the jobs' files; must be on a disk like that of real jobs.
+        report: Gets the progress.
+
+    Raises:
+        BenchFailedError: The model cannot be loaded, or a job fails.
+        EngineDiedError: The process dies.
     """
     load_before = load_average()
-    model = EngineProcess(entry_named("workers.bench.measure:main", options), settings)
-    model.start()
+    engine = EngineProcess(entry_named("workers.bench.measure:main", options), settings)
+    engine.start()
     try:
-        name = _loaded(model)
+        name = _loaded(engine)
         parameters = JobParameters(mpp=options.mpp)
         slide = options.slide.resolve()
-        model.send(RunJob("bench", 1, slide.name, str(slide), str(directory), name, parameters))
-        _finish(model, report)
+        engine.send(RunJob("bench", 1, slide.name, str(slide), str(directory), name, parameters))
+        _finish(engine, report)
     finally:
-        model.stop()
+        engine.stop()
     measured: dict[str, Any] = json.loads((directory / RESULT).read_text(encoding="ascii"))
     return {**measured, "load_before": load_before}
 
 
 def load_average() -> float | None:
-    """Of the last minute: how many processes wanted a core. None where unknown."""
+    """Return how many processes wanted a core in the last minute, on average; None where unknown."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
-def _loaded(model: EngineProcess) -> str:
-    """Wait for the model; its name. Raises BenchFailedError."""
-    while model.state is EngineState.STARTING:
-        model.receive(POLL_S)
-    if model.ready is None:
-        raise _failure(model.problem)
-    return model.ready.default_model
+def _loaded(engine: EngineProcess) -> str:
+    """Wait until the model is loaded; return its name.
+
+    Raises:
+        BenchFailedError: It cannot be loaded.
+    """
+    while engine.state is EngineState.STARTING:
+        engine.receive(POLL_S)
+    if engine.ready is None:
+        raise _failure(engine.problem)
+    return engine.ready.default_model
 
 
-def _finish(model: EngineProcess, report: Callable[[Progress], None]) -> None:
-    """Wait for the end. Raises BenchFailedError."""
+def _finish(engine: EngineProcess, report: Callable[[Progress], None]) -> None:
+    """Wait for the end of the job.
+
+    Raises:
+        BenchFailedError: It did not succeed.
+    """
     while True:
-        message: FromEngine | None = model.receive(POLL_S)
+        message: FromEngine | None = engine.receive(POLL_S)
         if isinstance(message, ProgressMade):
             report(message.progress)
         elif isinstance(message, Succeeded):

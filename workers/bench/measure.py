@@ -1,4 +1,4 @@
-"""Measures in the model process: whole jobs, the network alone, and jobs with a network that costs nothing.
+"""Measure in the engine process: whole jobs, the network alone, and jobs with a network that costs nothing.
 
 The three run in turn, so that a machine that grows slower or busier does so for all of them.
 """
@@ -72,7 +72,13 @@ def measure(
 ) -> None:
     """Measure on the slide of `run`, `repeats` times, and leave RESULT in its directory; the median counts.
 
-    The keys of RESULT are documented in benchmarks/README.md. Raises BenchFailedError and what `run_pipeline` raises.
+    The keys of RESULT are documented in benchmarks/README.md.
+
+    Raises:
+        BenchFailedError: No tissue was found on the slide.
+        WsiError: As `run_pipeline`; so are the other two.
+        NotEnoughDiskError: As `run_pipeline`.
+        JobCancelledError: As `run_pipeline`.
     """
     memory = MemoryWatch(segmenter.device)
     batch_size = warm_up(segmenter, run)
@@ -101,7 +107,7 @@ def measure(
 
 
 def conditions(segmenter: Segmenter, result: dict[str, Any]) -> dict[str, Any]:
-    """What the figures hold for."""
+    """Return the conditions that the figures hold for: software, slide, model and machine."""
     return {
         "software": result["software"],
         "slide": {**result["slide"], "mpp": result["mpp"]["slide"]},
@@ -117,7 +123,7 @@ def conditions(segmenter: Segmenter, result: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Reports one of several jobs as its part of all of them."""
+    """Callback that reports one of several jobs as its part of all of them."""
 
     report: Callable[[Progress], None]
     done: int
@@ -128,7 +134,7 @@ class _Part:
 
 
 def stand_in_of(segmenter: Segmenter, batch_size: int) -> Segmenter:
-    """The same card, device and precision around a network that costs next to nothing."""
+    """Return a segmenter of the same card, device and precision whose network costs next to nothing."""
     card = segmenter.card
     return Segmenter(
         StandInNetwork(card), card, device=segmenter.device, precision=segmenter.dtype, batch_size=batch_size
@@ -136,9 +142,10 @@ def stand_in_of(segmenter: Segmenter, batch_size: int) -> Segmenter:
 
 
 def warm_up(segmenter: Segmenter, run: RunJob) -> int:
-    """Label twice, so that what libraries do once a shape is done before the clock starts; slices in a pass, found so.
+    """Label two patches before the clock starts; return the number of slices in a pass, found so.
 
-    The second is a whole patch, so that passes are of the sizes of a job's.
+    What libraries do once for each shape is then done. The second patch is whole, so that passes have the
+    sizes of a job's.
     """
     with open_slide(Path(run.slide_path), mpp=run.parameters.mpp) as slide:
         grid = job_grid(run, slide, segmenter.card.input)
@@ -157,9 +164,15 @@ def time_job(
     report: Callable[[Progress], None],
     cancelled: Callable[[], bool],
 ) -> tuple[Run, dict[str, Any], Plan]:
-    """One whole job from opening the slide to the verified files, which are deleted; its result and its plan.
+    """Time a whole job from opening the slide to the verified files; return time, result and plan.
 
-    Raises BenchFailedError for a slide without tissue, and what `run_pipeline` raises.
+    The files are deleted.
+
+    Raises:
+        BenchFailedError: No tissue was found on the slide.
+        WsiError: As `run_pipeline`; so are the other two.
+        NotEnoughDiskError: As `run_pipeline`.
+        JobCancelledError: As `run_pipeline`.
     """
     directory = Path(run.directory) / "job"
     start = time.perf_counter()
@@ -176,7 +189,10 @@ def time_job(
 
 @torch.inference_mode()
 def time_network(segmenter: Segmenter, plan: Plan, batch_size: int) -> Run:
-    """The network on batches of a job's shapes and order, in memory and normalised: contexts once a patch, then slices."""
+    """Time the network alone, on batches of a job's shapes and order: contexts once a patch, then slices.
+
+    Images are in memory and normalised.
+    """
     grid, device, dtype = plan.grid, segmenter.device, PRECISIONS[segmenter.dtype]
     patches = spread(list(plan.patches), REPLAYED_PATCHES)
 
@@ -204,13 +220,13 @@ def time_network(segmenter: Segmenter, plan: Plan, batch_size: int) -> Run:
 
 
 def _wait_for(device: str) -> None:
-    """Until a GPU has done what it was given."""
+    """Wait until a GPU has done what it was given."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
 
 
 def figures(runs: Sequence[Run]) -> dict[str, Any]:
-    """The median run, and the fastest and slowest."""
+    """Return the figures of the median run, and the seconds of the fastest and slowest."""
     in_order = sorted(runs, key=lambda run: run.seconds)
     median = in_order[(len(in_order) - 1) // 2]
     values: dict[str, Any] = {
@@ -224,7 +240,7 @@ def figures(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:
-    """What figures were taken on; `device` is a torch device."""
+    """Describe the machine that figures were taken on; `device` is a torch device."""
     gpu = {"gpu": torch.cuda.get_device_name(device)} if device.startswith("cuda") else {}
     return {
         **gpu,
@@ -238,7 +254,7 @@ def machine(device: str = "cpu") -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The name of the CPU where Linux tells it, else its architecture."""
+    """Return the name of the CPU where Linux tells it, else its architecture."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -1,4 +1,4 @@
-"""Memory of this process and its GPU: what it holds when idle, and the most it held since."""
+"""Measure the memory of this process and its GPU: what it holds when idle, and the most it held since."""
 
 import contextlib
 import sys
@@ -11,10 +11,13 @@ _RESET_PEAK = "5"  # proc(5): sets the peak to what is resident now
 
 
 class MemoryWatch:
-    """Watches from its making on. Sizes are MB of 10^6 bytes; None where the system does not tell."""
+    """Memory when idle and the peaks since.
+
+    Sizes are MB of 10^6 bytes; None where the system does not tell.
+    """
 
     def __init__(self, device: str) -> None:
-        """`device` is a torch device; of a GPU the memory that tensors take is watched too."""
+        """Begin to watch; of a GPU (`device`, a torch device) the memory that tensors take is watched too."""
         self._device = device if device.startswith("cuda") else None
         with contextlib.suppress(OSError):
             _CLEAR_REFS.write_text(_RESET_PEAK, encoding="ascii")
@@ -23,18 +26,21 @@ class MemoryWatch:
         self.idle_mb = _resident_mb("VmRSS")
 
     def peak_mb(self) -> int | None:
-        """The most that was resident; where the system keeps no resettable peak, since the process began."""
+        """Return the most that was resident.
+
+        Where the system keeps no resettable peak, since the process began.
+        """
         return _resident_mb("VmHWM")
 
     def gpu_peak_mb(self) -> int | None:
-        """The most that tensors took; None on a CPU."""
+        """Return the most that tensors took; None on a CPU."""
         if self._device is None:
             return None
         return round(torch.cuda.max_memory_allocated(self._device) / 1e6)
 
 
 def _resident_mb(field: str) -> int | None:
-    """VmRSS (now) or VmHWM (peak) of proc(5). Elsewhere both are the peak, from getrusage(2)."""
+    """Read VmRSS (now) or VmHWM (peak) of proc(5). Elsewhere both are the peak, from getrusage(2)."""
     if _STATUS.exists():
         lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
         sizes = [line.split()[1] for line in lines if line.startswith(f"{field}:")]

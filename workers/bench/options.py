@@ -15,4 +15,4 @@ class BenchOptions:
     mpp: float | None = None
     """um per level-0 px; None leaves it to the slide."""
     repeats: int = 3
-    """Of everything, in turn; what is reported is the median."""
+    """How often everything is measured, in turn; what is reported is the median."""

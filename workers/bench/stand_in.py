@@ -1,4 +1,4 @@
-"""A network that costs next to nothing, for measuring everything around networks."""
+"""Stand in for a network at next to no cost, for measuring everything around networks."""
 
 import torch
 import torch.nn.functional as F
@@ -12,10 +12,10 @@ _SPACING = 8
 
 
 class StandInNetwork(SegmentationNetwork):
-    """Logits of the right shape from the brightness of every 64th pixel.
+    """Network that makes logits of the right shape from the brightness of every 64th pixel.
 
-    They cut the slide into patches of all classes about 32 px wide, so that storing and reducing labels costs what it does
-    with real ones, or rather more.
+    They cut the slide into spots of all classes about 32 px wide, so that storing and reducing labels costs
+    what it does with real ones, or rather more.
     """
 
     def __init__(self, card: ModelCard) -> None:
@@ -34,7 +34,7 @@ class StandInNetwork(SegmentationNetwork):
         context: Tensor | ContextFeatures | None = None,  # noqa: ARG002  (not looked at)
         boxes: Tensor | None = None,  # noqa: ARG002
     ) -> Tensor:
-        """See SegmentationNetwork; logits at a quarter of the slice, as DaRefineNet's."""
+        """Return logits at a quarter of the slice, as DaRefineNet does (see SegmentationNetwork)."""
         bright = slices[:, :1, ::_SPACING, ::_SPACING]
         coarse = F.avg_pool2d(bright, 32 // _SPACING)
         size = (slices.shape[2] // 4, slices.shape[3] // 4)

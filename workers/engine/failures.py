@@ -1,4 +1,4 @@
-"""Exceptions as problems that a client can read."""
+"""Turn exceptions into problems that a client can read."""
 
 from model.errors import ModelError
 from wsi.errors import WsiError
@@ -10,12 +10,15 @@ INTERNAL = "internal"
 
 
 def expected(error: Exception) -> bool:
-    """Whether the error is one that a room raises on purpose, with a message meant for the client."""
+    """Return whether a package raised the error on purpose, with a message meant for the client."""
     return isinstance(error, WsiError | ModelError | WorkersError)
 
 
 def problem_of(error: Exception) -> Problem:
-    """The problem an exception stands for; unexpected ones show their class, the log has their traceback."""
+    """Return the problem that an exception stands for.
+
+    An unexpected one shows its class; the log has its traceback.
+    """
     if not expected(error):
         detail = f"{type(error).__name__}: {error}. This is a fault of the service; its log says more."
         return Problem(INTERNAL, "Something unexpected went wrong", detail)

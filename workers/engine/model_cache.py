@@ -1,4 +1,4 @@
-"""The networks of a model process: the weights folder on disk, a few of them in memory. Imports torch."""
+"""Load the networks of an engine process from the weights folder, and keep a few in memory. Imports torch."""
 
 import json
 import logging
@@ -21,10 +21,18 @@ logger = logging.getLogger(__name__)
 
 
 class ModelCache:
-    """Loads networks by the name on their card and keeps the last few used: `models_in_memory` of the settings."""
+    """Networks by the name on their card, least recently used dropped first.
+
+    At most `models_in_memory` of the settings are kept.
+    """
 
     def __init__(self, cards: Mapping[str, tuple[Path, ModelCard]], settings: WorkerSettings) -> None:
-        """`cards`: path and card by name, one at least; `settings.device` names the one device of this process."""
+        """Take the cards; load nothing yet.
+
+        Args:
+            cards: Path and card by name, one at least.
+            settings: `device` names the one device of this process.
+        """
         self._cards = cards
         self._settings = settings
         self._loaded: OrderedDict[tuple[str, str], Segmenter] = OrderedDict()
@@ -32,23 +40,42 @@ class ModelCache:
 
     @classmethod
     def of(cls, settings: WorkerSettings) -> Self:
-        """The shelf of `settings.weights_dir`, nothing loaded yet. Raises WeightsMissingError."""
+        """Return the cache of `settings.weights_dir`, nothing loaded yet.
+
+        Raises:
+            WeightsMissingError: The folder has no usable card.
+        """
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         return cls(read_cards(settings.weights_dir), settings)
 
     def default(self) -> Segmenter:
-        """The default model's network. Raises ModelUnknownError, ModelError."""
+        """Return the default model's network.
+
+        Raises:
+            ModelUnknownError: There is no card of its name.
+            ModelError: It cannot be loaded.
+        """
         return self.get(self._default)
 
     def ready(self) -> Ready:
-        """Load the default model and say what there is. Raises ModelUnknownError, ModelError."""
+        """Load the default model and return the message that says which models there are.
+
+        Raises:
+            ModelUnknownError: There is no card of the default model's name.
+            ModelError: It cannot be loaded.
+        """
         segmenter = self.default()
         cards = tuple(json.dumps(card.to_json()) for _, card in self._cards.values())
         return Ready(segmenter.device, segmenter.dtype, self._default, cards)
 
     def get(self, name: str, precision: str | None = None) -> Segmenter:
-        """The network of card `name`, from memory or from disk. Raises ModelUnknownError, ModelError."""
+        """Return the network of card `name`, from memory or from disk.
+
+        Raises:
+            ModelUnknownError: There is no card of that name.
+            ModelError: It cannot be loaded.
+        """
         if name not in self._cards:
             known = ", ".join(self._cards)
             raise ModelUnknownError(f"No model is named {name!r} here. Known models: {known}.")
@@ -70,7 +97,11 @@ class ModelCache:
 
 
 def read_cards(folder: Path) -> dict[str, tuple[Path, ModelCard]]:
-    """Path and card by name, of every usable card in `folder`, in file name order. Raises WeightsMissingError."""
+    """Read every usable card in `folder`; return path and card by name, in file name order.
+
+    Raises:
+        WeightsMissingError: There is none.
+    """
     cards = {}
     for path in sorted(folder.glob("*.json")):
         try:

@@ -1,7 +1,7 @@
-"""One job from slide to overlay: plan, read ahead, segment patch by patch, write the pyramids, sum up.
+"""Run one job from slide to overlay: plan, read ahead, segment patch by patch, write the pyramids, sum up.
 
-Runs in the model process. Everything a finished patch leaves behind is on disk (the label store), so a run that is
-killed at any point goes on at its first unfinished patch when the same job is run again.
+Runs in the engine process. Everything a finished patch leaves behind is on disk (the label store), so a run
+that is killed at any point goes on at its first unfinished patch when the same job is run again.
 """
 
 import shutil
@@ -44,8 +44,8 @@ def run_pipeline(
     Goes on from what an earlier attempt at the same run left there. `watch` sees every stage begin and end.
 
     Raises:
-        WsiError: the slide cannot be read, its mpp is unknown or too coarse for the model.
-        NotEnoughDiskError: what the job may need does not fit on the disk.
+        WsiError: The slide cannot be read, its mpp is unknown or too coarse for the model.
+        NotEnoughDiskError: What the job may need does not fit on the disk.
         JobCancelledError: `cancelled()` became true.
     """
     watch = watch or Stopwatch()
@@ -66,9 +66,9 @@ def run_pipeline(
         with watch.stage("segment"):
             labelled_slices = segment_patches(patches, report, cancelled)
         with watch.stage("pyramid"):
-            follower = ProgressThrottle("pyramid", len(plan.patches), report, cancelled)
+            throttle = ProgressThrottle("pyramid", len(plan.patches), report, cancelled)
             summary = write_pyramids(
-                run, slide, segmenter.card, plan.grid, store, files, follower, watch.stage
+                run, slide, segmenter.card, plan.grid, store, files, throttle, watch.stage
             )
         result = job_result(run, slide.info, segmenter, plan, summary, watch.seconds, labelled_slices, files)
         write_json(files.result, result)
@@ -78,9 +78,14 @@ def run_pipeline(
 def plan_job(
     run: RunJob, files: JobFiles, slide: Slide, card: ModelCard, progress: Callable[[float], None]
 ) -> tuple[Plan, TissueMask]:
-    """What there is to do. The tissue mask is kept beside the job: a resumed run, or a prepared one, need not look again.
+    """Return the plan of a job and its tissue mask.
 
-    Raises MppUnknownError, MppOutOfRangeError, NotEnoughDiskError.
+    The mask is kept beside the job: a resumed run, or a prepared one, need not look for tissue again.
+
+    Raises:
+        MppUnknownError: The slide's mpp is not known.
+        MppOutOfRangeError: The slide is too coarse for the model.
+        NotEnoughDiskError: What the job may need does not fit on the disk.
     """
     grid = job_grid(run, slide, card.input)
     require_disk(files.directory, grid)
@@ -92,7 +97,13 @@ def plan_job(
 
 
 def require_disk(directory: Path, grid: Grid) -> None:
-    """Raise NotEnoughDiskError unless a pessimistic byte a label pixel fits, for patches, spool and both files together."""
+    """Check that the disk has room for a job.
+
+    Asks for one byte a label pixel, a pessimistic sum of patches, spool and both files.
+
+    Raises:
+        NotEnoughDiskError: There is less.
+    """
     worst = grid.label_size.width * grid.label_size.height
     free = shutil.disk_usage(directory).free
     if worst > free:

@@ -1,4 +1,4 @@
-"""What a job says of how far it is."""
+"""Report the progress of a job: fraction, speed and time left."""
 
 import time
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from ..jobs import Progress
 
 PLAN_SHARE = 0.03
 PYRAMID_SHARE = 0.07
-"""Parts of the progress bar before and after the patches; they only pace the bar."""
+"""Parts of the progress bar before and after the patches; they only share out the bar."""
 
 
 class ProgressThrottle:
-    """Reports a stage at each new per cent, and stops it when the job is cancelled."""
+    """Callback that reports a stage at each new per cent, and stops it when the job is cancelled."""
 
     def __init__(
         self,
@@ -25,7 +25,14 @@ class ProgressThrottle:
         report: Callable[[Progress], None],
         cancelled: Callable[[], bool],
     ) -> None:
-        """`patches` are those of the job, all finished when the pyramids are written."""
+        """Set what to report and how.
+
+        Args:
+            stage: Stage that is reported.
+            patches: Number of patches of the job, all finished when the pyramids are written.
+            report: Gets the progress.
+            cancelled: Says whether to stop.
+        """
         self._stage = stage
         self._patches = patches
         self._report = report
@@ -33,7 +40,11 @@ class ProgressThrottle:
         self._told = -1
 
     def __call__(self, share: float) -> None:
-        """Hear that `share` (0..1) of the stage is done. Raises JobCancelledError."""
+        """Report that `share` (0..1) of the stage is done.
+
+        Raises:
+            JobCancelledError: The job is cancelled.
+        """
         if self._cancelled():
             raise JobCancelledError
         percent = int(share * 100)
@@ -52,7 +63,7 @@ class ProgressThrottle:
 
 @dataclass(slots=True)
 class ProgressMeter:
-    """Turns finished patches into progress: fraction, speed in level-0 megapixels a second, time left."""
+    """Counter of finished patches: fraction, speed in level-0 megapixels a second, time left."""
 
     plan: Plan
     done: int
@@ -61,13 +72,16 @@ class ProgressMeter:
     started: float = field(default_factory=time.perf_counter)
 
     def finish(self, patch: Patch) -> Progress:
-        """Count one more finished patch."""
+        """Count one more finished patch and return the progress."""
         self.done += 1
         self.slices_done += len(patch.slices)
         return self.progress()
 
     def progress(self) -> Progress:
-        """Progress so far; speed and ETA are of this run alone, not of an earlier attempt."""
+        """Return the progress so far.
+
+        Speed and ETA are of this run alone, not of an earlier attempt.
+        """
         total = len(self.plan.patches)
         seconds = time.perf_counter() - self.started
         share = self.done / total if total else 1.0

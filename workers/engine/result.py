@@ -1,4 +1,4 @@
-"""What a finished job says of itself: provenance inside the TIFFs, and `result.json`."""
+"""Describe a finished job: provenance inside the TIFFs, and `result.json`."""
 
 import hashlib
 import json
@@ -21,7 +21,10 @@ from .provenance import software
 
 
 def provenance(run: RunJob, info: SlideInfo, card: ModelCard, grid: Grid) -> dict[str, Any]:
-    """What made the labels: the same for every run of the same job, so it may stand inside the TIFFs."""
+    """Return what made the labels: software, model, mpp, parameters and class names.
+
+    It is the same for every run of the same job, so it may stand inside the TIFFs.
+    """
     return {
         "software": software(),
         "model": {"name": card.name, "version": card.version, "sha256": card.weights.sha256},
@@ -41,10 +44,10 @@ def job_result(
     labelled_slices: int,
     files: JobFiles,
 ) -> dict[str, Any]:
-    """The JSON of `GET /v1/jobs/{id}/result`: files, class areas, mpp, model, parameters, times.
+    """Return the JSON of `GET /v1/jobs/{id}/result`: files, class areas, mpp, model, parameters, times.
 
-    Seconds, speed and `batch_size` are of the last attempt, which labelled `labelled_slices`; `batch_size` is null if that
-    model process has seen no patch of these sizes.
+    Seconds, speed and `batch_size` are of the last attempt, which labelled `labelled_slices`. `batch_size` is
+    null if that engine process has seen no patch of these sizes.
     """
     grid = plan.grid
     megapixels = sum(len(patch.slices) for patch in plan.patches) * grid.slice_megapixels_l0
@@ -69,7 +72,7 @@ def job_result(
 
 
 def mpp_facts(info: SlideInfo, grid: Grid) -> dict[str, Any]:
-    """The slide's mpp, where it came from, and the scale of the label map, in um/px."""
+    """Return the slide's mpp, where it came from, and the scale of the label map, in um/px."""
     return {
         "slide": grid.slide_mpp,
         "source": info.mpp.source if info.mpp else None,
@@ -80,12 +83,12 @@ def mpp_facts(info: SlideInfo, grid: Grid) -> dict[str, Any]:
 
 
 def parameters(run: RunJob, grid: Grid) -> dict[str, Any]:
-    """The request's parameters, with the halo that was really used, in label pixels."""
+    """Return the request's parameters, with the halo that was really used, in label pixels."""
     return {**asdict(run.parameters), "halo_px": grid.halo_px}
 
 
 def class_areas(card: ModelCard, grid: Grid, counts: tuple[int, ...]) -> list[dict[str, Any]]:
-    """Area of each class in mm2 and as a fraction of the analysed tissue."""
+    """Return the area of each class in mm2 and as a fraction of the analysed tissue."""
     tissue = sum(counts[1:])
     mm2_per_px = (grid.label_mpp / 1000) ** 2
     return [
@@ -102,13 +105,13 @@ def class_areas(card: ModelCard, grid: Grid, counts: tuple[int, ...]) -> list[di
 
 
 def file_facts(path: Path) -> dict[str, Any]:
-    """Size in bytes and sha256 of a result file."""
+    """Return the size in bytes and the sha256 of a result file."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"bytes": path.stat().st_size, "sha256": digest}
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write `value` so that a reader sees the old file or the whole new one."""
+    """Write JSON so that a reader sees the old file or the whole new one."""
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1), encoding="ascii")

@@ -1,7 +1,7 @@
-"""What an earlier attempt left in a job's directory, and whether this attempt may go on from it.
+"""Resume a job: check whether this attempt may go on from the files that an earlier one left.
 
-Patches of another model, precision or slide must never end up in one label map, so every attempt states what makes its
-labels, and goes on only from files made in exactly that way.
+Patches of another model, precision or slide must never end up in one label map, so every attempt states what
+makes its labels, and goes on only from files made in exactly that way.
 """
 
 import json
@@ -20,7 +20,7 @@ from .result import file_facts
 
 
 def run_identity(run: RunJob, info: SlideInfo, segmenter: Segmenter) -> dict[str, Any]:
-    """Everything the labels of a run depend on, as JSON values."""
+    """Return everything the labels of a run depend on, as JSON values."""
     card, device = segmenter.card, segmenter.device.partition(":")[0]
     identity = {
         "slide": slide_identity(Path(run.slide_path), info),
@@ -29,7 +29,8 @@ def run_identity(run: RunJob, info: SlideInfo, segmenter: Segmenter) -> dict[str
         "device": device,
         "dtype": segmenter.dtype,
         "compiled": segmenter.compiled,
-        # On a CPU labels do not depend on it. What "auto" finds on a GPU is not pinned: ARCHITECTURE.md says how far that goes.
+        # On a CPU labels do not depend on it. What "auto" finds on a GPU is not pinned:
+        # docs/decisions/0015-same-slide-same-bytes.md says how far that goes.
         "batch_size": None if device == "cpu" else segmenter.batch_size_asked,
         "software": software(),
     }
@@ -39,10 +40,11 @@ def run_identity(run: RunJob, info: SlideInfo, segmenter: Segmenter) -> dict[str
 
 
 def adopt(files: JobFiles, identity: dict[str, Any]) -> bool:
-    """Make the directory ready for this run; True if an earlier attempt finished it and only its word was lost.
+    """Make the directory ready for this run; return whether an earlier attempt finished the job.
 
-    Half-written files are removed always, whole ones if they were made in another way. The tissue mask stays: it says
-    itself what it was made of, and may have been made ahead of the first attempt (see `workers.engine.tissue`).
+    It may have: then all is written and only its last message was lost. Half-written files are removed
+    always, whole ones if they were made in another way. The tissue mask stays: it says itself what it was
+    made of, and may have been made ahead of the first attempt (see `workers.engine.tissue`).
     """
     for leftover in files.directory.glob(".*.partial"):
         leftover.unlink(missing_ok=True)
@@ -61,7 +63,7 @@ def _is_finished(files: JobFiles) -> bool:
 
 
 def _stored(path: Path) -> dict[str, Any]:
-    """A JSON object written by an earlier attempt; empty if there is none."""
+    """Read a JSON object written by an earlier attempt; empty if there is none."""
     try:
         value: dict[str, Any] = json.loads(path.read_text(encoding="ascii"))
     except (FileNotFoundError, ValueError):

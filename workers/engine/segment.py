@@ -25,7 +25,8 @@ from .stopwatch import Stopwatch
 
 READ_THREADS = 2
 READ_DEPTH = 2
-"""Patches decoded ahead of the network: 22 MB each (2688 x 2688 RGB), up to three times that off the model's scale."""
+"""Patches decoded ahead of the network: 22 MB each (2688 x 2688 RGB), up to three times that off the
+model's scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,12 @@ class PatchRun:
 def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled: Callable[[], bool]) -> int:
     """Label every patch that the store does not hold yet; return the number of slices labelled.
 
-    Reading and writing overlap the network, and a GPU is given a patch before the one before is collected. Memory:
-    READ_DEPTH + 1 patch regions and two finished patches, on a GPU one more of each, independent of the slide. Raises
-    JobCancelledError.
+    Reading and writing overlap the network, and a GPU is given a patch before the one before is collected.
+    Memory: READ_DEPTH + 1 patch regions and two finished patches, on a GPU one more of each, independent of
+    the slide.
+
+    Raises:
+        JobCancelledError: `cancelled()` became true.
     """
     finished = run.store.finished()
     todo = [patch for patch in run.plan.patches if patch.index not in finished]
@@ -102,9 +106,12 @@ def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled
 def submit_ahead(
     run: PatchRun, regions: Iterable[tuple[Patch, PatchPixels]], cancelled: Callable[[], bool]
 ) -> Iterator[tuple[Patch, PendingLabels]]:
-    """Each patch, submitted: at once if its labels are there, as on a CPU, else once the next one is read and submitted too.
+    """Submit each patch, and yield it once its labels can be collected without idling the device.
 
-    Raises JobCancelledError.
+    That is at once on a CPU, else when the next patch is read and submitted too.
+
+    Raises:
+        JobCancelledError: `cancelled()` became true.
     """
     waiting: deque[tuple[Patch, PendingLabels]] = deque()
     for patch, pixels in regions:

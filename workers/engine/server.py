@@ -1,7 +1,7 @@
-"""The model process itself: loads networks, runs one pipeline at a time, knows no Redis.
+"""Serve jobs in the engine process: load networks, run one pipeline at a time. Knows no Redis.
 
-The main thread works; a second thread listens to the worker, so that a cancel or the worker's death is noticed while a
-slide is read or a network runs.
+The main thread works; a second thread listens to the worker, so that a cancel or the worker's death is
+noticed while a slide is read or a network runs.
 """
 
 import logging
@@ -41,19 +41,25 @@ Cancelled = Callable[[], bool]
 
 @dataclass(frozen=True, slots=True)
 class Engine(Generic[N]):
-    """What a model process serves jobs with: its announcement, networks by run, and the pipeline."""
+    """Parts of an engine process: its announcement, its networks and its pipeline."""
 
     ready: Ready
+    """Message that says which models there are."""
     network: Callable[[RunJob], N]
+    """Returns the network of a run."""
     pipeline: Callable[[RunJob, N, Report, Cancelled], None]
+    """Runs a job to its end."""
 
 
 def serve(
     pipe: Connection, worker_pid: int, settings: WorkerSettings, load: Callable[[WorkerSettings], Engine[N]]
 ) -> None:
-    """Load, say Ready, then run what the worker sends until it says Shutdown or is gone."""
+    """Load the engine, say Ready, and run jobs until the worker says Shutdown or is gone.
+
+    Ends with LoadFailed if `load` raises.
+    """
     die_with_parent(worker_pid)()
-    # Who stops a service signals its whole group; only the worker decides what that means for the running job.
+    # Who stops a service signals its whole group; the worker decides what that means for the running job.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     configure_logging(settings.log_level)
@@ -70,7 +76,7 @@ def serve(
 
 
 def run_job(run: RunJob, engine: Engine[N], worker: "WorkerPipe") -> FromEngine:
-    """Run one pipeline; its outcome as a message, whatever happens."""
+    """Run one pipeline and return its outcome as a message, whatever happens."""
     logger.info("job %s, attempt %d: %s with %s", run.job_id, run.attempt, run.slide_name, run.model)
     try:
         engine.pipeline(
@@ -90,7 +96,7 @@ def run_job(run: RunJob, engine: Engine[N], worker: "WorkerPipe") -> FromEngine:
 
 
 class WorkerPipe:
-    """The child's end of the pipe: sends from any thread, listens in a thread of its own."""
+    """Child's end of the pipe: sends from any thread, listens in a thread of its own."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
@@ -101,7 +107,7 @@ class WorkerPipe:
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
 
     def send(self, message: FromEngine) -> None:
-        """Send to the worker; ends the process if it is gone."""
+        """Send a message to the worker; end this process if the worker is gone."""
         try:
             with self._sending:
                 self._pipe.send(message)
@@ -109,15 +115,18 @@ class WorkerPipe:
             os._exit(1)
 
     def next_run(self) -> RunJob:
-        """Wait for the next job."""
+        """Wait for the next job and return it."""
         return self._runs.get()
 
     def cancelled(self) -> bool:
-        """Whether the worker wants the running job stopped."""
+        """Return whether the worker wants the running job stopped."""
         return self._cancel.is_set()
 
     def _listen(self) -> None:
-        """Sort what the worker says. Anything but a run or a cancel, the end of the pipe too, ends the process."""
+        """Take the worker's messages off the pipe until it ends.
+
+        Anything but a run or a cancel, the end of the pipe too, ends the process.
+        """
         while True:
             try:
                 message: ToEngine = self._pipe.recv()

@@ -1,4 +1,4 @@
-"""Where the time of a job goes."""
+"""Measure the time that each stage of a job takes."""
 
 import contextlib
 import time

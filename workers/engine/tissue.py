@@ -1,7 +1,7 @@
-"""The tissue mask of a job: made by the job itself or, while another one computes, ahead of it.
+"""Make the tissue mask of a job, in the job itself or ahead of it while another one computes.
 
-`python -m workers.engine.tissue RUN INPUT` is the process that works ahead (see `workers.rq_worker.prefetch`); it may die of a slide.
-Imports no torch.
+`python -m workers.engine.tissue RUN INPUT` is the process that works ahead (see
+`workers.rq_worker.prefetch`); it may die of a slide. Imports no torch.
 """
 
 import contextlib
@@ -24,9 +24,13 @@ from .provenance import slide_identity, software
 
 
 def job_grid(run: RunJob, slide: Slide, geometry: InputGeometry) -> Grid:
-    """The label grid of a job: the slide's mpp met with what the model's card says of its input.
+    """Return the label grid of a job, from the slide's mpp and the input that the model's card states.
 
-    Raises MppUnknownError, MppOutOfRangeError, HaloError, SlideLimitError.
+    Raises:
+        MppUnknownError: The slide's mpp is not known.
+        MppOutOfRangeError: The slide is too coarse for the model.
+        HaloError: The halo asked for is not a multiple of 16 label px within one tile.
+        SlideLimitError: The slide has less than one label px a side.
     """
     mpp = slide.info.mpp
     if mpp is None:
@@ -37,11 +41,14 @@ def job_grid(run: RunJob, slide: Slide, geometry: InputGeometry) -> Grid:
 def job_tissue(
     run: RunJob, slide: Slide, grid: Grid, progress: Callable[[float], None] | None = None
 ) -> TissueMask:
-    """The mask in the job's directory; if there is none made of this slide and grid, it is found and kept there.
+    """Load the tissue mask from the job's directory, or find tissue and keep the mask there.
 
-    `progress` hears fractions up to 1 while tissue is looked for, as in `find_tissue`.
+    A mask that was made of another slide, grid or software is not used. `progress` gets fractions up to 1
+    while tissue is looked for, as in `find_tissue`.
 
-    Raises SlideUnreadableError, and OSError if the mask cannot be kept: the directory is gone, the disk full.
+    Raises:
+        SlideUnreadableError: The slide cannot be read.
+        OSError: The mask cannot be kept: the directory is gone, the disk full.
     """
     path = JobFiles(Path(run.directory)).tissue
     origin = {
@@ -58,13 +65,16 @@ def job_tissue(
 
 
 def main(arguments: list[str]) -> int:
-    """Make the mask of the job that waits: arguments are RunJob's JSON and that of its model card's `input`."""
+    """Make the mask of a waiting job.
+
+    `arguments` are the JSON of its RunJob and of its model card's `input`.
+    """
     limit_memory()
     with contextlib.suppress(OSError):
         # Should memory run out all the same, this process goes, not a job that runs. Linux only.
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     run, geometry = RunJob.from_json(arguments[0]), parse_geometry(json.loads(arguments[1]))
-    # The job will meet the same error and say so; a directory that is gone means that nobody wants it any more.
+    # The job will meet the same error and say so; if its directory is gone, nobody wants it any more.
     with (
         contextlib.suppress(WsiError, OSError),
         open_slide(Path(run.slide_path), mpp=run.parameters.mpp) as slide,

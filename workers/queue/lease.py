@@ -22,7 +22,7 @@ class Ownership(IntEnum):
 
 
 class JobLease:
-    """Starts attempts under a lease, renews it, and publishes how they ended.
+    """Worker's side of the queue: start attempts under a lease, renew it, publish how they ended.
 
     Every step names the attempt and is refused when another attempt is the running one.
     """

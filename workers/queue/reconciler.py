@@ -55,7 +55,7 @@ class Waiting:
 
 
 class Reconciler:
-    """Gives the jobs of lost workers to others, and puts forgotten jobs back into the queue.
+    """Periodic repair: gives the jobs of lost workers to others, puts forgotten jobs back into the queue.
 
     Several may tick at once: a lock lets one through, and even without it each step is atomic.
     """
@@ -95,7 +95,7 @@ class Reconciler:
     def reap(self, job_id: str, problem: Problem) -> bool:
         """Queue a job again whose lease has ended, or fail it with `problem` if that happened too often.
 
-        False if it was not queued.
+        Return whether it was queued.
         """
         next_attempt = int(self._reap_script(args=[job_id, self._max_losses, encode_problem(problem)]))
         if next_attempt:
@@ -116,12 +116,12 @@ class Reconciler:
                     logger.warning("a reconciler tick took longer than %.0f s", LOCK_S)
 
     def _now(self) -> float:
-        """Unix seconds of the queue server's clock, the only one that leases know."""
+        """Return the Unix seconds of the queue server's clock, the only one that leases know."""
         seconds, microseconds = self._redis.time()
         return float(seconds) + float(microseconds) / 1e6
 
     def _settled(self) -> bool:
-        """Whether an ended lease means a lost worker.
+        """Return whether an ended lease means a lost worker.
 
         While the server was down, or this whole machine slept, nobody could renew a lease. Workers get one
         lease's time to do so after the server's start and after a gap between ticks.

@@ -47,7 +47,11 @@ def encode_request(request: JobRequest) -> str:
 
 
 def decode_request(encoded: str) -> JobRequest:
-    """Read a request from JSON text. Raises RecordInvalidError."""
+    """Read a request from JSON text.
+
+    Raises:
+        RecordInvalidError: it is not of the expected form.
+    """
     return _REQUEST.from_json(encoded)
 
 
@@ -121,7 +125,7 @@ def decode_job(fields: Mapping[str, str]) -> Job:
 
 
 class JobRecords:
-    """Looks records up by id. Changes nothing."""
+    """Job records by id, read only."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

@@ -60,7 +60,7 @@ class EngineState(StrEnum):
 
 
 class EngineProcess:
-    """The worker's end of the engine process: starts, hears, stops and replaces it.
+    """Worker's end of the engine process: starts, hears, stops and replaces it.
 
     Use it from the main thread (see `workers.die_with_parent`).
     """

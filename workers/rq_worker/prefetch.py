@@ -42,7 +42,7 @@ STOP_S = 1.0
 
 
 class Prefetcher:
-    """Makes the tissue masks of waiting jobs, one at a time.
+    """Maker of the tissue masks of waiting jobs, one at a time.
 
     A job's directory is the claim on it: whoever makes it makes the mask, so several workers share the work,
     none is tried twice, and a job that has run before, which may have its mask, is left alone. Use it from

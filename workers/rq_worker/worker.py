@@ -49,14 +49,14 @@ NO_RETRY = Retry(NoBackoff(), 0)
 
 
 class TaskJob(rq.job.Job):
-    """An RQ job that can run nothing but our task.
+    """RQ job that can run nothing but our task.
 
     Whoever may write to Redis must not choose what workers import.
     """
 
     @property
     def func(self) -> Callable[[str, int], str]:
-        """The task.
+        """Task that the job runs.
 
         Raises:
             ForbiddenTaskError: the job names anything else.
@@ -67,15 +67,15 @@ class TaskJob(rq.job.Job):
 
     @property
     def success_callback(self) -> None:
-        """None: callbacks are names to import, too."""
+        """No callback: callbacks are names to import, too."""
 
     @property
     def failure_callback(self) -> None:
-        """None: callbacks are names to import, too."""
+        """No callback: callbacks are names to import, too."""
 
     @property
     def stopped_callback(self) -> None:
-        """None: callbacks are names to import, too."""
+        """No callback: callbacks are names to import, too."""
 
 
 class HotWorker(SimpleWorker):

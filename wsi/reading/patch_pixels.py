@@ -1,4 +1,7 @@
-"""Read what a network sees of a patch: the region at label pixels and, where slices have their own, their contexts."""
+"""Read what a network sees of a patch.
+
+The region at label pixels and, where slices have their own, their contexts.
+"""
 
 from dataclasses import dataclass
 
@@ -17,7 +20,8 @@ class PatchPixels:
     region: NDArray[np.uint8]
     """(H, W, 3) RGB of the view's region, label px."""
     context: NDArray[np.uint8] | None
-    """(context_network_px, context_network_px, 3) RGB of the view's context; None: it is cut from the region."""
+    """(context_network_px, context_network_px, 3) RGB of the view's context; None: it is cut from the
+    region."""
 
 
 def read_patch(slide: Slide, view: PatchView, downsample: int) -> PatchPixels:
@@ -35,8 +39,8 @@ def read_patch(slide: Slide, view: PatchView, downsample: int) -> PatchPixels:
 def read_reduced(slide: Slide, region: Rect, downsample: int, side_px: int) -> NDArray[np.uint8]:
     """Read a square of label px reduced to (side_px, side_px, 3) RGB, area-averaged.
 
-    It is read from the slide's own reduced levels, at two to four times the size wanted: what is read at label px for
-    slices would be decoded for nothing else. Both agree to about a grey value.
+    It is read from the slide's own reduced levels, at two to four times the size wanted: what is read at
+    label px for slices would be decoded for nothing else. Both agree to about a grey value.
 
     Raises:
         SlideUnreadableError: pixels cannot be decoded.
@@ -58,9 +62,12 @@ def read_reduced(slide: Slide, region: Rect, downsample: int, side_px: int) -> N
 
 
 def _shares(start: float, width: float, cells: int, length: int) -> NDArray[np.float32]:
-    """Return (cells, length): the share of each of `cells` equal parts of [start, start + width) in each of `length` px.
+    """Return (cells, length).
 
-    Pillow's box filter counts a pixel wholly or not at all: at two or three pixels a part that is off by grey values.
+    The share of each of `cells` equal parts of [start, start + width) in each of `length` px.
+
+    Pillow's box filter counts a pixel wholly or not at all: at two or three pixels a part that is off by grey
+    values.
     """
     edges = start + np.linspace(0, width, cells + 1)[:, None]
     px = np.arange(length)

@@ -14,7 +14,7 @@ Vertices = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Outline:
-    """A region to write: its vertices (x, y in l0 px), and the words of its class, in an Attribute or in Text."""
+    """A region to write: vertices (x, y in l0 px), and the words of its class, in an Attribute or in Text."""
 
     words: str
     vertices: Vertices
@@ -41,7 +41,8 @@ def _region(number: int, outline: Outline) -> str:
     value, text = ("", outline.words) if outline.as_text else (outline.words, "")
     vertices = "".join(f'<Vertex X="{x}" Y="{y}" Z="0"/>' for x, y in outline.vertices)
     return (
-        f'<Region Id="{number}" Type="0" NegativeROA="{int(outline.hole)}" AreaMicrons="1.5" Text={quoteattr(text)}>'
+        f'<Region Id="{number}" Type="0" NegativeROA="{int(outline.hole)}" AreaMicrons="1.5" '
+        f"Text={quoteattr(text)}>"
         f'<Attributes><Attribute Name="1" Id="0" Value={quoteattr(value)}/></Attributes>'
         f"<Vertices>{vertices}</Vertices></Region>"
     )

@@ -102,7 +102,7 @@ def test_the_index_leads_training_to_the_right_pixels(folder: Path) -> None:
     assert [len(slices) for slices in (index.train, index.validation, index.test)] == [2, 0, 4]
     with AnnotatedSlide.open(index.cohort.test[0], index.input) as slide:
         for planned in index.test:
-            truth = slide.read_truth(planned.square)
+            truth = slide.read_truth(planned.rect)
             expected = np.bincount(truth.ravel(), minlength=5) / truth.size
             np.testing.assert_allclose(planned.shares, expected, atol=1e-6)
 

@@ -35,16 +35,16 @@ def geometry(card: ModelCard) -> InputGeometry:
     return card.input
 
 
-def test_squares_are_what_the_slide_and_its_truth_hold(
+def test_rectangles_are_what_the_slide_and_its_truth_hold(
     write_slide: WriteSlide, geometry: InputGeometry
 ) -> None:
     pair = write_slide("a", 0)
-    square = Rect(-20, 500, 300, 300)
+    rect = Rect(-20, 500, 300, 300)
     truth = np.zeros((300, 300), np.uint8)
     truth[:140, 20:] = tifffile.imread(pair.truth)[500:640, :280]
     with AnnotatedSlide.open(pair, geometry) as annotated, open_slide(pair.slide) as slide:
-        np.testing.assert_array_equal(annotated.read_pixels(square), slide.read_region(square, 1))
-        np.testing.assert_array_equal(annotated.read_truth(square), truth)
+        np.testing.assert_array_equal(annotated.read_pixels(rect), slide.read_region(rect, 1))
+        np.testing.assert_array_equal(annotated.read_truth(rect), truth)
         assert (annotated.read_pixels(Rect(5000, 0, 8, 8)) == 255).all()
 
 
@@ -76,8 +76,8 @@ def slide(write_slide: WriteSlide, geometry: InputGeometry) -> Iterator[Annotate
 def sampler_of(
     slide: AnnotatedSlide, classes: int, *, seed: int = 0, stain_jitter: float = 0.0
 ) -> BatchLoader:
-    draws = RandomPatchSampler(index_slides([slide], classes), classes)
-    return BatchLoader(draws, seed=seed, stain_jitter=stain_jitter)
+    sampler = RandomPatchSampler(index_slides([slide], classes), classes)
+    return BatchLoader(sampler, seed=seed, stain_jitter=stain_jitter)
 
 
 def test_a_batch_depends_on_seed_and_step_alone(slide: AnnotatedSlide) -> None:
@@ -112,14 +112,14 @@ def test_contexts_belong_to_their_slices(slide: AnnotatedSlide) -> None:
     torch.testing.assert_close(batch.boxes, torch.tensor([[0.0, 0.0, 1.0, 1.0]]))
 
 
-def test_places_say_where_in_the_context_a_slice_lies(slide: AnnotatedSlide) -> None:
+def test_boxes_say_where_in_the_context_a_slice_lies(slide: AnnotatedSlide) -> None:
     sampler = sampler_of(slide, 3, stain_jitter=0.2)
     for step in range(8):
         batch = sampler.batch(step, BatchSpec(160, patches=1, slices=2))
         for pixels, (left, top, right, bottom) in zip(batch.slices, (batch.boxes * 96).tolist(), strict=True):
             there = batch.context[0, :, round(top) : round(bottom), round(left) : round(right)]
             small = torch.nn.functional.interpolate(pixels[None].float(), there.shape[1:], mode="area")[0]
-            assert (small - there).abs().mean() < 12  # any other place differs by 25 and more
+            assert (small - there).abs().mean() < 12  # any other position differs by 25 and more
 
 
 def test_a_batch_is_shared_out_among_ranks(slide: AnnotatedSlide) -> None:
@@ -134,27 +134,27 @@ def test_a_batch_is_shared_out_among_ranks(slide: AnnotatedSlide) -> None:
 
 def test_threads_do_not_change_a_batch(slide: AnnotatedSlide) -> None:
     stage = BatchSpec(64, patches=4, slices=2)
-    draws = RandomPatchSampler(index_slides([slide], 3), 3)
-    one, four = (BatchLoader(draws, seed=1, stain_jitter=0.1, threads=n).batch(0, stage) for n in (1, 4))
+    sampler = RandomPatchSampler(index_slides([slide], 3), 3)
+    one, four = (BatchLoader(sampler, seed=1, stain_jitter=0.1, threads=n).batch(0, stage) for n in (1, 4))
     assert torch.equal(one.slices, four.slices)
     assert torch.equal(one.context, four.context)
 
 
-def test_planned_slices_come_once_an_epoch_zoomed_about_their_place(slide: AnnotatedSlide) -> None:
+def test_planned_slices_come_once_an_epoch_zoomed_about_their_rect(slide: AnnotatedSlide) -> None:
     patch = slide.grid.patch_core(0)
     planned = [PlannedSlice(0, patch, Rect(x, 64, 128, 128), (0, 1, 0, 0)) for x in (0, 128, 256)]
-    draws = PlannedPatchSampler(index_slides([slide], 3), planned, seed=1)
+    sampler = PlannedPatchSampler(index_slides([slide], 3), planned, seed=1)
     rng = np.random.default_rng(0)
     whole = BatchSpec(128, patches=1, slices=1)
     for epoch in (0, 1):
-        squares = {draws.draw(rng, 3 * epoch + k, whole).view.slices for k in range(3)}
-        assert squares == {(one.square,) for one in planned}
+        rects = {sampler.draw(rng, 3 * epoch + k, whole).view.slices for k in range(3)}
+        assert rects == {(one.rect,) for one in planned}
     for _ in range(20):
-        zoomed = draws.draw(rng, 0, BatchSpec(128, patches=1, slices=1, scales=(0.5, 0.8)))
-        (square,) = zoomed.view.slices
-        assert any(square.intersect(one.square) == one.square for one in planned)
-        assert square.intersect(zoomed.view.region) == square
-        cropped = draws.draw(rng, 0, BatchSpec(96, patches=1, slices=1)).view.slices[0]
+        zoomed = sampler.draw(rng, 0, BatchSpec(128, patches=1, slices=1, scales=(0.5, 0.8)))
+        (rect,) = zoomed.view.slices
+        assert any(rect.intersect(one.rect) == one.rect for one in planned)
+        assert rect.intersect(zoomed.view.region) == rect
+        cropped = sampler.draw(rng, 0, BatchSpec(96, patches=1, slices=1)).view.slices[0]
         assert any(cropped.intersect(one.square) == cropped for one in planned)
 
 
@@ -173,6 +173,7 @@ def test_coarse_labels_lie_under_the_context_they_came_with(slide: AnnotatedSlid
     assert torch.cat(hits).float().mean() > 0.8
 
 
+@pytest.mark.slow
 def test_a_rare_class_is_seen_as_often_as_a_common_one(
     write_slide: WriteSlide, geometry: InputGeometry
 ) -> None:
@@ -215,10 +216,10 @@ def test_slices_hold_the_wanted_pixel_inside_a_region_that_inference_could_read(
     geometry = InputGeometry(mpp=0.934, context_ratio=5, slices_per_side=1, halo_px=16)
     x, y = (CELL_PX * data.draw(st.integers(0, (side - 1) // CELL_PX)) for side in (width, height))
     slide = Blank(Size(width, height), (x, y), geometry)
-    draws = RandomPatchSampler(index_slides([cast("AnnotatedSlide", slide)], 1), 1)
+    sampler = RandomPatchSampler(index_slides([cast("AnnotatedSlide", slide)], 1), 1)
     stage = BatchSpec(32 * sides, patches=1, slices=3, scales=(scale, scale))
 
-    draw = draws.draw(np.random.default_rng(seed), 0, stage)
+    draw = sampler.draw(np.random.default_rng(seed), 0, stage)
 
     assert draw.view.region.width == draw.view.region.height == round(slide.grid.region_px / scale)
     assert min(draw.view.region.x, draw.view.region.y) >= -slide.grid.halo_px

@@ -43,9 +43,9 @@ def test_shares_are_those_of_the_pixels(
 
     assert blocks.sum(axis=(0, 1))[1:].tolist() == [np.count_nonzero(truth == value) for value in range(1, 5)]
     found = find_candidates(grid, blocks, everywhere(grid))
-    for number in range(len(found.squares)):
-        square = found.planned(number, 0).square
-        pixels = truth[square.y : square.bottom, square.x : square.right]
+    for number in range(len(found.corners)):
+        rect = found.planned(number, 0).rect
+        pixels = truth[rect.y : rect.bottom, rect.x : rect.right]
         assert pixels.size == 512 * 512
         expected = np.bincount(pixels.ravel(), minlength=5) / pixels.size
         np.testing.assert_allclose(found.planned(number, 0).shares, expected, atol=1e-6)
@@ -55,13 +55,11 @@ def test_a_whole_patch_has_81_slices_row_by_row() -> None:
     grid = grid_of(2 * 2560, 2560)
     blocks = np.full((10, 20, 5), 256 * 256 // 5, np.int64)
     found = find_candidates(grid, blocks, everywhere(grid))
-    slices = [found.planned(number, 3) for number in range(len(found.squares))]
+    slices = [found.planned(number, 3) for number in range(len(found.corners))]
     assert len(slices) == 2 * 81
-    assert [s.square for s in slices[:10]] == [
-        Rect(256 * (k % 9), 256 * (k // 9), 512, 512) for k in range(10)
-    ]
+    assert [s.rect for s in slices[:10]] == [Rect(256 * (k % 9), 256 * (k // 9), 512, 512) for k in range(10)]
     assert [s.patch for s in slices[80:82]] == [Rect(0, 0, 2560, 2560), Rect(2560, 0, 2560, 2560)]
-    assert all(s.square.intersect(s.patch) == s.square and s.slide == 3 for s in slices)
+    assert all(s.rect.intersect(s.patch) == s.rect and s.slide == 3 for s in slices)
 
 
 def test_slices_lie_on_the_slide_and_bare_glass_is_left_out() -> None:
@@ -69,18 +67,18 @@ def test_slices_lie_on_the_slide_and_bare_glass_is_left_out() -> None:
     blocks = np.zeros((3, 5, 5), np.int64)
     blocks[..., 1] = 256 * 256
     tissue = everywhere(grid)
-    assert {tuple(xy) for xy in find_candidates(grid, blocks, tissue).squares.tolist()} == {
+    assert {tuple(xy) for xy in find_candidates(grid, blocks, tissue).corners.tolist()} == {
         (0, 0),
         (256, 0),
         (512, 0),
     }
     step = tissue.downsample // grid.downsample
     right = replace(tissue, mask=tissue.mask & (np.arange(tissue.mask.shape[1]) * step >= 800))
-    assert find_candidates(grid, blocks, right).squares.tolist() == [[512, 0]]
+    assert find_candidates(grid, blocks, right).corners.tolist() == [[512, 0]]
     blocks[0, 0] = 0, 0, 256 * 256, 0, 0  # annotated, whatever the mask says
-    assert find_candidates(grid, blocks, right).squares.tolist() == [[0, 0], [512, 0]]
+    assert find_candidates(grid, blocks, right).corners.tolist() == [[0, 0], [512, 0]]
     blocks[...] = 0  # no truth
-    assert not len(find_candidates(grid, blocks, tissue).squares)
+    assert not len(find_candidates(grid, blocks, tissue).corners)
 
 
 def candidates(rare: int, common: int) -> Candidates:
@@ -88,8 +86,8 @@ def candidates(rare: int, common: int) -> Candidates:
     count = rare + common
     shares = np.zeros((count, 5))
     shares[:rare, 3], shares[rare:, 4] = 1, 1
-    squares = np.stack((np.arange(count) * 512, np.zeros(count, np.int64)), axis=1)
-    return Candidates(2560, squares // 2560 * 2560, squares, shares)
+    corners = np.stack((np.arange(count) * 512, np.zeros(count, np.int64)), axis=1)
+    return Candidates(2560, corners // 2560 * 2560, corners, shares)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=3), st.integers(0, 99), st.data())
@@ -110,7 +108,7 @@ def test_screening_draws_what_is_asked_for_or_all_there_is(
     else:
         assert drawn_rare == min(quota.rare, rare)
         assert len(drawn) - drawn_rare == min(quota.slices - quota.rare, common)
-    order = [(s.slide, s.square.x) for s in drawn]
+    order = [(s.slide, s.rect.x) for s in drawn]
     assert order == sorted(set(order))
     assert drawn == screen(found, quota, np.random.default_rng(seed))
 

@@ -1,4 +1,4 @@
-"""Which slides teach and which examine."""
+"""Splits into slides to train on, to validate on and to test on."""
 
 import pytest
 from hypothesis import given

@@ -109,7 +109,7 @@ HAND_WORKED = {
         3 / 5,
         1 - 2 / 10,
     ),
-    # Normal taken for normal is in no sum: 98 of them change IoU and accuracy, not the score: 1 - 1 / (3 + 3).
+    # Normal taken for normal is in no sum: 98 of them change IoU and accuracy, not score, 1 - 1 / (3 + 3).
     "mostly normal": ([0] * 98 + [3, 3], [0] * 98 + [3, 2], (1, NAN, 0, 1 / 2), 99 / 100, 1 - 1 / 6),
     # In situ for invasive costs 1 of 3, normal for invasive 3 of 3: the score grades what accuracy does not.
     "near": ([3, 3], [2, 2], (NAN, NAN, 0, 0), 0, 1 - 2 / 6),
@@ -136,7 +136,7 @@ def test_a_case_worked_by_hand() -> None:
     metrics = scored(prediction, truth)
     assert metrics.iou == pytest.approx((1 / 2, 0, 0, 1 / 2))
     assert metrics.accuracy == 0.5
-    # Severities: truth 0 1 3 3, prediction 0 2 3 0; the first pixel does not count; 1 - (1 + 0 + 3) / (2 + 3 + 3).
+    # Severities: truth 0 1 3 3, prediction 0 2 3 0; first px left out: 1 - (1 + 0 + 3) / (2 + 3 + 3).
     assert metrics.score == pytest.approx(0.5)
 
 

@@ -50,6 +50,23 @@ def test_of_equals_the_first_counts() -> None:
     assert argmax_labels(torch.zeros(1, 4, 8, 8), 32, 4).unique().tolist() == [1]
 
 
+def test_halos_that_end_inside_a_logit_are_cut_where_they_end() -> None:
+    logits = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+    for halo_px in (3, 6, 9):
+        expected = by_hand(logits, 32, halo_px)
+        labels = argmax_labels(logits, 32, halo_px)
+        assert labels.shape[1:] == (32 - 2 * halo_px,) * 2
+        chosen = expected.gather(1, labels.long()[:, None] - 1)[:, 0]
+        torch.testing.assert_close(chosen, expected.amax(1), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("equal", [(0, 1), (1, 3), (0, 2, 3)])
+def test_of_some_equals_the_first_counts(equal: tuple[int, ...]) -> None:
+    logits = torch.full((1, 4, 4, 4), -1.0)
+    logits[:, list(equal)] = 2.0
+    assert argmax_labels(logits, 16, 4).unique().tolist() == [equal[0] + 1]
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_labels_do_not_depend_on_what_else_is_in_the_batch(count: int) -> None:
     logits = torch.randn(5, 4, 40, 40, generator=torch.Generator().manual_seed(1))

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from model.inference.cpu_tuning import SPINS, tune_openmp_wait
+from model.inference.cpu_tuning import SPIN_COUNT, tune_openmp_wait
 
 FAULTS = """
 import resource, sys
@@ -40,7 +40,7 @@ def test_threads_sleep_soon_unless_the_environment_says_otherwise(monkeypatch: p
         monkeypatch.setenv(name, "")  # so that it is put back as it was
         monkeypatch.delenv(name)
     tune_openmp_wait()
-    assert (os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"]) == ("PASSIVE", str(SPINS))
+    assert (os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"]) == ("PASSIVE", str(SPIN_COUNT))
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     monkeypatch.delenv("GOMP_SPINCOUNT")
     tune_openmp_wait()

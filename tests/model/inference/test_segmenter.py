@@ -202,6 +202,7 @@ class OneConvolution(SegmentationNetwork):
 
 
 # torch's own compiler warns of parts of torch.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_compiled_network_labels_alike_and_is_compiled_for_one_size(

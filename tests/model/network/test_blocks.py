@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from model.network.blocks import (
+    Adaptation,
     AddFusion,
     AttentionFusion,
     ChainedResidualPooling,
+    CoarseFusion,
     ConcatFusion,
+    Refinement,
     ResidualConvUnit,
     box_means,
     crop_at,
@@ -61,6 +64,68 @@ def test_add_is_a_sum() -> None:
     torch.testing.assert_close(fusion(slices, previous, None), slices + previous)
 
 
+@pytest.mark.parametrize("fusion_class", [AttentionFusion, ConcatFusion])
+def test_in_inference_what_a_slice_gets_does_not_depend_on_its_batch(fusion_class: type[nn.Module]) -> None:
+    slices, previous, context = torch.randn(7, 37, 3, 3), torch.randn(7, 37, 3, 3), torch.randn(7, 37)
+    fusion = fusion_class(37, has_context=True)
+    # The convolution of maps may add up otherwise for other batches; what is tested is the rows' arithmetic.
+    if isinstance(fusion, ConcatFusion):
+        nn.init.zeros_(fusion.maps.weight)
+    with torch.inference_mode():
+        whole = fusion(slices, previous, context)
+        alone = [fusion(slices[k : k + 1], previous[k : k + 1], context[k : k + 1]) for k in range(7)]
+    assert torch.equal(whole, torch.cat(alone))
+
+
+def test_the_coarsest_block_concatenates_slice_and_context_in_that_order() -> None:
+    slices, context = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3)
+    fusion = CoarseFusion(4, concatenate=True)
+    assert fusion.conv is not None
+    kernel = fusion.conv.weight
+    expected = F.conv2d(slices, kernel[:, :4]) + F.conv2d(context, kernel[:, 4:])
+    torch.testing.assert_close(fusion(slices, context), expected)
+
+
+def test_the_coarsest_block_of_add_is_a_sum() -> None:
+    slices, context = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3)
+    assert torch.equal(CoarseFusion(4, concatenate=False)(slices, context), slices + context)
+
+
+def test_a_residual_unit_is_its_formula() -> None:
+    unit, features = ResidualConvUnit(4), torch.randn(2, 4, 5, 5)
+    kept = features.clone()
+    inner = F.conv2d(F.relu(features), unit.conv1.weight, unit.conv1.bias, padding=1)
+    expected = features + F.conv2d(F.relu(inner), unit.conv2.weight, padding=1)
+    torch.testing.assert_close(unit(features), expected)
+    assert torch.equal(features, kept)
+
+
+def test_chained_pooling_is_its_formula_four_stages_deep() -> None:
+    pooling, features = ChainedResidualPooling(4), torch.randn(2, 4, 9, 9)
+    assert len(pooling.convs) == 4
+    expected = path = F.relu(features)
+    for conv in pooling.convs:
+        path = F.conv2d(F.max_pool2d(path, 5, stride=1, padding=2), conv.get_parameter("weight"))
+        expected = expected + path
+    torch.testing.assert_close(pooling(features), expected)
+
+
+def test_blocks_have_the_papers_units() -> None:
+    assert [type(part) for part in Adaptation(6, 4)] == [nn.Conv2d, ResidualConvUnit, ResidualConvUnit]
+    assert [type(part) for part in Refinement(4)] == [ChainedResidualPooling, *[ResidualConvUnit] * 3]
+
+
+def test_pooling_in_training_gives_the_gradient_to_the_first_of_equals_by_row() -> None:
+    pooling = ChainedResidualPooling(1, stages=1)
+    nn.init.ones_(pooling.convs[0].get_parameter("weight"))
+    # By columns the lower left one would come first. Its relu gives each 1; the pool's four outputs go to
+    # one.
+    features = torch.tensor([[[[0.5, 1.0], [1.0, 0.5]]]], requires_grad=True)
+    pooling(features).sum().backward()
+    assert features.grad is not None
+    assert features.grad[0, 0].tolist() == [[1, 5], [1, 1]]
+
+
 def test_a_residual_unit_with_silent_second_conv_is_the_identity() -> None:
     unit = ResidualConvUnit(4)
     nn.init.zeros_(unit.conv2.weight)
@@ -102,8 +167,8 @@ def test_a_crop_of_a_ramp_holds_the_ramps_values_at_the_place(
 
 def test_each_map_is_cropped_at_its_own_place() -> None:
     maps = torch.rand(2, 3, 8, 8)
-    places = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.5, 0.25, 0.75, 0.75]])
-    crops = crop_at(maps, places, (8, 8)), crop_at(maps, places, (4, 2))
+    boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.5, 0.25, 0.75, 0.75]])
+    crops = crop_at(maps, boxes, (8, 8)), crop_at(maps, boxes, (4, 2))
     torch.testing.assert_close(crops[0][0], maps[0])
     torch.testing.assert_close(crops[1][1], maps[1, :, 2:6, 4:6])
 

@@ -93,7 +93,7 @@ def test_an_aligned_network_in_half_precision_keeps_to_it() -> None:
 
 
 @pytest.mark.parametrize("boxes", [None, torch.zeros(1, 4), torch.zeros(2, 2)])
-def test_an_aligned_network_without_its_places_is_refused(boxes: torch.Tensor | None) -> None:
+def test_an_aligned_network_without_its_boxes_is_refused(boxes: torch.Tensor | None) -> None:
     with pytest.raises(InputError, match=r"needs `boxes` \(2, 4\)"):
         tiny(second_input="aligned")(torch.zeros(2, 3, 64, 64), torch.zeros(1, 3, 64, 64), boxes)
 

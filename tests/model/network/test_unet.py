@@ -16,7 +16,10 @@ def tiny() -> UNet:
 
 
 def parameters_as_published(width: int, classes: int) -> int:
-    """3x3 convs in pairs, five scales down and four up, 2x2 transposed convs, a final 1x1; batch norm for their biases."""
+    """Parameters of 3x3 convs in pairs, five scales down and four up, 2x2 transposed convs and a final 1x1.
+
+    Batch norm takes the place of the convs' biases.
+    """
 
     def pair(channels: int, out: int) -> int:
         return 9 * channels * out + 9 * out * out + 4 * out
@@ -55,7 +58,7 @@ def test_what_it_says_of_a_pixel_follows_the_pixel() -> None:
     assert here.std() > 0
 
 
-def test_context_and_places_are_nothing_to_it() -> None:
+def test_context_and_boxes_are_ignored() -> None:
     network = tiny().eval()
     slices = torch.randn(1, 3, 64, 64)
     with torch.no_grad():

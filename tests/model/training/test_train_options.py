@@ -71,6 +71,7 @@ def test_planned_slices_are_what_is_trained_and_validated_on(
     assert [step for step, _ in card.training["validation_miou"]] == [1, 2]
 
 
+@pytest.mark.slow
 def test_the_weights_that_scored_best_are_kept(
     config: TrainConfig, index: SlideIndex, tmp_path: Path
 ) -> None:
@@ -219,6 +220,7 @@ def free_port() -> int:
         return port
 
 
+@pytest.mark.slow
 def test_two_ranks_learn_what_one_does(
     config: TrainConfig, planned: SlideIndex, tmp_path: Path, free_port: int
 ) -> None:

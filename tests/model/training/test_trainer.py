@@ -74,6 +74,7 @@ def killed_after(step: int) -> Callable[[TrainProgress], None]:
     return kill
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_killed_training_resumes_to_the_same_weights(
     config: TrainConfig, index: SlideIndex, tmp_path: Path, optimizer: Any
@@ -104,6 +105,7 @@ def test_a_training_killed_after_its_last_step_is_finished_by_the_next(
     assert resumed.training["validation_miou"] == undisturbed.training["validation_miou"]
 
 
+@pytest.mark.slow
 def test_a_training_that_is_stopped_loses_no_step(
     config: TrainConfig, index: SlideIndex, tmp_path: Path
 ) -> None:
@@ -121,6 +123,7 @@ def test_a_training_that_is_stopped_loses_no_step(
     assert resumed.weights.sha256 == undisturbed.weights.sha256
 
 
+@pytest.mark.slow
 def test_the_context_encoder_can_learn_alone_and_a_kill_then_changes_nothing(
     config: TrainConfig, index: SlideIndex, tmp_path: Path
 ) -> None:
@@ -140,6 +143,7 @@ def test_the_context_encoder_can_learn_alone_and_a_kill_then_changes_nothing(
     assert moved == {"context_encoder", "context_adapt"}
 
 
+@pytest.mark.slow
 def test_a_seed_decides_everything(config: TrainConfig, index: SlideIndex, tmp_path: Path) -> None:
     config = replace(config, stages=config.stages[1:])
     hashes = [
@@ -183,6 +187,7 @@ def test_a_class_nobody_has_stops_the_training(
         train(replace(config, card=card), replace(index, classes=card.classes), tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_training_learns_what_colours_tell(config: TrainConfig, index: SlideIndex, tmp_path: Path) -> None:
     config = replace(
         config,

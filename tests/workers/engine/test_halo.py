@@ -92,6 +92,7 @@ def labelled(slide: Slide, patch_index: int, halo_px: int | None) -> Labelled:
     return labels, context, (places[:, :2] + places[:, 2:]) / 2
 
 
+@pytest.mark.slow
 @given(patch_index=st.integers(0, 3), halo_px=st.integers(0, 32).map(lambda steps: 16 * steps))
 @settings(max_examples=4, deadline=None)
 def test_context_and_labelled_pixels_are_those_of_the_default_halo(

@@ -41,34 +41,34 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def shelf_of(weights: Path, **changes: object) -> ModelCache:
-    """A shelf on the CPU."""
+def models_of(weights: Path, **changes: object) -> ModelCache:
+    """A model cache on the CPU."""
     return ModelCache.of(WorkerSettings(weights_dir=weights, device="cpu", **changes))
 
 
 def test_the_first_usable_card_is_the_default_and_all_are_announced(weights: Path) -> None:
-    ready = shelf_of(weights).ready()
+    ready = models_of(weights).ready()
     assert (ready.default_model, ready.device) == ("one", "cpu")
     assert [json.loads(card)["name"] for card in ready.cards] == ["one", "two"]
 
 
 def test_settings_choose_the_default(weights: Path) -> None:
-    assert shelf_of(weights, default_model="two").default().card.name == "two"
+    assert models_of(weights, default_model="two").default().card.name == "two"
     with pytest.raises(ModelUnknownError, match="Known models: one, two"):
-        shelf_of(weights, default_model="three").default()
+        models_of(weights, default_model="three").default()
 
 
 def test_only_the_last_used_networks_stay_in_memory(weights: Path) -> None:
-    shelf = shelf_of(weights, models_in_memory=1)
-    one = shelf.get("one")
-    assert shelf.get("one") is one
-    shelf.get("two")
-    assert shelf.get("one") is not one
+    models = models_of(weights, models_in_memory=1)
+    one = models.get("one")
+    assert models.get("one") is one
+    models.get("two")
+    assert models.get("one") is not one
 
 
 def test_a_folder_without_cards_says_where_to_point(tmp_path: Path) -> None:
     with pytest.raises(WeightsMissingError, match="DAREFINE_WEIGHTS_DIR"):
-        shelf_of(tmp_path)
+        models_of(tmp_path)
 
 
 def test_networks_are_loaded_as_the_settings_say(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,5 +76,5 @@ def test_networks_are_loaded_as_the_settings_say(weights: Path, monkeypatch: pyt
     monkeypatch.setattr(
         "workers.engine.model_cache.Segmenter.load", lambda _, **keywords: seen.update(keywords)
     )
-    shelf_of(weights, batch_size=7, compile=True, precision="bf16").default()
+    models_of(weights, batch_size=7, compile=True, precision="bf16").default()
     assert seen == {"device": "cpu", "precision": "bf16", "batch_size": 7, "compiled": True}

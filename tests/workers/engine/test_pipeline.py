@@ -75,7 +75,7 @@ class Threshold:
 
 @pytest.fixture(scope="module")
 def pixels() -> NDArray[np.uint8]:
-    """A tissue-coloured slide of 5800 x 5240 l0 px in 2 x 2 blocks of one colour, with a strip of glass on the right."""
+    """A tissue-coloured slide of 5800 x 5240 l0 px in 2 x 2 blocks of one colour, with glass on the right."""
     rng = np.random.default_rng(0)
     blocks = rng.integers(60, 180, (2620, 2900, 3), np.uint8)
     blocks[:, 2650:] = 245
@@ -143,6 +143,7 @@ def test_every_label_pixel_is_that_of_its_own_slide_pixels(
     assert not tissue[:, 2800:].any(), "glass is 0"
 
 
+@pytest.mark.slow
 def test_without_tissue_search_all_is_labelled(run: RunJob, pixels: NDArray[np.uint8]) -> None:
     labels = tifffile.imread(go(replace(run, parameters=JobParameters(tissue=False))).labels)
     np.testing.assert_array_equal(labels, np.where(pixels[::2, ::2, 1] < 120, 1, 2))
@@ -157,9 +158,12 @@ def test_result_adds_up(undisturbed: Undisturbed) -> None:
         assert item["area_mm2"] == pytest.approx(item["pixels"] * 1e-6, abs=1e-6)
     assert sum(item["fraction"] for item in result["classes"]) == pytest.approx(1, abs=1e-5)
     assert result["mpp"] == {
-        "slide": pytest.approx(0.5), "source": "tiff-resolution", "label": pytest.approx(1.0), "downsample": 2,
+        "slide": pytest.approx(0.5),
+        "source": "tiff-resolution",
+        "label": pytest.approx(1.0),
+        "downsample": 2,
         "resampled": False,
-    }  # fmt: skip
+    }
     assert not files.patches.exists(), "the store is gone once the pyramids are there"
 
 
@@ -172,6 +176,7 @@ def test_progress_grows_to_the_last_patch(undisturbed: Undisturbed) -> None:
     assert seen[-1].patches_done == seen[-1].patches_total == 4
 
 
+@pytest.mark.slow
 def test_resume_runs_only_the_missing_patches_and_gives_the_same_bytes(
     run: RunJob, undisturbed: Undisturbed
 ) -> None:
@@ -192,6 +197,7 @@ def test_resume_runs_only_the_missing_patches_and_gives_the_same_bytes(
     assert files.overlay.read_bytes() == whole.overlay.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_mask_made_ahead_is_used_and_gives_the_same_bytes(run: RunJob, undisturbed: Undisturbed) -> None:
     files = prepare(run)
     before = files.tissue.stat().st_mtime_ns
@@ -215,6 +221,7 @@ def leave_damaged_mask(run: RunJob) -> None:
     prepare(run).tissue.write_bytes(b"PK")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leave", [leave_empty_mask, leave_mask_of_other_mpp, leave_damaged_mask])
 def test_a_mask_made_of_anything_else_is_made_again(
     run: RunJob, undisturbed: Undisturbed, leave: Callable[[RunJob], None]
@@ -225,6 +232,7 @@ def test_a_mask_made_of_anything_else_is_made_again(
     assert files.labels.read_bytes() == undisturbed[0].labels.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_mask_of_a_slide_that_was_replaced_is_made_again(run: RunJob, slide: Path, tmp_path: Path) -> None:
     replaced = tmp_path / "replaced.tif"
     shutil.copyfile(slide, replaced)
@@ -263,6 +271,7 @@ def test_a_damaged_tile_ends_the_run(run: RunJob, tmp_path: Path, slide: Path) -
         go(replace(run, slide_path=str(bad)))
 
 
+@pytest.mark.slow
 def test_patches_of_another_model_are_never_mixed_in(run: RunJob) -> None:
     network = Threshold()
     with pytest.raises(JobCancelledError):
@@ -273,6 +282,7 @@ def test_patches_of_another_model_are_never_mixed_in(run: RunJob) -> None:
     assert other.patches == 4
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_run_again(run: RunJob) -> None:
     files = go(run)
     before = files.result.read_bytes()
@@ -285,6 +295,7 @@ def test_a_finished_run_is_not_run_again(run: RunJob) -> None:
     assert network.patches == 4, "a result that is not whole is made again"
 
 
+@pytest.mark.slow
 def test_half_written_files_of_a_killed_attempt_are_removed(run: RunJob) -> None:
     directory = Path(run.directory)
     directory.mkdir()
@@ -294,7 +305,7 @@ def test_half_written_files_of_a_killed_attempt_are_removed(run: RunJob) -> None
 
 
 class Distant(Threshold):
-    """As a GPU: labels are there a while after they were asked for. `log` tells what was done in which order."""
+    """As a GPU: labels are there a while after they were asked for. `log` has the order of events."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -309,6 +320,7 @@ class Distant(Threshold):
         self.log.append("wait")
 
 
+@pytest.mark.slow
 def test_a_gpu_has_the_next_patch_before_the_last_is_waited_for(
     run: RunJob, undisturbed: Undisturbed
 ) -> None:
@@ -318,6 +330,7 @@ def test_a_gpu_has_the_next_patch_before_the_last_is_waited_for(
     assert files.labels.read_bytes() == undisturbed[0].labels.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("device", "way", "value", "again"),
     [

@@ -20,6 +20,7 @@ def hung_server(tmp_path_factory: pytest.TempPathFactory):
         yield server, path
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_is_tried_twice_for_a_second_each(hung_server) -> None:
     server, path = hung_server
     redis = connect(unix_url(path))

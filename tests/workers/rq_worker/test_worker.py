@@ -118,6 +118,7 @@ def test_a_killed_engine_process_costs_one_attempt(shop) -> None:
     assert shop.wait(job, JobState.SUCCEEDED).attempt == 2
 
 
+@pytest.mark.slow
 def test_a_killed_worker_takes_its_engine_process_along_and_another_goes_on(
     bench, workers, reconciler
 ) -> None:
@@ -196,6 +197,7 @@ def test_a_worker_fenced_off_drops_the_job(shop) -> None:
     shop.wait_until(lambda: not shop.is_alive(shop.starts(job)[0]), "end of the engine process")
 
 
+@pytest.mark.slow
 def test_a_worker_without_a_model_takes_no_job_and_says_why_until_it_has_one(
     bench, workers, settings: WorkerSettings
 ) -> None:

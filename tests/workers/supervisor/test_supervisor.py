@@ -75,6 +75,7 @@ def test_everything_runs_and_ends_in_order(supervise, bench, valkey: EmbeddedVal
     assert (released.state, released.crashes) == (JobState.QUEUED, 0)
 
 
+@pytest.mark.slow
 def test_whatever_is_killed_comes_back_and_the_job_is_finished(supervise, bench) -> None:
     supervisor = supervise()
     bench.wait_until(lambda: has_worker(bench), "a live worker")

@@ -1,4 +1,4 @@
-"""Looking at strangers' files without dying of them."""
+"""Inspection of untrusted files, whose decoder may crash, hang or ask for too much memory."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The ladder of pixel sizes: the first sane rung wins."""
+"""The pixel size: the first source with a sane value wins."""
 
 import pytest
 
@@ -6,18 +6,18 @@ from wsi.errors import MppOutOfRangeError
 from wsi.reading.mpp import Mpp, resolve_mpp
 
 
-def test_rungs_in_order() -> None:
-    rungs = {"vendor": (0.25, 0.25), "tiff_resolution": (0.3, 0.3), "objective_power": 20.0}
+def test_sources_in_order() -> None:
+    sources = {"vendor": (0.25, 0.25), "tiff_resolution": (0.3, 0.3), "objective_power": 20.0}
 
-    assert resolve_mpp(request=0.4, **rungs) == Mpp(0.4, "request")
-    assert resolve_mpp(**rungs) == Mpp(0.25, "vendor")
-    assert resolve_mpp(**{**rungs, "vendor": None}) == Mpp(0.3, "tiff-resolution")
+    assert resolve_mpp(request=0.4, **sources) == Mpp(0.4, "request")
+    assert resolve_mpp(**sources) == Mpp(0.25, "vendor")
+    assert resolve_mpp(**{**sources, "vendor": None}) == Mpp(0.3, "tiff-resolution")
     assert resolve_mpp(objective_power=20.0) == Mpp(0.5, "objective-power")
     assert resolve_mpp() is None
 
 
 @pytest.mark.parametrize("absurd", [0.0, -0.499, 9e99, 352.78, 1000.0, float("nan"), float("inf")])
-def test_absurd_values_fall_through_to_the_next_rung(absurd: float) -> None:
+def test_absurd_values_fall_through_to_the_next_source(absurd: float) -> None:
     assert resolve_mpp(vendor=(absurd, absurd), tiff_resolution=(0.3, 0.3)) == Mpp(0.3, "tiff-resolution")
     assert resolve_mpp(tiff_resolution=(absurd, 0.3), objective_power=40.0) == Mpp(0.25, "objective-power")
 

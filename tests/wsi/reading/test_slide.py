@@ -1,4 +1,4 @@
-"""Slides in: known pixels back, both roads alike, and clear errors for what is no slide."""
+"""Slides in: known pixels back, both readers alike, and clear errors for what is no slide."""
 
 import ctypes
 import shutil
@@ -75,7 +75,7 @@ def test_down_sampling_is_an_average(write_slide, scene, downsample: int, pyrami
         (Rect(-64, 0, 1920, 1280), 64),
     ],
 )
-def test_both_roads_give_the_same_pixels(
+def test_both_readers_give_the_same_pixels(
     write_slide, scene, compression: str, region: Rect, downsample: int
 ) -> None:
     path = write_slide(scene, compression=compression)
