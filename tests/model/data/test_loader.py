@@ -155,7 +155,7 @@ def test_planned_slices_come_once_an_epoch_zoomed_about_their_rect(slide: Annota
         assert any(rect.intersect(one.rect) == one.rect for one in planned)
         assert rect.intersect(zoomed.view.region) == rect
         cropped = sampler.draw(rng, 0, BatchSpec(96, patches=1, slices=1)).view.slices[0]
-        assert any(cropped.intersect(one.square) == cropped for one in planned)
+        assert any(cropped.intersect(one.rect) == cropped for one in planned)
 
 
 def test_coarse_labels_lie_under_the_context_they_came_with(slide: AnnotatedSlide) -> None:
@@ -270,3 +270,26 @@ def test_places_turn_with_the_picture(quarter_turns: int, mirrored: bool) -> Non
     )
     assert turned[top:bottom, left:right].all()
     assert turned.sum() == (bottom - top) * (right - left)
+
+
+@pytest.mark.parametrize("planned", [False, True])
+def test_centred_contexts_lie_about_their_slice_with_some_jitter(
+    write_slide: WriteSlide, geometry: InputGeometry, planned: bool
+) -> None:
+    with AnnotatedSlide.open(write_slide("a", 0), replace(geometry, context="centred")) as slide:
+        indexed = index_slides([slide], 3)
+        row = PlannedSlice(0, slide.grid.patch_core(0), Rect(64, 32, 128, 128), (0, 1, 0, 0))
+        sampler = PlannedPatchSampler(indexed, [row], 1) if planned else RandomPatchSampler(indexed, 3)
+        offsets = []
+        for number in range(40):
+            rng = np.random.default_rng(number)
+            view = sampler.draw(rng, number, BatchSpec(128, patches=1, slices=1)).view
+            (x, y), context = view.corners[0], view.context
+            offsets += [
+                2 * x + 128 - 2 * context.x - context.width,
+                2 * y + 128 - 2 * context.y - context.width,
+            ]
+    assert max(map(abs, offsets)) <= 129
+    assert len(set(offsets)) > 20
+    assert min(offsets) < -64
+    assert max(offsets) > 64
