@@ -1,12 +1,14 @@
-"""How a slide is cut: label map size, tiles, patches, and the sizes the network is fed with.
+"""Cut a slide: label map size, tiles, patches, and the sizes that the network is fed with.
 
-Frames: `_l0` is the slide's level 0; label px are n x n blocks of it (n = `Grid.downsample`); network px are what the
-network sees. The numbers come from the model card: the paper reads slices at 0.934 um/px and context at five times that.
+Frames: `_l0` is the slide's level 0; label px are n x n blocks of it (n = `Grid.downsample`); network px are
+what the network sees. The numbers come from the model card: the paper reads slices at 0.934 um/px and context
+at five times that.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from .errors import HaloError, MppOutOfRangeError, SlideLimitError
 from .geometry import Rect, Size
@@ -22,7 +24,11 @@ HALO_MULTIPLE_PX = NETWORK_MULTIPLE_PX // 2
 """Two halos and a slice must give a multiple of NETWORK_MULTIPLE_PX."""
 
 EXACT_TOLERANCE = 0.10
-"""A scale this close to the card's is read as it is: better than decoding and resampling for a difference no one sees."""
+"""A scale this close to the card's is read as it is: better than decoding and resampling for a difference
+no one sees."""
+
+
+ContextMode = Literal["patch", "centred"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,9 @@ class InputGeometry:
     """Slices along each side of a patch core, where label px have this mpp."""
     halo_px: int
     """Margin of a slice window, and of the context around the patch core, on each side, label px."""
+    context: ContextMode = "patch"
+    """Whether all slices of a patch see the patch as context, as in the paper, or each a window of the
+    same size centred on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,8 @@ class Grid:
     halo_px: int
     """Margin of a slice window on each side: the request's, else the card's. Label px, multiple of 16."""
     context_margin_px: int
-    """Margin of the context around the patch core, label px: the card's halo, as in training, whatever the request's."""
+    """Margin of the context around the patch core, label px: the card's halo, as in training, whatever the
+    request's."""
     slices_per_side: int
     """Slices along each side of a patch core: the card's, or what comes nearest to its patch in mm."""
     network_per_label_px: float
@@ -61,7 +71,8 @@ class Grid:
     slice_network_px: int
     """Side of a slice's window as it is fed to the network, multiple of 32."""
     context_network_px: int
-    """Side of the context as it is fed to the network, multiple of 32."""
+    """Side of a slice's context as it is fed to the network, multiple of 32."""
+    context: ContextMode = "patch"
 
     @property
     def label_mpp(self) -> float:
@@ -85,12 +96,12 @@ class Grid:
 
     @property
     def region_margin_px(self) -> int:
-        """Margin of what is read around a patch core, label px: slice windows and context both fit into it."""
+        """Margin of what is read around a patch core, label px; windows and a patch's context fit into it."""
         return max(self.halo_px, self.context_margin_px)
 
     @property
     def region_px(self) -> int:
-        """Side of a patch region, what is read of the slide at once: core and margin on both sides, label px."""
+        """Side of a patch region, what is read at once: core and margin on both sides, label px."""
         return self.patch_px + 2 * self.region_margin_px
 
     def network_px(self, side_px: int) -> int:
@@ -123,40 +134,79 @@ class Grid:
         return (TILE_PX * self.downsample) ** 2 / 1e6
 
     def patch_core(self, index: int) -> Rect:
-        """The block of the label map that patch `index` (row-major) alone labels; may stick out right and below."""
+        """Return the block of the label map that patch `index` (row-major) alone labels, label px.
+
+        It may stick out right and below.
+
+        Raises:
+            IndexError: there is no such patch.
+        """
         if not 0 <= index < self.patch_columns * self.patch_rows:
             raise IndexError(f"patch {index} of {self.patch_columns * self.patch_rows}")
         row, column = divmod(index, self.patch_columns)
         return Rect(column * self.patch_px, row * self.patch_px, self.patch_px, self.patch_px)
 
     def patch_view(self, index: int, slices: Iterable[tuple[int, int]]) -> PatchView:
-        """Patch `index` cut for the network; `slices` are (column, row) inside the patch of those to label."""
+        """Cut patch `index` for the network.
+
+        `slices` are (column, row) inside the patch of those to label.
+        """
         core = self.patch_core(index)
+        corners = tuple((core.x + column * TILE_PX, core.y + row * TILE_PX) for column, row in slices)
+        return self.cut(core, corners, halo_px=self.halo_px)
+
+    def cut(
+        self, core: Rect, corners: Sequence[tuple[int, int]], *, halo_px: int, slice_px: int = TILE_PX
+    ) -> PatchView:
+        """Cut a patch core of this grid's size into slices at these corners (x, y), label px."""
+        context, context_network_px = core.grown(self.context_margin_px), self.context_network_px
+        windows: tuple[Rect, ...] = ()
+        if self.context == "centred":
+            reach = (context.width - slice_px) // 2
+            windows = tuple(Rect(x, y, slice_px, slice_px).grown(reach) for x, y in corners)
+            context, context_network_px = self._context_field(core, slice_px)
         return PatchView(
-            region=core.grown(self.region_margin_px),
-            context=core.grown(self.context_margin_px),
-            corners=tuple((core.x + column * TILE_PX, core.y + row * TILE_PX) for column, row in slices),
-            slice_px=TILE_PX,
-            halo_px=self.halo_px,
-            slice_network_px=self.slice_network_px,
-            context_network_px=self.context_network_px,
+            region=core.grown(max(halo_px, self.context_margin_px)),
+            context=context,
+            corners=tuple(corners),
+            slice_px=slice_px,
+            halo_px=halo_px,
+            slice_network_px=self.network_px(slice_px + 2 * halo_px),
+            context_network_px=context_network_px,
+            context_windows=windows,
         )
+
+    def _context_field(self, core: Rect, slice_px: int) -> tuple[Rect, int]:
+        """Return what holds the context windows of all slices of a patch, and its side in network px.
+
+        It is at the scale of the context to within one label px: network sides are multiples of 32, label px
+        whole.
+        """
+        window_px = self.patch_px + 2 * self.context_margin_px
+        needed_px = window_px + self.patch_px - slice_px
+        network_px = _up_to_network_multiple(needed_px * self.context_network_px / window_px)
+        margin_px = round((network_px * window_px / self.context_network_px - self.patch_px) / 2)
+        return core.grown(margin_px), network_px
 
 
 def make_grid(slide: Size, slide_mpp: float, geometry: InputGeometry, *, halo_px: int | None = None) -> Grid:
-    """Cut a slide of `slide` l0 px and `slide_mpp` um/px for a model; `halo_px` overrides the card's halo of slices.
+    """Cut a slide of `slide` l0 px and `slide_mpp` um/px for a model; `halo_px` overrides the card's.
 
-    n is the largest integer whose n * slide_mpp is at most 10 % coarser than the card's mpp, so that no more detail than
-    that is thrown away; at least 1. Within 10 % the network reads label px as they are. Otherwise slices and context are
-    resampled to the card's mpp, and a patch has as many tiles as bring it nearest to the card's size in mm.
+    n is the largest integer whose n * slide_mpp is at most 10 % coarser than the card's mpp, so that no more
+    detail than that is thrown away; at least 1. Within 10 % the network reads label px as they are. Otherwise
+    slices and context are resampled to the card's mpp, and a patch has as many slices as bring it nearest to
+    the card's size in mm.
 
-    Raises MppOutOfRangeError when the slide is more than twice as coarse as the model, HaloError, SlideLimitError when
-    the slide is smaller than one label px.
+    Raises:
+        MppOutOfRangeError: the slide is more than twice as coarse as the model.
+        HaloError: `halo_px` is no multiple of 16, or too wide.
+        SlideLimitError: the slide is smaller than one label px.
     """
     if slide_mpp > 2 * geometry.mpp or slide_mpp <= 0:
         raise MppOutOfRangeError(
-            f"The slide has {slide_mpp:g} um/px; the model needs {geometry.mpp:g} um/px and detail cannot be made up. "
-            f"Send a slide of at most {2 * geometry.mpp:g} um/px, or mpp=... (--mpp on the command line) if its own value is wrong."
+            f"The slide has {slide_mpp:g} um/px; the model needs {geometry.mpp:g} um/px and detail cannot be "
+            f"made up. Send a slide of at most {2 * geometry.mpp:g} um/px, or mpp=... (--mpp on the command "
+            "line) if its own value is wrong."
         )
     context_margin = _checked_halo(geometry.halo_px)
     halo = context_margin if halo_px is None else _checked_halo(halo_px)
@@ -164,7 +214,8 @@ def make_grid(slide: Size, slide_mpp: float, geometry: InputGeometry, *, halo_px
     label_size = Size(slide.width // n, slide.height // n)
     if label_size.width < 1 or label_size.height < 1:
         raise SlideLimitError(
-            f"The slide is {slide.width} x {slide.height} px, smaller than one {n} px block. Send a larger one."
+            f"The slide is {slide.width} x {slide.height} px, smaller than one {n} px block. "
+            "Send a larger one."
         )
     network_per_label_px = _network_per_label_px(n, geometry.mpp / slide_mpp)
     slices_per_side = max(1, round(geometry.slices_per_side / network_per_label_px))
@@ -181,17 +232,25 @@ def make_grid(slide: Size, slide_mpp: float, geometry: InputGeometry, *, halo_px
         network_per_label_px=network_per_label_px,
         slice_network_px=_to_network_multiple(window_px * network_per_label_px),
         context_network_px=_to_network_multiple(context_px * network_per_label_px / geometry.context_ratio),
+        context=geometry.context,
     )
 
 
 def _network_per_label_px(n: int, wanted: float) -> float:
-    """By how much label px of n l0 px are resampled where `wanted` l0 px make one px of the card; 1 within 10 %."""
+    """Return the network px along a label px of n l0 px, where `wanted` l0 px make one px of the card.
+
+    It is 1 within 10 %: label px are not resampled then.
+    """
     exact = (1 - EXACT_TOLERANCE) * wanted <= n <= (1 + EXACT_TOLERANCE) * wanted
     return 1.0 if exact else n / wanted
 
 
 def _to_network_multiple(px: float) -> int:
     return max(1, round(px / NETWORK_MULTIPLE_PX)) * NETWORK_MULTIPLE_PX
+
+
+def _up_to_network_multiple(px: float) -> int:
+    return math.ceil(px / NETWORK_MULTIPLE_PX) * NETWORK_MULTIPLE_PX
 
 
 def _checked_halo(halo_px: int) -> int:

@@ -3,6 +3,7 @@
 Inference, evaluation and training cut patches by this one type.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,8 @@ class PatchView:
     region: Rect
     """What is read of the slide at once; holds every window and the context; may stick out of the slide."""
     context: Rect
-    """What becomes the context, inside the region."""
+    """What is encoded as context: the patch, inside the region, or a field that holds every context
+    window."""
     corners: tuple[tuple[int, int], ...]
     """(x, y) of each slice."""
     slice_px: int
@@ -29,6 +31,8 @@ class PatchView:
     """Side of a window as it is fed to the network, network px, multiple of 32."""
     context_network_px: int
     """Side of the context as it is fed to the network, network px, multiple of 32."""
+    context_windows: tuple[Rect, ...] = ()
+    """The part of the context that each slice sees, centred on it; empty: every slice sees all of it."""
 
     @property
     def slices(self) -> tuple[Rect, ...]:
@@ -55,12 +59,26 @@ class PatchView:
     @property
     def boxes(self) -> NDArray[np.float32]:
         """(N, 4) float32: left, top, right, bottom of each window as fractions of the context's sides."""
-        inside, side = self.context_in_region, self.window_px
-        edges = [(x, y, x + side, y + side) for x, y in self.windows]
-        origin = np.array((inside.x, inside.y) * 2, np.float32)
-        sides = np.array((inside.width, inside.height) * 2, np.float32)
-        boxes: NDArray[np.float32] = (np.array(edges, np.float32).reshape(-1, 4) - origin) / sides
-        return boxes
+        return self._fractions([one.grown(self.halo_px) for one in self.slices])
+
+    @property
+    def context_boxes(self) -> NDArray[np.float32]:
+        """(N, 4) float32: the same of each context window."""
+        return self._fractions(self.context_windows)
+
+    @property
+    def context_window_network_px(self) -> int:
+        """Side of a context window at the context's scale, network px, the nearest multiple of 32."""
+        share = self.context_windows[0].width / self.context.width
+        return max(1, round(share * self.context_network_px / 32)) * 32
+
+    def _fractions(self, rects: Sequence[Rect]) -> NDArray[np.float32]:
+        edges = [(one.x, one.y, one.right, one.bottom) for one in rects]
+        # Whole numbers until the division, so that the place on the slide does not round.
+        offsets = np.array(edges, np.int64).reshape(-1, 4) - (self.context.x, self.context.y) * 2
+        sides = np.array((self.context.width, self.context.height) * 2, np.float32)
+        fractions: NDArray[np.float32] = offsets.astype(np.float32) / sides
+        return fractions
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:

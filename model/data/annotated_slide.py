@@ -7,8 +7,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi.geometry import Rect, ceil_div
+from wsi.geometry import Rect
 from wsi.grid import Grid, InputGeometry, make_grid
+from wsi.patch_view import PatchView
+from wsi.reading.patch_pixels import PatchPixels, read_patch, read_reduced
 from wsi.reading.slide import Slide, open_slide
 from wsi.writing.label_tiff import LabelTiff
 
@@ -69,26 +71,13 @@ class AnnotatedSlide:
         n = self.grid.downsample
         return self._slide.read_region(square.scaled(n), n)
 
-    def read_context(self, region: Rect, side_px: int) -> NDArray[np.uint8]:
-        """Return a square region (label px) as context: (side_px, side_px, 3) RGB uint8, area-averaged.
+    def read_patch(self, view: PatchView) -> PatchPixels:
+        """Read the pixels that a network sees of a patch; see wsi.reading.patch_pixels."""
+        return read_patch(self._slide, view, self.grid.downsample)
 
-        Inference reduces the pixels it has decoded for the slices; here they would be decoded for nothing
-        else, so the slide's own reduced levels are read. Both agree to about a grey value.
-        """
-        reduce = 1 << max(0, int(region.width / side_px / 2).bit_length() - 1)
-        x, y = region.x // reduce, region.y // reduce
-        around = Rect(x, y, ceil_div(region.right, reduce) - x, ceil_div(region.bottom, reduce) - y)
-        n = self.grid.downsample * reduce
-        overview = self._slide.read_region(around.scaled(n), n)
-        left, top, width = region.x / reduce - x, region.y / reduce - y, region.width / reduce
-        down, across = (
-            _shares(start, width, side_px, length)
-            for start, length in ((top, len(overview)), (left, overview.shape[1]))
-        )
-        rows = down @ overview.reshape(len(overview), -1).astype(np.float32)
-        columns = across @ rows.reshape(side_px, -1, 3).swapaxes(0, 1).reshape(overview.shape[1], -1)
-        context: NDArray[np.uint8] = np.rint(columns).astype(np.uint8).reshape(side_px, side_px, 3)
-        return context.swapaxes(0, 1)
+    def read_context(self, region: Rect, side_px: int) -> NDArray[np.uint8]:
+        """Read a region (label px) reduced to (side_px, side_px, 3) RGB, area-averaged."""
+        return read_reduced(self._slide, region, self.grid.downsample, side_px)
 
     def read_truth(self, square: Rect) -> NDArray[np.uint8]:
         """Return a copy of the class values (H, W) uint8 of a rectangle in label px; 0 outside the slide."""
@@ -101,17 +90,3 @@ class AnnotatedSlide:
         """
         rows = [band[-rect.y % step :: step, ::step] for rect, band in self._truth.bands()]
         return np.ascontiguousarray(np.concatenate(rows))
-
-
-def _shares(start: float, width: float, cells: int, length: int) -> NDArray[np.float32]:
-    """Return averaging weights (cells, length): the share of each cell that each pixel covers.
-
-    The cells are `cells` equal parts of [start, start + width); the pixels are [0, 1), ..., up to `length`.
-    Pillow's box filter counts a pixel wholly or not at all: at two or three pixels a cell that is off by
-    several grey values.
-    """
-    edges = start + np.linspace(0, width, cells + 1)[:, None]
-    px = np.arange(length)
-    covered = np.minimum(edges[1:], px + 1) - np.maximum(edges[:-1], px)
-    shares: NDArray[np.float32] = (np.clip(covered, 0, None) * (cells / width)).astype(np.float32)
-    return shares

@@ -99,6 +99,8 @@ class RandomPatchSampler:
             raise CohortError(f"slice_px={spec.slice_px} is larger than the patch region of {region_px} px")
         row, column = divmod(int(found[rng.integers(found.size)]), indexed.cells.shape[1])
         region, first = _region_around(rng, indexed, (column * CELL_PX, row * CELL_PX), slice_px, region_px)
+        if indexed.slide.grid.context == "centred":
+            region = _centred_on(rng, first, region)
         others = (_slice_in(rng, indexed, region, slice_px) for _ in range(spec.slices - 1))
         return _sample(indexed, region, [first, *others][: spec.slices], slice_px, spec)
 
@@ -129,8 +131,11 @@ class PlannedPatchSampler:
         )
         region_px = round(indexed.slide.grid.region_px / scale)
         region = planned.patch.grown(indexed.slide.grid.halo_px)
-        slices = [Rect(x, y, side, side)] if spec.slices else []
-        return _sample(indexed, region.grown((region_px - region.width) // 2), slices, side, spec)
+        region = region.grown((region_px - region.width) // 2)
+        drawn = Rect(x, y, side, side)
+        if indexed.slide.grid.context == "centred":
+            region = _centred_on(rng, drawn, region)
+        return _sample(indexed, region, [drawn] if spec.slices else [], side, spec)
 
 
 def _sample(
@@ -159,6 +164,18 @@ def _region_around(
         corners.append((int(rng.integers(max(edge, start + slice_px - region_px), start + 1)), start))
     (region_x, x), (region_y, y) = corners
     return Rect(region_x, region_y, region_px, region_px), Rect(x, y, slice_px, slice_px)
+
+
+def _centred_on(rng: np.random.Generator, drawn: Rect, region: Rect) -> Rect:
+    """Move a context region to where inference centres it on the slice, and by up to half a slice off, at
+    random.
+
+    The jitter keeps the network from reading the class off the very middle of its context.
+    """
+    to_x, to_y = (region.width - drawn.width) // 2, (region.height - drawn.height) // 2
+    reach = drawn.width // 2
+    jitter_x, jitter_y = rng.integers(-reach, reach + 1, 2).tolist()
+    return Rect(drawn.x - to_x + jitter_x, drawn.y - to_y + jitter_y, region.width, region.height)
 
 
 def _slice_in(rng: np.random.Generator, indexed: IndexedSlide, region: Rect, slice_px: int) -> Rect:

@@ -27,8 +27,8 @@ class Task:
     index: SlideIndex
     set_name: SetName
     on: On
-    """"slices": the planned ones, each with its patch as context, as the paper does. "slides": every pixel with truth, by
-    patches and tiles, as the service does."""
+    """"slices": the planned ones, each with its patch as context, as the paper does. "slides": every pixel
+    with truth, by patches and tiles, as the service does."""
     patches_per_slide: int | None = None
     """At most so many of each slide, evenly spread; None for all."""
 
@@ -41,7 +41,11 @@ class Task:
         on: On | None = None,
         patches_per_slide: int | None = None,
     ) -> "Task":
-        """On slices where `on` is None and the index plans some. Raises CohortError when there is nothing to examine on."""
+        """Choose what to evaluate on: slices where `on` is None and the index plans some.
+
+        Raises:
+            CohortError: there is nothing to evaluate on.
+        """
         if not getattr(index.cohort, set_name):
             filled = [name for name in ("test", "validation", "train") if getattr(index.cohort, name)]
             raise CohortError(
@@ -74,10 +78,18 @@ def evaluate_index(
     precision: str = "auto",
     progress: Callable[[str, float], None] | None = None,
 ) -> tuple[list[Evaluation], Examples]:
-    """Evaluate each card's network on the same task, and up to `examples` regions with what each labelled there.
+    """Evaluate each card's network on the same task.
 
-    `progress` gets the network's name and its fraction done. Raises CohortError, InputError (two cards of one name, or
-    truth values without a class), CardError, WeightsError, DeviceError and the errors of wsi.
+    Returns an evaluation a network, and up to `examples` regions with what each network labelled there.
+    `progress` gets the network's name and its fraction done.
+
+    Raises:
+        CohortError: the set has no pixel with truth, or other classes than a card.
+        InputError: two cards have one name, or a truth value has no class.
+        CardError: a card cannot be read.
+        WeightsError: weights cannot be read or are not the card's.
+        DeviceError: the device is not there.
+        WsiError: a slide or truth cannot be read.
     """
     _check_names([ModelCard.load(path) for path in cards])
     evaluations: list[Evaluation] = []

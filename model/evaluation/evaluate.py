@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi.palette import LabelClass
+from wsi.reading.patch_pixels import PatchPixels
 from wsi.work_ahead import work_ahead
 
 from ..card import ModelCard
@@ -48,7 +49,7 @@ class Tally:
             self.mixed_patches += 1
 
     def __add__(self, other: "Tally") -> "Tally":
-        """What both have counted together."""
+        """Add the counts of two tallies."""
         total = Tally(self.classes)
         total.all, total.mixed = self.all + other.all, self.mixed + other.mixed
         total.patches = self.patches + other.patches
@@ -82,16 +83,19 @@ def evaluate_patches(
     seen: Seen | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Evaluation:
-    """Label these patches of these slides and compare them with their truth. `progress` gets fractions up to 1.
+    """Label these patches of these slides and compare them with their truth.
 
-    Memory: two patch regions, one of them read ahead by a thread of its own. Raises InputError for truth values that the
-    card has no class for, and the errors of wsi.
+    `progress` gets fractions up to 1. Memory: two patch regions, one of them read ahead by a thread.
+
+    Raises:
+        InputError: the card has no class for a value of the truth.
+        WsiError: a slide or truth cannot be read.
     """
     started = time.perf_counter()
     tallies = [Tally(len(segmenter.card.classes)) for _ in slides]
     with closing(work_ahead(_reader(slides), patches, threads=1, depth=1)) as reading:
         for done, (patch, (pixels, truth)) in enumerate(reading, start=1):
-            labels = segmenter.label_patch(pixels, patch.view)
+            labels = segmenter.label_patch(pixels.region, patch.view, context=pixels.context)
             tallies[patch.slide].feed(patch, labels, truth)
             if seen is not None:
                 seen(patch, labels)
@@ -104,26 +108,36 @@ def evaluate_patches(
 
 @contextmanager
 def open_slides(card: ModelCard, slides: Sequence[SlideWithTruth]) -> Iterator[list[AnnotatedSlide]]:
-    """The slides, cut as the card wants them; closed in the end. Raises CohortError and the errors of wsi."""
+    """Open slides with their truth, cut as the card wants them; they are closed in the end.
+
+    Raises:
+        CohortError: a truth does not lie on its slide's grid, or a pixel size is unknown.
+        WsiError: a slide or truth cannot be read.
+    """
     with ExitStack() as stack:
         yield [stack.enter_context(AnnotatedSlide.open(pair, card.input)) for pair in slides]
 
 
 def check_classes(card: ModelCard, classes: Sequence[LabelClass]) -> None:
-    """Raise CohortError unless the card has the classes of the truth, by value and name."""
+    """Check that the card has the classes of the truth, by value and name.
+
+    Raises:
+        CohortError: it has not.
+    """
     own, true = ({c.value: c.name for c in entries} for entries in (card.classes, classes))
     if own != true:
         raise CohortError(
-            f"{card.name} has the classes {own}, the truth {true}. Give it slides with truth of its own classes."
+            f"{card.name} has the classes {own}, the truth {true}. "
+            "Give it slides with truth of its own classes."
         )
 
 
-def _reader(slides: Sequence[AnnotatedSlide]) -> Callable[[EvalPatch], tuple[Labels, Labels]]:
-    """Return a function that reads a patch: its region (H, W, 3) and the truth (N, S, S) of its slices."""
+def _reader(slides: Sequence[AnnotatedSlide]) -> Callable[[EvalPatch], tuple[PatchPixels, Labels]]:
+    """Return a function that reads a patch: its pixels, and the truth (N, S, S) of its slices."""
 
-    def read(patch: EvalPatch) -> tuple[Labels, Labels]:
+    def read(patch: EvalPatch) -> tuple[PatchPixels, Labels]:
         slide = slides[patch.slide]
         truth = np.stack([slide.read_truth(rect) for rect in patch.view.slices])
-        return slide.read_pixels(patch.view.region), truth
+        return slide.read_patch(patch.view), truth
 
     return read

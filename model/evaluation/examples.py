@@ -35,7 +35,10 @@ class Example:
 
 
 class Examples:
-    """A few regions whose labels are kept while networks are evaluated. Memory: 4 + N bytes a label px of each."""
+    """A few regions whose labels are kept while networks are evaluated.
+
+    Memory: 4 + N bytes a label px of each.
+    """
 
     def __init__(self, numbered: Sequence[tuple[int, Example]]) -> None:
         self._numbered = tuple(numbered)
@@ -47,8 +50,10 @@ class Examples:
 
     @classmethod
     def choose(cls, slides: Sequence[AnnotatedSlide], patches: Sequence[EvalPatch], count: int) -> Self:
-        """Choose the patches whose truth is most evenly mixed, in turn from each slide; of planned slices, the most mixed
-        one of each. Regions that share more than a quarter with an earlier one are left out.
+        """Choose the patches whose truth is most evenly mixed, in turn from each slide.
+
+        Of planned slices, the most mixed one of each. Regions that share more than a quarter with an earlier
+        one are left out.
         """
         ranked: dict[int, list[EvalPatch]] = {}
         for patch in sorted(patches, key=lambda patch: -_mixture(np.array(patch.counts))):
@@ -84,7 +89,7 @@ def _mixture(counts: NDArray[np.int64]) -> float:
 
 
 def _shown(slide: AnnotatedSlide, patch: EvalPatch) -> Rect:
-    """Return what is shown of a patch: the slice whose truth is most mixed, or the whole, moved into the slide."""
+    """Return what a figure shows of a patch: its most mixed slice, or the whole, moved into the slide."""
     if patch.planned:
         return max(
             patch.view.slices, key=lambda one: _mixture(np.bincount(slide.read_truth(one).ravel())[1:])

@@ -1,4 +1,4 @@
-"""Choose the patches of annotated slides to evaluate: those of the inference grid, or slices that an index plans."""
+"""Choose the patches of annotated slides to evaluate: the inference grid's, or those of planned slices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi.geometry import Rect
-from wsi.grid import TILE_PX, Grid
+from wsi.grid import TILE_PX
 from wsi.patch_view import PatchView
 
 from ..data.annotated_slide import AnnotatedSlide
@@ -58,7 +58,7 @@ def all_patches(
 def grid_patches(
     slides: Sequence[AnnotatedSlide], classes: int, *, patches_per_slide: int | None = None
 ) -> list[EvalPatch]:
-    """Return every patch with truth, cut to its slices with truth; at most so many of a slide, evenly spread."""
+    """Return every patch with truth, cut to its slices with truth; at most `patches_per_slide` of a slide."""
     patches = []
     for number, slide in enumerate(slides):
         indices = range(slide.grid.patch_columns * slide.grid.patch_rows)
@@ -74,10 +74,10 @@ def planned_patches(
     *,
     patches_per_slide: int | None = None,
 ) -> list[EvalPatch]:
-    """Return planned slices, those of one patch together; of at most so many patches of a slide, evenly spread.
+    """Return planned slices, those of one patch together; of at most `patches_per_slide` patches of a slide.
 
-    As in the paper a slice is seen without a margin. Its context is the region that inference reads for the patch, halo
-    included: what the network has been trained on.
+    As in the paper a slice is seen without a margin. Its context is the region that inference reads for the
+    patch, halo included: what the network has been trained on.
     """
     groups: dict[tuple[int, Rect, int], list[Rect]] = {}
     for planned in slices:
@@ -89,27 +89,15 @@ def planned_patches(
             EvalPatch(
                 slide=number,
                 core=patch,
-                view=_planned_view(slide.grid, patch, squares),
+                view=slide.grid.cut(
+                    patch, [(one.x, one.y) for one in squares], halo_px=0, slice_px=squares[0].width
+                ),
                 counts=_counts(slide.read_truth(patch), classes),
                 planned=True,
             )
             for patch, squares in spread(own, patches_per_slide)
         ]
     return found
-
-
-def _planned_view(grid: Grid, patch: Rect, squares: Sequence[Rect]) -> PatchView:
-    """Cut planned slices without halo; their context is the region that inference reads for the patch."""
-    region, side = patch.grown(grid.halo_px), squares[0].width
-    return PatchView(
-        region=region,
-        context=region,
-        corners=tuple((square.x, square.y) for square in squares),
-        slice_px=side,
-        halo_px=0,
-        slice_network_px=grid.network_px(side),
-        context_network_px=grid.context_network_px,
-    )
 
 
 def spread(items: list[T], limit: int | None) -> list[T]:

@@ -17,7 +17,7 @@ from wsi.patch_view import PatchView
 
 from ..card import ModelCard
 from ..errors import InputError
-from ..network.base import ContextFeatures, SegmentationNetwork
+from ..network.base import ContextFeatures, ContextWindows, SegmentationNetwork
 from ..network.build import build_network
 from ..network.encoder import fold_batch_norms
 from ..weights import load_weights
@@ -45,14 +45,20 @@ class _Prepared:
     context: ContextFeatures | None
     view: PatchView
 
+    def context_of(self, start: int, stop: int) -> ContextFeatures | None:
+        """Return the features that windows start..stop see: their own, or those of the one context."""
+        if self.context is None or not self.view.context_windows:
+            return self.context
+        return self.context.part(start, stop)
+
 
 class Segmenter:
     """A network made ready for inference: folded, on its device, in its precision.
 
-    Works on a copy, so a network in training can be evaluated. ARCHITECTURE.md says when labels are the same to the
-    byte. Peak memory on a CPU: the weights, the patch region (3 bytes a pixel), its labels and the activations of the
-    context or, if larger, of a batch of slices; on a GPU 12 bytes a pixel more while the context is made, and region and
-    labels of the next patch.
+    Works on a copy, so a network in training can be evaluated. ARCHITECTURE.md says when labels are the same
+    to the byte. Peak memory on a CPU: the weights, the patch region (3 bytes a pixel), its labels and the
+    activations of the context or, if larger, of a batch of slices; on a GPU 12 bytes a pixel more while the
+    context is made, and region and labels of the next patch.
     """
 
     def __init__(
@@ -65,8 +71,10 @@ class Segmenter:
         batch_size: BatchSize = "auto",
         compiled: bool = False,
     ) -> None:
-        """`batch_size`: see Batching. `compiled`: see compile_network; the first patch of each size then takes minutes
-        longer. Raises DeviceError.
+        """`batch_size`: see Batching.
+
+        `compiled`: see compile_network; the first patch of each size then takes minutes longer. Raises
+        DeviceError.
         """
         self.card = card
         self._device = choose_device(device)
@@ -94,7 +102,13 @@ class Segmenter:
         batch_size: BatchSize = "auto",
         compiled: bool = False,
     ) -> Self:
-        """The model of a card, its weights lying beside it. Raises CardError, WeightsError, DeviceError."""
+        """Load the model of a card; its weights lie beside it.
+
+        Raises:
+            CardError: the card cannot be read.
+            WeightsError: the weights cannot be read or are not the card's.
+            DeviceError: the device or precision is not to be had here.
+        """
         card = ModelCard.load(card_path)
         network = build_network(card.network, len(card.classes))
         load_weights(network, card_path.with_name(card.weights.file), sha256=card.weights.sha256)
@@ -117,34 +131,49 @@ class Segmenter:
         return self._batching.size(view.shape)
 
     def label_patch(
-        self, pixels: NDArray[np.uint8], view: PatchView, *, stage: StageTimer = nullcontext
+        self,
+        pixels: NDArray[np.uint8],
+        view: PatchView,
+        *,
+        context: NDArray[np.uint8] | None = None,
+        stage: StageTimer = nullcontext,
     ) -> NDArray[np.uint8]:
         """Label the slices of one patch: `submit` and `collect` in one."""
-        return self.collect(self.submit(pixels, view, stage=stage), stage=stage)
+        return self.collect(self.submit(pixels, view, context=context, stage=stage), stage=stage)
 
     @torch.inference_mode()
     def submit(
-        self, pixels: NDArray[np.uint8], view: PatchView, *, stage: StageTimer = nullcontext
+        self,
+        pixels: NDArray[np.uint8],
+        view: PatchView,
+        *,
+        context: NDArray[np.uint8] | None = None,
+        stage: StageTimer = nullcontext,
     ) -> PendingLabels:
         """Begin to label the slices of one patch; `collect` gives the labels.
 
-        `pixels` (H, W, 3) RGB uint8 is the view's region. Its context is encoded once; windows run in batches and only
-        their centres are kept. A CPU has done it all on return; a GPU has only been told, and can be told the next patch
-        before this one is collected, so that it need not wait. `stage` is called with "context" and "slices": on a CPU
-        they hold the seconds of each, on a GPU those of telling it, and waiting for it falls into "slices".
+        `pixels` (H, W, 3) RGB uint8 is the view's region. `context`, (side, side, 3) of
+        `view.context_network_px`, is what the context windows lie in; where all slices see the patch it is
+        cut from the region instead. It is encoded once; windows run in batches and only their centres are
+        kept. A CPU has done it all on return; a GPU has only been told, and can be told the next patch before
+        this one is collected, so that it need not wait. `stage` is called with "context" and "slices": on a
+        CPU they hold the seconds of each, on a GPU those of telling it, and waiting for it falls into
+        "slices".
 
         Raises:
-            InputError: the pixels are not the region's, or a window is outside it.
+            InputError: pixels or context are not the view's, or a window is outside the region.
             DeviceMemoryError: not even the context or one slice fits.
         """
         _check_view(pixels, view)
+        if self.card.network.sees_patch:
+            _check_context(context, view)
         count = len(view.corners)
         if not count:
             return PendingLabels(torch.empty(0, view.slice_px, view.slice_px, dtype=torch.uint8))
         with computing_on(self._device):
             with stage("context"):
                 patch, labels = with_second_try(
-                    lambda: (self._prepare(pixels, view), self._blank(count, view)), self._device
+                    lambda: (self._prepare(pixels, view, context), self._blank(count, view)), self._device
                 )
             with stage("slices"):
 
@@ -168,27 +197,31 @@ class Segmenter:
         shape = (count, view.slice_px, view.slice_px)
         return torch.empty(shape, dtype=torch.uint8, device=self._device)
 
-    def _prepare(self, pixels: NDArray[np.uint8], view: PatchView) -> _Prepared:
+    def _prepare(
+        self, pixels: NDArray[np.uint8], view: PatchView, context: NDArray[np.uint8] | None
+    ) -> _Prepared:
         """Upload what all windows need, at once: an upload for each batch would make the GPU wait for it."""
         padding = self._batching.largest - 1
         windows = (*view.windows, *view.windows[-1:] * padding)
         boxes = np.concatenate([view.boxes, np.repeat(view.boxes[-1:], padding, axis=0)])
         region = self._transfer.upload(pixels)
-        inside = view.context_in_region
-        field = region[inside.y : inside.bottom, inside.x : inside.right]
-        return _Prepared(
-            region,
-            windows,
-            self._transfer.upload(boxes),
-            self._encode_context(field, view.context_network_px),
-            view,
-        )
+        features = self._encode_context(region, view, context) if self.card.network.sees_patch else None
+        return _Prepared(region, windows, self._transfer.upload(boxes), features, view)
 
-    def _encode_context(self, region: Tensor, side_px: int) -> ContextFeatures | None:
-        if not self.card.network.sees_patch:
-            return None
-        context = self._normalise(context_from_region(region, side_px)).to(PRECISIONS[self.dtype])
-        return self._network.encode_context(context)
+    def _encode_context(
+        self, region: Tensor, view: PatchView, context: NDArray[np.uint8] | None
+    ) -> ContextFeatures:
+        """Encode the context of a patch, once for all its slices."""
+        dtype = PRECISIONS[self.dtype]
+        if context is None:
+            inside = view.context_in_region
+            field = region[inside.y : inside.bottom, inside.x : inside.right]
+            image = context_from_region(field, view.context_network_px)
+            return self._network.encode_context(self._normalise(image).to(dtype))
+        image = self._transfer.upload(context).permute(2, 0, 1).unsqueeze(0)
+        boxes = self._transfer.upload(view.context_boxes)
+        windows = ContextWindows(boxes, view.context_window_network_px)
+        return self._network.encode_context(self._normalise(image).to(dtype), windows)
 
     def _labels(self, patch: _Prepared, start: int, stop: int) -> Tensor:
         """Return uint8 (stop - start, slice_px, slice_px) on the device."""
@@ -199,7 +232,7 @@ class Segmenter:
         logits = self._logits(
             windows.permute(0, 3, 1, 2),
             view.slice_network_px,
-            patch.context,
+            patch.context_of(start, stop),
             patch.boxes[start:stop],
         )
         return argmax_labels(logits, side, view.halo_px)
@@ -221,11 +254,17 @@ def _check_view(pixels: NDArray[np.uint8], view: PatchView) -> None:
         raise InputError(f"pixels must be (H, W, 3) uint8, not {pixels.shape} {pixels.dtype}")
     height, width = pixels.shape[:2]
     if (width, height) != (view.region.width, view.region.height):
-        raise InputError(
-            f"pixels are {width} x {height}, the region {view.region.size}; send those of the region"
-        )
+        raise InputError(f"pixels are {width} x {height}, not {view.region.size}; send those of the region")
     for x, y in view.windows:
         if not (0 <= x <= width - view.window_px and 0 <= y <= height - view.window_px):
             raise InputError(
-                f"a window of {view.window_px} px at ({x}, {y}) is outside the region of {width} x {height} px"
+                f"a window of {view.window_px} px at ({x}, {y}) is outside the region of "
+                f"{width} x {height} px"
             )
+
+
+def _check_context(context: NDArray[np.uint8] | None, view: PatchView) -> None:
+    wanted = (view.context_network_px,) * 2 + (3,) if view.context_windows else None
+    if (None if context is None else context.shape) != wanted:
+        found = "none" if context is None else context.shape
+        raise InputError(f"the context must be {wanted or 'left to the region'}, not {found}")

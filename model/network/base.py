@@ -3,23 +3,44 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
+class ContextWindows:
+    """Windows of one context, one a slice: each slice sees its own instead of the whole."""
+
+    boxes: Tensor
+    """(N, 4) float32: left, top, right, bottom as fractions of the context's sides."""
+    side_px: int
+    """Side of a window at the context's scale, network px, multiple of 32."""
+
+
+@dataclass(frozen=True, slots=True)
 class ContextFeatures:
-    """Encoded contexts of P patches, computed once a patch and shared by its slices.
+    """Encoded contexts, computed once a patch and shared by its slices.
 
     `coarse` (P, 2 * width, h, w) is the stride-32 map of the first refine block; `pooled` holds (P, width)
-    vectors for the three finer blocks, coarse to fine; `aligned`, of "aligned" networks only, holds float32
-    maps of all four scales, fine to coarse, which are cropped at each slice's box.
+    vectors for the three finer blocks, coarse to fine. P is the number of contexts, or that of slices where
+    each has a window of its own. `aligned`, of "aligned" networks only, holds float32 maps of all four
+    scales, fine to coarse, of the whole contexts, which are cropped at each slice's box.
     """
 
     coarse: Tensor
     pooled: tuple[Tensor, Tensor, Tensor]
     aligned: tuple[Tensor, ...] = ()
+
+    def part(self, start: int, stop: int) -> "ContextFeatures":
+        """Return the features of slices start..stop, where each has its own.
+
+        Past the last, the last again.
+        """
+        rows = torch.arange(start, stop, device=self.coarse.device).clamp(max=len(self.coarse) - 1)
+        first, second, third = (vector[rows] for vector in self.pooled)
+        return ContextFeatures(self.coarse[rows], (first, second, third), self.aligned)
 
     def repeated(self, times: int) -> "ContextFeatures":
         """Repeat each patch's features `times` times, in patch-major order.
@@ -63,8 +84,14 @@ class SegmentationNetwork(nn.Module, ABC):
             InputError: An input that the network needs is missing, or a shape is not allowed.
         """
 
-    def encode_context(self, context: Tensor) -> ContextFeatures:
+    def encode_context(
+        self,
+        context: Tensor,
+        windows: ContextWindows | None = None,  # noqa: ARG002
+    ) -> ContextFeatures:
         """Encode contexts (P, 3, h, w), normalised, sides multiples of 32, for use in `forward`.
+
+        With `windows`, of one context (P = 1), the features are those of each slice's window.
 
         Raises:
             InputError: The network takes no context.

@@ -155,6 +155,27 @@ def crop_at(maps: Tensor, boxes: Tensor, size: Sequence[int]) -> Tensor:
     return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
+def box_means(maps: Tensor, boxes: Tensor) -> Tensor:
+    """Average one map (1, C, h, w) over each box: (N, C), in the map's dtype.
+
+    `boxes` (N, 4) float32 holds left, top, right and bottom as fractions of the map's sides; a pixel that a
+    box covers in part counts in part, and boxes are clipped to the map. The sums are taken in float32.
+    """
+    left, top, right, bottom = boxes.clamp(0, 1).unbind(1)
+    _, _, height, width = maps.shape
+    columns = _coverage(left * width, right * width, width)
+    rows = _coverage(top * height, bottom * height, height)
+    across = maps[0].float() @ columns.T  # (C, h, N)
+    return (across * rows.T).sum(1).T.to(maps.dtype).contiguous()
+
+
+def _coverage(start: Tensor, end: Tensor, count: int) -> Tensor:
+    """Return (N, count): the share of each of `count` pixels in the mean over start..end (N,), pixels."""
+    px = torch.arange(count, device=start.device, dtype=start.dtype)
+    covered = torch.minimum(end[:, None], px + 1) - torch.maximum(start[:, None], px)
+    return covered.clamp(min=0) / (end - start)[:, None]
+
+
 class CoarseFusion(nn.Module):
     """Fusion of slice and context maps in the first refine block, where there is no O_{k-1}.
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .base import ContextFeatures, SegmentationNetwork, check_slices
+from .base import ContextFeatures, ContextWindows, SegmentationNetwork, check_slices
 from .blocks import (
     Adaptation,
     AddFusion,
@@ -15,6 +15,7 @@ from .blocks import (
     ConcatFusion,
     Refinement,
     ResidualConvUnit,
+    box_means,
     crop_at,
 )
 from .encoder import ResNetEncoder
@@ -84,8 +85,11 @@ class DaRefineNet(SegmentationNetwork):
             # Last, so that a seed gives it the first weights of "dual" and these besides.
             self.align = nn.ModuleList(nn.Conv2d(width, width, 1, bias=False) for width in widths)
 
-    def encode_context(self, context: Tensor) -> ContextFeatures:
+    def encode_context(self, context: Tensor, windows: ContextWindows | None = None) -> ContextFeatures:
         """Encode contexts (P, 3, h, w), normalised, sides multiples of 32, for use in `forward`.
+
+        With `windows`, of one context (P = 1), the features are those of each window, cut out of the
+        context's maps: the encoder runs once for all of them, and sees beyond each window's edge.
 
         Raises:
             InputError: The network is of the kind "single", which takes no context.
@@ -93,13 +97,18 @@ class DaRefineNet(SegmentationNetwork):
         if self.second_input == "single":
             return super().encode_context(context)
         maps = [adapt(x) for adapt, x in zip(self.context_adapt, self.context_encoder(context), strict=True)]
-        first, second, third = (maps[k].mean((2, 3)) for k in (2, 1, 0))
+        if windows is None:
+            coarse = maps[3]
+            first, second, third = (maps[k].mean((2, 3)) for k in (2, 1, 0))
+        else:
+            coarse = _crops(maps[3], windows)
+            first, second, third = (box_means(maps[k], windows.boxes) for k in (2, 1, 0))
         aligned: tuple[Tensor, ...] = ()
         if self.second_input == "aligned":
             # A 1x1 conv and bilinear sampling commute: before the crop the conv runs once a patch, not once a
             # slice.
             aligned = tuple(align(x).float() for align, x in zip(self.align, maps, strict=True))
-        return ContextFeatures(maps[3], (first, second, third), aligned)
+        return ContextFeatures(coarse, (first, second, third), aligned)
 
     def forward(
         self,
@@ -171,8 +180,17 @@ def _with_aligned(maps: list[Tensor], encoded: ContextFeatures, boxes: Tensor | 
             f"an aligned network needs `boxes` ({len(maps[0])}, 4), left, top, right and bottom of each "
             f"slice as fractions of its context's sides, not {found}"
         )
-    crops = (crop_at(x, boxes.float(), own.shape[2:]) for x, own in zip(encoded.aligned, maps, strict=True))
+    # Slices with windows of their own share the maps of one context.
+    shared = (x.expand(len(boxes), -1, -1, -1) if len(x) == 1 else x for x in encoded.aligned)
+    crops = (crop_at(x, boxes.float(), own.shape[2:]) for x, own in zip(shared, maps, strict=True))
     return [own + crop.to(own.dtype) for own, crop in zip(maps, crops, strict=True)]
+
+
+def _crops(coarse: Tensor, windows: ContextWindows) -> Tensor:
+    """Cut each window out of the stride-32 map of one context, at the map's own resolution."""
+    side, count = windows.side_px // 32, len(windows.boxes)
+    shared = coarse.float().expand(count, -1, -1, -1)
+    return crop_at(shared, windows.boxes, (side, side)).to(coarse.dtype)
 
 
 def _adaptations(encoder: ResNetEncoder, widths: tuple[int, ...]) -> nn.ModuleList:

@@ -47,7 +47,10 @@ def card() -> ModelCard:
 
 @pytest.fixture
 def write_slide(tmp_path: Path) -> Callable[..., SlideWithTruth]:
-    """Writes a TIFF slide of coloured blocks with noise, and its truth; classes fill 192 px wide columns in turn."""
+    """Writes a TIFF slide of coloured blocks with noise, and its truth.
+
+    Classes fill 192 px wide columns in turn.
+    """
 
     def write(
         name: str, seed: int, *, width: int = 704, height: int = 640, classes: int = 3

@@ -33,7 +33,8 @@ class Oracle:
     dtype: str = "none"
     calls: list[dict[str, int]] = field(default_factory=list)
 
-    def label_patch(self, pixels: Labels, view: PatchView) -> Labels:
+    def label_patch(self, pixels: Labels, view: PatchView, *, context: Labels | None = None) -> Labels:
+        assert (context is None) == (not view.context_windows)
         self.calls.append(
             {
                 "region": pixels.shape[0],

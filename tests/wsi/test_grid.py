@@ -1,4 +1,6 @@
-"""The cut of a slide: exact level-0 multiples, sizes the encoders take, cores that tile the label map once."""
+"""The cut of a slide: exact level-0 multiples, sizes the encoders take, cores that tile the label map
+once.
+"""
 
 from dataclasses import replace
 
@@ -158,3 +160,25 @@ def test_other_slices_per_side_change_the_patch() -> None:
     grid = make_grid(Size(9000, 9000), 0.5, replace(CARD, slices_per_side=2))
 
     assert (grid.patch_px, grid.patch_columns) == (1024, 5)
+
+
+@given(grids, st.data())
+def test_a_centred_context_is_a_window_of_the_patchs_size_about_each_slice(
+    grid: Grid, data: st.DataObject
+) -> None:
+    index = data.draw(st.integers(0, grid.patch_columns * grid.patch_rows - 1))
+    steps = range(grid.slices_per_side)
+    slices = [(x, y) for y in steps for x in steps]
+    patch = grid.patch_view(index, slices)
+
+    view = replace(grid, context="centred").patch_view(index, slices)
+
+    assert (view.region, view.corners, view.windows) == (patch.region, patch.corners, patch.windows)
+    for window, one in zip(view.context_windows, view.slices, strict=True):
+        assert window == one.grown((patch.context.width - TILE_PX) // 2)
+        assert window.intersect(view.context) == window
+    assert view.context_network_px % 32 == 0
+    wanted = grid.context_network_px / patch.context.width
+    assert abs(view.context.width * wanted - view.context_network_px) <= 1.01 * wanted
+    assert view.context_window_network_px == grid.context_network_px
+    assert patch.context_windows == ()

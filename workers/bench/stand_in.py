@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.card import ModelCard
-from model.network.base import ContextFeatures, SegmentationNetwork
+from model.network.base import ContextFeatures, ContextWindows, SegmentationNetwork
 
 _SPACING = 8
 """Every 8th pixel of both axes is looked at."""
@@ -23,9 +23,9 @@ class StandInNetwork(SegmentationNetwork):
         steps = torch.linspace(-1.5, 1.5, len(card.classes)).view(1, -1, 1, 1)
         self.register_buffer("centres", steps)
 
-    def encode_context(self, context: Tensor) -> ContextFeatures:
-        """Return empty features with the right number of dimensions."""
-        empty = context.new_zeros(len(context), 1)
+    def encode_context(self, context: Tensor, windows: ContextWindows | None = None) -> ContextFeatures:
+        """Return features of the right number of dimensions that hold nothing."""
+        empty = context.new_zeros(len(context if windows is None else windows.boxes), 1)
         return ContextFeatures(empty[..., None, None], (empty, empty, empty))
 
     def forward(

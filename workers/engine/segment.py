@@ -12,6 +12,7 @@ from model.inference.segmenter import Segmenter
 from model.inference.transfer import PendingLabels
 from wsi.grid import TILE_PX
 from wsi.plan import Patch, Plan
+from wsi.reading.patch_pixels import PatchPixels, read_patch
 from wsi.reading.slide import Slide
 from wsi.tissue import TissueMask
 from wsi.work_ahead import BoundedWriter, work_ahead
@@ -24,7 +25,8 @@ from .stopwatch import Stopwatch
 
 READ_THREADS = 2
 READ_DEPTH = 2
-"""Patches decoded ahead of the network: 22 MB each (2688 x 2688 RGB), up to three times that off the model's scale."""
+"""Patches decoded ahead of the network: 22 MB each (2688 x 2688 RGB), up to three times that off the
+model's scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +40,16 @@ class PatchRun:
     segmenter: Segmenter
     watch: Stopwatch
 
-    def read(self, patch: Patch) -> NDArray[np.uint8]:
-        """Pixels of the patch region: (region_px, region_px, 3) uint8 RGB at label pixels. Called in threads."""
-        n = self.plan.grid.downsample
+    def read(self, patch: Patch) -> PatchPixels:
+        """Read the pixels of the patch. Called in threads."""
         with self.watch.stage("read"):
-            return self.slide.read_region(self.plan.view(patch).region.scaled(n), n)
+            return read_patch(self.slide, self.plan.view(patch), self.plan.grid.downsample)
 
-    def submit(self, patch: Patch, pixels: NDArray[np.uint8]) -> PendingLabels:
+    def submit(self, patch: Patch, pixels: PatchPixels) -> PendingLabels:
         """Begin to label the patch; a CPU has done so on return."""
+        view = self.plan.view(patch)
         with self.watch.stage("network"):
-            return self.segmenter.submit(pixels, self.plan.view(patch), stage=self.watch.stage)
+            return self.segmenter.submit(pixels.region, view, context=pixels.context, stage=self.watch.stage)
 
     def collect(self, patch: Patch, pending: PendingLabels) -> NDArray[np.uint8]:
         """Label map of the patch core: (patch_px, patch_px) uint8; 0 on glass and outside the slide."""
@@ -62,7 +64,7 @@ class PatchRun:
         labels &= -self.tissue.crop(grid.patch_core(patch.index), grid).view(np.uint8)
         return labels
 
-    def label(self, patch: Patch, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def label(self, patch: Patch, pixels: PatchPixels) -> NDArray[np.uint8]:
         """`submit` and `collect` in one."""
         return self.collect(patch, self.submit(patch, pixels))
 
@@ -75,9 +77,12 @@ class PatchRun:
 def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled: Callable[[], bool]) -> int:
     """Label every patch that the store does not hold yet; return the number of slices labelled.
 
-    Reading and writing overlap the network, and a GPU is given a patch before the one before is collected. Memory:
-    READ_DEPTH + 1 patch regions and two finished patches, on a GPU one more of each, independent of the slide. Raises
-    JobCancelledError.
+    Reading and writing overlap the network, and a GPU is given a patch before the one before is collected.
+    Memory: READ_DEPTH + 1 patch regions and two finished patches, on a GPU one more of each, independent of
+    the slide.
+
+    Raises:
+        JobCancelledError: `cancelled()` became true.
     """
     finished = run.store.finished()
     todo = [patch for patch in run.plan.patches if patch.index not in finished]
@@ -99,11 +104,14 @@ def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled
 
 
 def submit_ahead(
-    run: PatchRun, regions: Iterable[tuple[Patch, NDArray[np.uint8]]], cancelled: Callable[[], bool]
+    run: PatchRun, regions: Iterable[tuple[Patch, PatchPixels]], cancelled: Callable[[], bool]
 ) -> Iterator[tuple[Patch, PendingLabels]]:
-    """Each patch, submitted: at once if its labels are there, as on a CPU, else once the next one is read and submitted too.
+    """Submit each patch, and yield it once its labels can be collected without idling the device.
 
-    Raises JobCancelledError.
+    That is at once on a CPU, else when the next patch is read and submitted too.
+
+    Raises:
+        JobCancelledError: `cancelled()` became true.
     """
     waiting: deque[tuple[Patch, PendingLabels]] = deque()
     for patch, pixels in regions:

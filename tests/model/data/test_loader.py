@@ -270,3 +270,26 @@ def test_boxes_turn_with_the_picture(quarter_turns: int, mirrored: bool) -> None
     )
     assert turned[top:bottom, left:right].all()
     assert turned.sum() == (bottom - top) * (right - left)
+
+
+@pytest.mark.parametrize("planned", [False, True])
+def test_centred_contexts_lie_about_their_slice_with_some_jitter(
+    write_slide: WriteSlide, geometry: InputGeometry, planned: bool
+) -> None:
+    with AnnotatedSlide.open(write_slide("a", 0), replace(geometry, context="centred")) as slide:
+        indexed = index_slides([slide], 3)
+        row = PlannedSlice(0, slide.grid.patch_core(0), Rect(64, 32, 128, 128), (0, 1, 0, 0))
+        sampler = PlannedPatchSampler(indexed, [row], 1) if planned else RandomPatchSampler(indexed, 3)
+        offsets = []
+        for number in range(40):
+            rng = np.random.default_rng(number)
+            view = sampler.draw(rng, number, BatchSpec(128, patches=1, slices=1)).view
+            (x, y), context = view.corners[0], view.context
+            offsets += [
+                2 * x + 128 - 2 * context.x - context.width,
+                2 * y + 128 - 2 * context.y - context.width,
+            ]
+    assert max(map(abs, offsets)) <= 129
+    assert len(set(offsets)) > 20
+    assert min(offsets) < -64
+    assert max(offsets) > 64

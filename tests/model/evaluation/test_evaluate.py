@@ -1,4 +1,7 @@
-"""Evaluation: which pixels count, once each, by which road; with a stand-in that reads classes off colours."""
+"""Evaluation: which pixels count, once each, by which road.
+
+With a stand-in that reads classes off colours.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -66,7 +69,8 @@ def test_a_network_that_says_normal_everywhere_fills_one_column(
 
 
 def test_mixed_patches_are_counted_apart(card: ModelCard, write_slide: WriteSlide) -> None:
-    # Patches of 512 px: the left ones hold columns 1 2 3, the right ones (192 px wide) 64 px of 3 and 128 px of 1.
+    # Patches of 512 px: the left ones hold columns 1 2 3, the right ones (192 px wide) 64 px of 3 and 128 px
+    # of 1.
     evaluation = run(Oracle(card, all_ones), write_slide("a", 0), write_slide("one", 0, classes=1))
     mixed, plain = (tally for _, tally in evaluation.slides)
     assert (mixed.patches, mixed.mixed_patches) == (4, 4)

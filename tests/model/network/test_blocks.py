@@ -16,6 +16,7 @@ from model.network.blocks import (
     ConcatFusion,
     Refinement,
     ResidualConvUnit,
+    box_means,
     crop_at,
 )
 
@@ -117,7 +118,8 @@ def test_blocks_have_the_papers_units() -> None:
 def test_pooling_in_training_gives_the_gradient_to_the_first_of_equals_by_row() -> None:
     pooling = ChainedResidualPooling(1, stages=1)
     nn.init.ones_(pooling.convs[0].get_parameter("weight"))
-    # By columns the lower left one would come first. Its relu gives each 1; the pool's four outputs go to one.
+    # By columns the lower left one would come first. Its relu gives each 1; the pool's four outputs go to
+    # one.
     features = torch.tensor([[[[0.5, 1.0], [1.0, 0.5]]]], requires_grad=True)
     pooling(features).sum().backward()
     assert features.grad is not None
@@ -177,3 +179,11 @@ def test_gradients_of_a_crop_stay_at_its_place() -> None:
     assert maps.grad is not None
     rows, columns = maps.grad[0, 0].nonzero().unbind(1)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (3, 6, 1, 4)
+
+
+def test_box_means_count_pixels_that_are_covered_in_part_in_part() -> None:
+    ramp = torch.arange(8.0).expand(8, 8)
+    maps = torch.stack([ramp, ramp.T])[None]
+    boxes = torch.tensor([[0, 0, 1, 1], [0.125, 0.25, 0.3125, 0.75], [-0.5, 0, 0.5, 2]])
+    expected = torch.tensor([[3.5, 3.5], [(1 + 0.5 * 2) / 1.5, 3.5], [1.5, 3.5]])
+    torch.testing.assert_close(box_means(maps, boxes), expected)

@@ -7,6 +7,7 @@ import torch
 
 from model.card import NetworkConfig
 from model.errors import InputError
+from model.network.base import ContextWindows
 from model.network.build import build_network
 from model.network.da_refinenet import DaRefineNet
 
@@ -135,3 +136,38 @@ def test_build_network_follows_the_config() -> None:
     assert {name: tensor.shape for name, tensor in built.state_dict().items()} == shapes
     assert isinstance(built, DaRefineNet)
     assert built.dropout.p == 0.2
+
+
+WHOLE = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+
+
+@pytest.mark.parametrize("second_input", ["dual", "aligned"])
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_windows_of_the_whole_context_say_what_the_context_says(fusion: Any, second_input: Any) -> None:
+    network = tiny(fusion=fusion, second_input=second_input)
+    slices, context, boxes = torch.randn(3, 3, 64, 64), torch.randn(1, 3, 96, 96), some_boxes(3)
+    windows = ContextWindows(WHOLE.expand(3, -1), 96)
+    with torch.no_grad():
+        shared = network(slices, context, boxes)
+        own = network(slices, network.encode_context(context, windows), boxes)
+    torch.testing.assert_close(own, shared, rtol=1e-4, atol=1e-5)
+
+
+def test_each_slice_sees_its_own_window_and_no_other() -> None:
+    network = tiny(second_input="dual")
+    slices, context = torch.randn(1, 3, 64, 64).expand(3, -1, -1, -1), torch.randn(1, 3, 128, 128)
+    boxes = torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]])
+    with torch.no_grad():
+        features = network.encode_context(context, ContextWindows(boxes, 64))
+        first, same, other = network(slices, features)
+        alone = network(slices[:1], network.encode_context(context, ContextWindows(boxes[2:], 64)))
+    torch.testing.assert_close(first, same, rtol=0, atol=0)
+    assert not torch.allclose(first, other, atol=1e-3)
+    torch.testing.assert_close(alone[0], other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_part_of_the_features_is_that_of_its_slices_and_ends_with_the_last() -> None:
+    features = tiny().encode_context(torch.randn(1, 3, 64, 64), ContextWindows(some_boxes(3), 32))
+    part = features.part(1, 5)
+    assert torch.equal(part.coarse, features.coarse[[1, 2, 2, 2]])
+    assert all(torch.equal(a, b[[1, 2, 2, 2]]) for a, b in zip(part.pooled, features.pooled, strict=True))
