@@ -105,10 +105,8 @@ def measure_seams(
 ) -> Seams:
     """Measure the seams of one slide. Memory: a label map for each halo.
 
-    Args:
-        halos_px: label px.
-        corners_each: at most so many corners of either kind, evenly spread. None: all.
-        progress: told what is being done, and the fraction of it done.
+    `halos_px` are label px; at most `corners_each` corners of either kind are looked at, evenly spread.
+    `progress` is told what is being done, and the fraction of it done.
 
     Raises:
         WsiError: when the slide cannot be read or cut.

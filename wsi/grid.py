@@ -202,12 +202,7 @@ def make_grid(slide: Size, slide_mpp: float, geometry: InputGeometry, *, halo_px
         HaloError: `halo_px` is no multiple of 16, or too wide.
         SlideLimitError: the slide is smaller than one label px.
     """
-    if slide_mpp > 2 * geometry.mpp or slide_mpp <= 0:
-        raise MppOutOfRangeError(
-            f"The slide has {slide_mpp:g} um/px; the model needs {geometry.mpp:g} um/px and detail cannot be "
-            f"made up. Send a slide of at most {2 * geometry.mpp:g} um/px, or mpp=... (--mpp on the command "
-            "line) if its own value is wrong."
-        )
+    _check_mpp(slide_mpp, geometry.mpp)
     context_margin = _checked_halo(geometry.halo_px)
     halo = context_margin if halo_px is None else _checked_halo(halo_px)
     n = max(1, math.floor((1 + EXACT_TOLERANCE) * geometry.mpp / slide_mpp))
@@ -234,6 +229,15 @@ def make_grid(slide: Size, slide_mpp: float, geometry: InputGeometry, *, halo_px
         context_network_px=_to_network_multiple(context_px * network_per_label_px / geometry.context_ratio),
         context=geometry.context,
     )
+
+
+def _check_mpp(slide_mpp: float, model_mpp: float) -> None:
+    if slide_mpp > 2 * model_mpp or slide_mpp <= 0:
+        raise MppOutOfRangeError(
+            f"The slide has {slide_mpp:g} um/px; the model needs {model_mpp:g} um/px and detail cannot be "
+            f"made up. Send a slide of at most {2 * model_mpp:g} um/px, or mpp=... (--mpp on the command "
+            "line) if its own value is wrong."
+        )
 
 
 def _network_per_label_px(n: int, wanted: float) -> float:

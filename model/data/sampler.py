@@ -167,8 +167,7 @@ def _region_around(
 
 
 def _centred_on(rng: np.random.Generator, drawn: Rect, region: Rect) -> Rect:
-    """Move a context region to where inference centres it on the slice, and by up to half a slice off, at
-    random.
+    """Centre a context region on a slice as inference does, then jitter it by up to half a slice.
 
     The jitter keeps the network from reading the class off the very middle of its context.
     """

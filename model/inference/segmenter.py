@@ -150,7 +150,7 @@ class Segmenter:
         context: NDArray[np.uint8] | None = None,
         stage: StageTimer = nullcontext,
     ) -> PendingLabels:
-        """Begin to label the slices of one patch; `collect` gives the labels.
+        """Begin to label the slices of one patch; `collect` returns the labels.
 
         `pixels` (H, W, 3) RGB uint8 is the view's region. `context`, (side, side, 3) of
         `view.context_network_px`, is what the context windows lie in; where all slices see the patch it is
@@ -167,8 +167,7 @@ class Segmenter:
         _check_view(pixels, view)
         if self.card.network.sees_patch:
             _check_context(context, view)
-        count = len(view.corners)
-        if not count:
+        if not (count := len(view.corners)):
             return PendingLabels(torch.empty(0, view.slice_px, view.slice_px, dtype=torch.uint8))
         with computing_on(self._device):
             with stage("context"):

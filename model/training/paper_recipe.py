@@ -57,14 +57,8 @@ def paper_recipe(
     shows slice and context farther away at the same size, instead of padding a shrunken slice. Quarter turns
     come with the flips; stain jitter is ours and slight.
 
-    Args:
-        card: Draft of the card to write.
-        slices: Planned training slices, which make an epoch.
-        imagenet: Whether the encoders start from ImageNet. Then their batch norms stay as they are; without
-            that start they must learn their own.
-        batch: Slices a step.
-        epochs: Epochs of each of the three stages.
-        seed: Decides weights, order and augmentation.
+    `slices` make an epoch, `epochs` are those of each of the three stages. With `imagenet` the batch norms of
+    the encoders stay as they are; without that start they must learn their own.
     """
     steps = epochs * math.ceil(slices / batch)
     return TrainConfig(

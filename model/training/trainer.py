@@ -3,8 +3,8 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from ..data.annotated_slide import AnnotatedSlide
 from ..data.index import SlideIndex
 from ..data.loader import Batch, BatchLoader
 from ..data.sampler import PatchSampler, PlannedPatchSampler, RandomPatchSampler, index_slides
+from ..data.splits import Cohort
 from ..errors import DivergedError, TrainingStoppedError
 from ..evaluation.evaluate import check_classes, open_slides
 from ..evaluation.examples import Example
@@ -69,52 +70,64 @@ def train(
 ) -> ModelCard | None:
     """Train a network and write `out`/<name>.safetensors and .json; return the card.
 
-    It learns from the index's planned slices where there are some, else from random patches of its slides,
-    read by `threads` threads. State is kept in `out`/<name>.state.safetensors until the end: started again
-    with the same arguments, an interrupted training resumes from it and ends with the same weights. A
-    TrainingStoppedError raised by `progress` ends the training after the step it is told of, with the state
-    saved. `provenance` (such as the command) is added to the card's training section. Under torchrun all GPUs
-    share the work, and only the main process returns a card. Uses torch's global random state.
+    State is kept in `out`/<name>.state.safetensors until the end: started again with the same arguments, an
+    interrupted training resumes from it and ends with the same weights. A TrainingStoppedError raised by
+    `progress` ends it after the step it is told of, saved. `provenance` is added to the card's training section.
+    Under torchrun only the main process returns a card. Uses torch's global random state.
 
     Raises:
-        CohortError: Slides, truths and classes do not fit together.
-        DivergedError: The loss became NaN or infinite.
-        ResumeError: The state file is damaged or of another training.
-        WeightsError: Weights cannot be read or do not fit the network.
-        DeviceError: The device is not there.
+        ModelError: CohortError, DivergedError, ResumeError, WeightsError or DeviceError.
         WsiError: A slide or truth cannot be read.
     """
     check_classes(config.card, index.classes)
     out.mkdir(parents=True, exist_ok=True)
-    state_path, best_path = (out / f"{config.card.name}.{kind}.safetensors" for kind in ("state", "best"))
-    with ExitStack() as stack:
-        group = stack.enter_context(process_group(device))
-        cohort = index.cohort
-        training, validation, held_out = [
-            stack.enter_context(open_slides(config.card, pairs))
-            for pairs in (cohort.train, cohort.validation, cohort.test or cohort.validation)
-        ]
+    with process_group(device) as group, _open_cohort(config.card, index.cohort) as slides:
+        training, validation, held_out = slides
         loader = _make_loader(config, index, training, threads)
-        validator = Validator(
-            config.card,
-            validation,
-            index.validation,
-            device=str(group.device),
-            patches_per_slide=config.validation_patches,
-        )
+        validator = _make_validator(config, index, validation, group)
+        state_path, best_path = (out / f"{config.card.name}.{kind}.safetensors" for kind in ("state", "best"))
         state = _initial_state(config, index, state_path, start, group.device)
         state.load()
         _run_steps(config, state, loader, validator, group, best_path, progress)
         card = None
         if group.is_main:
-            if best_path.exists():
-                load_weights(state.module.network, best_path)
-            _recalibrate_batch_norm(config, state.module, loader, group.device)
+            _use_best(config, state, loader, group, best_path)
             card = export_model(config, index, state, held_out, group, provenance or {})
-            for path in (state.path, best_path):
-                path.unlink(missing_ok=True)
+            state.path.unlink(missing_ok=True)
+            best_path.unlink(missing_ok=True)
         group.barrier()
         return card
+
+
+@contextmanager
+def _open_cohort(card: ModelCard, cohort: Cohort) -> Iterator[tuple[list[AnnotatedSlide], ...]]:
+    """Open the slides of training, of validation, and of the test, or else of validation again."""
+    with ExitStack() as stack:
+        yield tuple(
+            stack.enter_context(open_slides(card, pairs))
+            for pairs in (cohort.train, cohort.validation, cohort.test or cohort.validation)
+        )
+
+
+def _make_validator(
+    config: TrainConfig, index: SlideIndex, slides: Sequence[AnnotatedSlide], group: ProcessGroup
+) -> Validator:
+    return Validator(
+        config.card,
+        slides,
+        index.validation,
+        device=str(group.device),
+        patches_per_slide=config.validation_patches,
+    )
+
+
+def _use_best(
+    config: TrainConfig, state: TrainState, loader: BatchLoader, group: ProcessGroup, best_path: Path
+) -> None:
+    """Go back to the weights that validated best, where there are some, and settle their batch norms."""
+    if best_path.exists():
+        load_weights(state.module.network, best_path)
+    _recalibrate_batch_norm(config, state.module, loader, group.device)
 
 
 def _run_steps(

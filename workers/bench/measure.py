@@ -76,9 +76,7 @@ def measure(
 
     Raises:
         BenchFailedError: No tissue was found on the slide.
-        WsiError: As `run_pipeline`; so are the other two.
-        NotEnoughDiskError: As `run_pipeline`.
-        JobCancelledError: As `run_pipeline`.
+        WsiError: As `run_pipeline`, like NotEnoughDiskError and JobCancelledError.
     """
     memory = MemoryWatch(segmenter.device)
     batch_size = warm_up(segmenter, run)

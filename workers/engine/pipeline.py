@@ -48,7 +48,7 @@ def run_pipeline(
         NotEnoughDiskError: What the job may need does not fit on the disk.
         JobCancelledError: `cancelled()` became true.
     """
-    watch = watch or Stopwatch()
+    watch, card = watch or Stopwatch(), segmenter.card
     files = JobFiles(Path(run.directory))
     files.directory.mkdir(parents=True, exist_ok=True)
     report(Progress(stage="plan"))
@@ -57,9 +57,8 @@ def run_pipeline(
         if adopt(files, identity):
             return
         with watch.stage("plan"):
-            plan, tissue = plan_job(
-                run, files, slide, segmenter.card, ProgressThrottle("plan", 0, report, cancelled)
-            )
+            throttle = ProgressThrottle("plan", 0, report, cancelled)
+            plan, tissue = plan_job(run, files, slide, card, throttle)
             write_json(files.plan, {"run": identity, **plan.to_json()})
         store = LabelStore(files.patches, plan.grid)
         patches = PatchRun(slide, plan, tissue, store, segmenter, watch)
@@ -67,9 +66,7 @@ def run_pipeline(
             labelled_slices = segment_patches(patches, report, cancelled)
         with watch.stage("pyramid"):
             throttle = ProgressThrottle("pyramid", len(plan.patches), report, cancelled)
-            summary = write_pyramids(
-                run, slide, segmenter.card, plan.grid, store, files, throttle, watch.stage
-            )
+            summary = write_pyramids(run, slide, card, plan.grid, store, files, throttle, watch.stage)
         result = job_result(run, slide.info, segmenter, plan, summary, watch.seconds, labelled_slices, files)
         write_json(files.result, result)
     shutil.rmtree(files.patches, ignore_errors=True)

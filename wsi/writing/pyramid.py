@@ -75,17 +75,9 @@ def write_label_pyramids(
     no time stamps. Both files are written under temporary names, re-opened, verified and renamed. Memory:
     four tiles a level and 16 a thread, plus 16 bytes a tile, whatever the slide.
 
-    Args:
-        source: Level-0 tiles; called in `threads` threads at once.
-        grid: The cut of the slide, for size and pixel size of the label map.
-        palette: Colours of the overlay.
-        description: Becomes the ImageDescription, as JSON; its "software" entry also becomes the Software
-            tag.
-        labels: Path of the grey file.
-        overlay: Path of the palette file.
-        threads: Number of threads.
-        progress: Called with fractions from 0 to 1.
-        stage: `stage("verify")` returns the context manager that verifying runs in.
+    `source` gives level-0 tiles and is called in `threads` threads at once. `description` becomes the
+    ImageDescription, as JSON; its "software" entry is the Software tag too. `progress` is called with
+    fractions from 0 to 1; `stage("verify")` returns the context manager that verifying runs in.
 
     Raises:
         PyramidError: a file did not survive being read back.

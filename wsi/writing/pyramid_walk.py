@@ -28,13 +28,9 @@ def build_pyramid(
     Both callables run in `threads` threads at once. What they and `progress` raise ends the work. Memory: at
     most four results a level, and four subtrees a thread, wait for their parents: subtrees come in Z-order.
 
-    Args:
-        tiles: Columns and rows of each level, finest first.
-        finest: `finest(column, row)` makes a tile of level 0; None is a blank tile.
-        coarser: `coarser(level, column, row, quad)` makes a tile of a level above from its four; None is a
-            blank tile. It is not called for four blank ones.
-        threads: Number of threads.
-        progress: Called with fractions up to 1, in the caller's thread.
+    `tiles` are the columns and rows of each level, finest first. `finest(column, row)` makes a tile of level
+    0, `coarser(level, column, row, quad)` one of a level above from its four; None is a blank tile, and four
+    blank ones make a blank one. `progress` is called with fractions up to 1, in the caller's thread.
     """
     top = len(tiles) - 1
     bottom = min(SUBTREE_LEVEL, top)
