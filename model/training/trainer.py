@@ -72,7 +72,7 @@ def train(
 
     State is kept in `out`/<name>.state.safetensors until the end: started again with the same arguments, an
     interrupted training resumes from it and ends with the same weights. A TrainingStoppedError raised by
-    `progress` ends it after the step it is told of, saved. `provenance` is added to the card's training section.
+    `progress` ends it after the step it is told of, saved. `provenance` is added to the card.
     Under torchrun only the main process returns a card. Uses torch's global random state.
 
     Raises:

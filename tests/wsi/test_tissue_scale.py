@@ -130,7 +130,7 @@ def test_a_thin_rim_of_tissue_at_the_edge_is_kept_and_a_thin_line_inside_is_not(
 
 def test_margin_is_at_least_one_mask_pixel() -> None:
     pixels = slide_with([Rect(20, 30, 9, 7)], 1, Size(80, 60))
-    grid = make_grid(Size(80, 60), 80.0, InputGeometry(80.0, 5, tiles_per_side=5, halo_px=64))
+    grid = make_grid(Size(80, 60), 80.0, InputGeometry(80.0, 5, slices_per_side=5, halo_px=64))
 
     mask = find_tissue(slide_of(pixels), grid).mask
 
