@@ -36,6 +36,7 @@ from wsi.grid import TILE_PX, Grid, make_grid
 from wsi.patch_view import PatchView
 from wsi.phantom import write_phantom
 from wsi.plan import make_plan
+from wsi.reading.patch_pixels import read_patch
 from wsi.reading.slide import Slide, open_slide
 from wsi.tissue import TissueMask, find_tissue
 from wsi.writing.label_store import LabelStore
@@ -202,32 +203,56 @@ def label_maps(
 def judge_labels(slide: Slide, grid: Grid, segmenter: Segmenter, corner: Corner) -> dict[int, Labels]:
     """Label the block (BLOCK_PX, BLOCK_PX) around a corner, with each of its patches as the context.
 
-    The labels come from one window of `grid.window_px`; `grid` is that of JUDGE_HALO_PX.
+    The labels come from one window of `grid.window_px`; `grid` is that of JUDGE_HALO_PX. Where contexts are
+    centred, the judge's is centred on the block, and the judge is the same for all patches.
     """
+    patches = set(corner.patches)
+    if grid.context == "centred":
+        (labels,) = _judged(slide, grid, segmenter, _centred_view(grid, corner))
+        return dict.fromkeys(patches, labels)
+    return {patch: _judged(slide, grid, segmenter, _patch_view(grid, corner, patch))[0] for patch in patches}
+
+
+def _judged(slide: Slide, grid: Grid, segmenter: Segmenter, view: PatchView) -> Labels:
+    pixels = read_patch(slide, view, grid.downsample)
+    return segmenter.label_patch(pixels.region, view, context=pixels.context)
+
+
+def _patch_view(grid: Grid, corner: Corner, patch: int) -> PatchView:
+    """Cut the block around a corner with the context of one patch."""
     window = Rect(corner.x, corner.y, 0, 0).grown(grid.window_px // 2)
-    judges = {}
-    for patch in set(corner.patches):
-        context = grid.patch_core(patch).grown(grid.context_margin_px)
-        sides = (context.x - window.x, context.y - window.y, window.right - context.right)
-        inset = max(0, *sides, window.bottom - context.bottom)
-        view = PatchView(
-            region=context.grown(inset),
-            context=context,
-            corners=((corner.x - BLOCK_PX // 2, corner.y - BLOCK_PX // 2),),
-            slice_px=BLOCK_PX,
-            halo_px=(grid.window_px - BLOCK_PX) // 2,
-            slice_network_px=grid.slice_network_px,
-            context_network_px=grid.context_network_px,
-        )
-        pixels = slide.read_region(view.region.scaled(grid.downsample), grid.downsample)
-        (judges[patch],) = segmenter.label_patch(pixels, view)
-    return judges
+    context = grid.patch_core(patch).grown(grid.context_margin_px)
+    sides = (context.x - window.x, context.y - window.y, window.right - context.right)
+    inset = max(0, *sides, window.bottom - context.bottom)
+    return _block_view(grid, corner, context.grown(inset), context, ())
+
+
+def _centred_view(grid: Grid, corner: Corner) -> PatchView:
+    """Cut the block around a corner with a context centred on it."""
+    context = Rect(corner.x, corner.y, 0, 0).grown(grid.patch_px // 2 + grid.context_margin_px)
+    region = Rect(corner.x, corner.y, 0, 0).grown(grid.window_px // 2)
+    return _block_view(grid, corner, region, context, (context,))
+
+
+def _block_view(
+    grid: Grid, corner: Corner, region: Rect, context: Rect, windows: tuple[Rect, ...]
+) -> PatchView:
+    return PatchView(
+        region=region,
+        context=context,
+        corners=((corner.x - BLOCK_PX // 2, corner.y - BLOCK_PX // 2),),
+        slice_px=BLOCK_PX,
+        halo_px=(grid.window_px - BLOCK_PX) // 2,
+        slice_network_px=grid.slice_network_px,
+        context_network_px=grid.context_network_px,
+        context_windows=windows,
+    )
 
 
 def network_px(grid: Grid, *, sees_patch: bool) -> float:
     """Return the network px of slices and context for each label px of a patch that is all tissue."""
     slices = (grid.slices_per_side * grid.slice_network_px) ** 2
-    context = grid.context_network_px**2 if sees_patch else 0
+    context = grid.patch_view(0, ()).context_network_px ** 2 if sees_patch else 0
     return (slices + context) / grid.patch_px**2
 
 

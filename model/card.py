@@ -237,6 +237,9 @@ def _check(card: ModelCard) -> None:
         "input.halo_px must be a multiple of 16 from 0 to 512": (
             card.input.halo_px % 16 != 0 or not 0 <= card.input.halo_px <= 512
         ),
+        'input.context is "centred" for a network that sees no context; leave it at "patch"': (
+            card.input.context == "centred" and not card.network.sees_patch
+        ),
         "normalisation.std must be above 0": min(card.normalisation.std) <= 0,
         "weights.file must be a bare file name; the weights lie beside the card": not _is_file_name(
             card.weights.file

@@ -70,6 +70,13 @@ SEES = {
     help="Overrules the network's.",
 )
 @click.option(
+    "--context",
+    type=click.Choice(["patch", "centred"]),
+    default="patch",
+    show_default=True,
+    help="What a slice sees as context: its patch, as in the paper, or a window of that size centred on it.",
+)
+@click.option(
     "--imagenet", metavar="SOURCE", help="Start of the encoders: .pth, .safetensors or hf-hub:NAME."
 )
 @click.option("--context-imagenet", metavar="SOURCE", help="The same for a context encoder of another depth.")
@@ -193,7 +200,8 @@ def _config(name: str, index: SlideIndex, chosen: Mapping[str, Any]) -> TrainCon
             epochs=chosen["epochs"],
             seed=chosen["seed"],
         )
-    return replace(config, precision=chosen["precision"])
+    geometry = replace(config.card.input, context=chosen["context"])
+    return replace(config, card=replace(config.card, input=geometry), precision=chosen["precision"])
 
 
 def _start(imagenet: str | None, context_imagenet: str | None) -> Start | None:

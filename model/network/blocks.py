@@ -40,19 +40,33 @@ class ChainedResidualPooling(nn.Module):
         total = F.relu(features)
         path = total
         for conv in self.convs:
-            path = conv(_max_pool_5x5(path))
+            path = conv(_max_pool(path))
             total = total + path
         return total
 
 
-def _max_pool_5x5(features: Tensor) -> Tensor:
-    """Max-pool over 5x5 px with stride 1; the shape is kept.
+def _max_pool(features: Tensor) -> Tensor:
+    """Return the 5x5 max-pool of stride 1 (N, C, H, W), in the faster of two ways with the same values.
 
-    In inference on a CPU the pool is split into a column and a row, which is faster and gives the same
-    values. Not in training: of equal values another one would get the gradient.
+    That is by column and row in inference on a CPU, at every width of the decoder where malloc keeps freed
+    memory (`tune_malloc`, docs/decisions/0013). Not in training: of equal values another one would get the
+    gradient.
     """
     if torch.is_grad_enabled() or features.device.type != "cpu":
-        return F.max_pool2d(features, 5, stride=1, padding=2)
+        return max_pool_square(features)
+    return max_pool_by_column_and_row(features)
+
+
+def max_pool_square(features: Tensor) -> Tensor:
+    """Return the 5x5 max-pool of stride 1 (N, C, H, W), with 25 values compared at each pixel."""
+    return F.max_pool2d(features, 5, stride=1, padding=2)
+
+
+def max_pool_by_column_and_row(features: Tensor) -> Tensor:
+    """Return the 5x5 max-pool of stride 1 (N, C, H, W), with 5 + 5 values compared at each pixel.
+
+    Memory: one map more for the maxima of the columns.
+    """
     return F.max_pool2d(F.max_pool2d(features, (5, 1), 1, (2, 0)), (1, 5), 1, (0, 2))
 
 

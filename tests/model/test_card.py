@@ -97,6 +97,11 @@ def edited(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         (lambda d: d["input"].update(mpp=0), "0.05..20"),
         (lambda d: d["input"].update(halo_px=60), "multiple of 16"),
         (lambda d: d["input"].update(slices_per_side=0), "at least 1"),
+        (lambda d: d["input"].update(context="middle"), "'patch' or 'centred'"),
+        (
+            lambda d: (d["input"].update(context="centred"), d["network"].update(second_input="single")),
+            "sees no context",
+        ),
         (lambda d: d["normalisation"].update(std=[1, 0, 1]), "std must be above 0"),
         (lambda d: d["network"].update(fusion="sum"), "'attention', 'concat' or 'add'"),
         (lambda d: d["network"].update(encoder_depth=20), "18, 34, 50, 101 or 152"),

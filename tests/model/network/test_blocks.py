@@ -18,6 +18,8 @@ from model.network.blocks import (
     ResidualConvUnit,
     box_means,
     crop_at,
+    max_pool_by_column_and_row,
+    max_pool_square,
 )
 
 
@@ -187,3 +189,16 @@ def test_box_means_count_pixels_that_are_covered_in_part_in_part() -> None:
     boxes = torch.tensor([[0, 0, 1, 1], [0.125, 0.25, 0.3125, 0.75], [-0.5, 0, 0.5, 2]])
     expected = torch.tensor([[3.5, 3.5], [(1 + 0.5 * 2) / 1.5, 3.5], [1.5, 3.5]])
     torch.testing.assert_close(box_means(maps, boxes), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(2, 32, 40, 40), (1, 96, 23, 31), (2, 256, 20, 20), (1, 8, 2, 3)])
+def test_a_column_and_a_row_give_the_bits_of_the_square(
+    shape: tuple[int, int, int, int], dtype: torch.dtype
+) -> None:
+    maps = torch.randn(shape).to(dtype).to(memory_format=torch.channels_last)
+    maps[0, 0, 0, 0], maps[0, 1, 1, 1] = -torch.inf, torch.inf
+    pooled = max_pool_by_column_and_row(maps)
+    assert pooled.shape == maps.shape
+    assert torch.equal(pooled, max_pool_square(maps))
+    assert pooled.is_contiguous(memory_format=torch.channels_last)
