@@ -106,8 +106,8 @@ def measure_seams(
 ) -> Seams:
     """Measure the seams of one slide. Memory: a label map for each halo.
 
-    `halos_px` are label px; at most `corners_each` corners of either kind are looked at, evenly spread.
-    `progress` is told what is being done, and the fraction of it done.
+    At most `corners_each` corners of either kind are judged, evenly spread; None: all. `progress` is told
+    what is being done, and the fraction of it done.
 
     Raises:
         WsiError: when the slide cannot be read or cut.
@@ -165,8 +165,8 @@ def grid_of(slide: Slide, segmenter: Segmenter, halo_px: int) -> Grid:
 
     Raises:
         MppUnknownError: when the slide does not say its pixel size.
-        MppOutOfRangeError: when the pixel size is too coarse for the model.
-        HaloError: when the halo does not fit the model.
+        MppOutOfRangeError: when the pixel size is absurd, or too coarse for the model.
+        HaloError: when the halo is not a multiple of 16 label px within one tile.
     """
     if slide.info.mpp is None:
         raise MppUnknownError("The slide")

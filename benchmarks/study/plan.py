@@ -73,11 +73,11 @@ def prepare(
         name: {slide.pair.slide.name: list(slide.pixels) for slide in slides}
         for name, slides in prepared.sets().items()
     }
-    squares = [(one.slide, one.rect.x, one.rect.y, one.patch.x, one.patch.y) for one in index.test]
+    rects = [(one.slide, one.rect.x, one.rect.y, one.patch.x, one.patch.y) for one in index.test]
     facts = {
         "pixels": pixels,
-        "test_slices": len(squares),
-        "test_slices_sha256": hashlib.sha256(json.dumps(squares).encode()).hexdigest(),
+        "test_slices": len(rects),
+        "test_slices_sha256": hashlib.sha256(json.dumps(rects).encode()).hexdigest(),
     }
     return index, facts
 

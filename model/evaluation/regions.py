@@ -84,18 +84,18 @@ def planned_patches(
         groups.setdefault((planned.slide, planned.patch, planned.rect.width), []).append(planned.rect)
     found = []
     for number, slide in enumerate(slides):
-        own = [(patch, squares) for (of, patch, _), squares in groups.items() if of == number]
+        own = [(patch, rects) for (of, patch, _), rects in groups.items() if of == number]
         found += [
             EvalPatch(
                 slide=number,
                 core=patch,
                 view=slide.grid.cut(
-                    patch, [(one.x, one.y) for one in squares], halo_px=0, slice_px=squares[0].width
+                    patch, [(one.x, one.y) for one in rects], halo_px=0, slice_px=rects[0].width
                 ),
                 counts=_counts(slide.read_truth(patch), classes),
                 planned=True,
             )
-            for patch, squares in spread(own, patches_per_slide)
+            for patch, rects in spread(own, patches_per_slide)
         ]
     return found
 

@@ -100,7 +100,10 @@ class Edgy:
         self._noise = np.random.default_rng(0).random((3000, 3000)) < 1 / 8
         self._calls = 0
 
-    def label_patch(self, pixels: NDArray[np.uint8], view: PatchView) -> NDArray[np.uint8]:
+    def label_patch(
+        self, pixels: NDArray[np.uint8], view: PatchView, *, context: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        assert context is None
         labels: list[NDArray[np.uint8]] = []
         for x, y in view.windows:
             assert 0 <= min(x, y) <= max(x, y) <= len(pixels) - view.window_px

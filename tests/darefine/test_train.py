@@ -53,7 +53,7 @@ def test_by_the_papers_recipe_from_index_to_scores(index: Path, tmp_path: Path) 
     assert (model["name"], model["sha256"]) == ("mine", card.weights.sha256)
     planned = SlideIndex.load(index)
     assert np.sum(model["total"]["all"]["confusion"]) == sum(
-        one.square.width * one.square.height * (1 - one.shares[0]) for one in planned.test
+        one.rect.width * one.rect.height * (1 - one.shares[0]) for one in planned.test
     )
     again = run("train", out, "--data", index)
     assert again.exit_code == 2

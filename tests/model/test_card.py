@@ -25,7 +25,7 @@ CONTRACT = {
         {"value": 1, "name": "normal", "colour": [0, 0, 0]},
         {"value": 2, "name": "benign", "colour": [255, 0, 0]},
     ],
-    "input": {"mpp": 0.934, "context_ratio": 5, "slices_per_side": 5, "halo_px": 64},
+    "input": {"mpp": 0.934, "context_ratio": 5, "slices_per_side": 5, "halo_px": 64, "context": "patch"},
     "normalisation": {"mean": [0.5, 0.5, 0.5], "std": [1, 1, 1]},
     "network": {
         "architecture": "da_refinenet",
@@ -141,5 +141,6 @@ def test_cards_can_be_read_without_torch() -> None:
 
 def test_a_card_of_an_earlier_version_keeps_being_read() -> None:
     old = edited(lambda d: d["input"].update(tiles_per_side=d["input"].pop("slices_per_side")))
+    del old["input"]["context"]
     assert ModelCard.from_json(old) == ModelCard.from_json(CONTRACT)
     assert parse_geometry(old["input"]) == ModelCard.from_json(CONTRACT).input
