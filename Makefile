@@ -49,8 +49,8 @@ serve: install  ## API, worker and embedded queue on http://127.0.0.1:8000
 test: $(VENV)/dev.stamp  ## All tests, about 7 minutes on two cores
 	$(BIN)/python -m pytest --durations=15 $(PYTEST_ARGS)
 
-test-fast: $(VENV)/dev.stamp  ## Tests without the service as a whole and without the slow ones
-	$(BIN)/python -m pytest -m "not e2e and not slow" --durations=5 $(PYTEST_ARGS)
+test-fast: $(VENV)/dev.stamp  ## Tests without the service as a whole and without the slow ones, in two processes
+	$(BIN)/python -m pytest -m "not e2e and not slow" -n 2 --durations=5 $(PYTEST_ARGS)
 
 coverage: PYTEST_ARGS += --cov
 coverage: test  ## All tests, and the floor of covered lines (processes that tests start are not counted)
