@@ -153,6 +153,11 @@ class ModelCard:
         """
         return parse_strictly(_CARD, with_present_names(data), "card")
 
+    @staticmethod
+    def json_schema() -> dict[str, Any]:
+        """Return the JSON Schema of cards (2020-12). What a schema cannot say, such as sha256, `load` checks."""
+        return _CARD.json_schema()
+
     def to_json(self) -> dict[str, Any]:
         """Return the card as JSON-ready values."""
         values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))

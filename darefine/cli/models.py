@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Column, Table
 
+from model.card import ModelCard
 from model.network.flops import COUNTED_SIDE_PX, network_cost
 from model.network.zoo import NETWORKS, NamedNetwork
 
@@ -20,12 +21,16 @@ SIDE_NOTE = (
 @click.option(
     "--json", "as_json", is_flag=True, help="Print JSON, with each configuration and the paper's scores."
 )
-def models(as_json: bool) -> None:
+@click.option("--card-schema", is_flag=True, help="Print the JSON Schema of model cards instead.")
+def models(as_json: bool, card_schema: bool) -> None:
     """List the networks of the paper's tables: size beside the paper's, and arithmetic.
 
     Sizes are of float32 parameters with four classes. A slice's GFLOP do not hold its context's, which is
     encoded once for all slices of a patch.
     """
+    if card_schema:
+        click.echo(json.dumps(ModelCard.json_schema(), indent=1))
+        return
     rows = [row_of(name, network) for name, network in NETWORKS.items()]
     if as_json:
         click.echo(json.dumps({"side_px": COUNTED_SIDE_PX, "networks": rows}, indent=1))

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from darefine.cli.main import main
 from model.card import NetworkConfig
 from model.network.zoo import NamedNetwork, PaperScores
+from tests import WEIGHTS
 
 SMALL = {"encoder_depth": 18, "context_depth": 18, "encoder_width": 8, "decoder_width": 8}
 FEW = {
@@ -45,3 +46,15 @@ def test_the_table_shows_names_sizes_and_notes() -> None:
     assert answer.exit_code == 0, answer.output
     for text in (*FEW, "512 x 512 px", "small-attention: a note."):
         assert text in answer.output
+
+
+def test_the_schema_of_cards_names_the_members_of_a_card() -> None:
+    answer = CliRunner().invoke(main, ["models", "--card-schema"])
+    assert answer.exit_code == 0, answer.output
+    schema = json.loads(answer.output)
+    card = json.loads((WEIGHTS / "phantom-resnet18-aligned.json").read_text(encoding="utf-8"))
+    assert schema["properties"].keys() == card.keys()
+    geometry = schema["$defs"]["InputGeometry"]
+    assert geometry["properties"].keys() == card["input"].keys()
+    assert geometry["properties"]["context"]["enum"] == ["patch", "centred"]
+    assert set(schema["required"]) == card.keys() - {"training", "metrics"}
