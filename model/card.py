@@ -155,7 +155,7 @@ class ModelCard:
 
     @staticmethod
     def json_schema() -> dict[str, Any]:
-        """Return the JSON Schema of cards (2020-12). What a schema cannot say, such as sha256, `load` checks."""
+        """Return the JSON Schema of cards; `from_json` also checks what a schema cannot say."""
         return _CARD.json_schema()
 
     def to_json(self) -> dict[str, Any]:
