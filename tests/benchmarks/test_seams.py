@@ -1,7 +1,9 @@
 """Seams found where they were made, and none where none were."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,7 +105,7 @@ class Edgy:
     def label_patch(
         self, pixels: NDArray[np.uint8], view: PatchView, *, context: NDArray[np.uint8] | None = None
     ) -> NDArray[np.uint8]:
-        assert context is None
+        assert (context is None) == (not view.context_windows)
         labels: list[NDArray[np.uint8]] = []
         for x, y in view.windows:
             assert 0 <= min(x, y) <= max(x, y) <= len(pixels) - view.window_px
@@ -117,22 +119,62 @@ class Edgy:
             labels.append((true ^ (wrong | edge))[kept, kept] + np.uint8(1))
         return np.array(labels, np.uint8)
 
-    def submit(self, pixels: NDArray[np.uint8], view: PatchView, **_: object) -> PendingLabels:
-        return PendingLabels(torch.from_numpy(self.label_patch(pixels, view)))
+    def submit(
+        self,
+        pixels: NDArray[np.uint8],
+        view: PatchView,
+        *,
+        context: NDArray[np.uint8] | None = None,
+        **_: object,
+    ) -> PendingLabels:
+        return PendingLabels(torch.from_numpy(self.label_patch(pixels, view, context=context)))
 
     def collect(self, pending: PendingLabels, **_: object) -> NDArray[np.uint8]:
         return pending.wait()
 
 
+class Centred(Edgy):
+    """The same with a context centred on each slice; `judged` are the views of judges."""
+
+    card = SimpleNamespace(input=replace(Edgy.card.input, context="centred"), network=NetworkConfig())
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.judged: list[PatchView] = []
+
+    def label_patch(self, pixels: NDArray[np.uint8], view: PatchView, **context: Any) -> NDArray[np.uint8]:
+        if view.slice_px == BLOCK_PX:
+            self.judged.append(view)
+        return super().label_patch(pixels, view, **context)
+
+
 @pytest.fixture(scope="module")
-def seams(tmp_path_factory: pytest.TempPathFactory) -> Seams:
-    """Of a slide of 4 x 4 tiles in 2 x 2 patches."""
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A slide of 4 x 4 tiles in 2 x 2 patches."""
     path = tmp_path_factory.mktemp("seams") / "noise.tif"
     noise = np.random.default_rng(1).integers(60, 180, (128, 128, 3), np.uint8)
     tags = {"resolution": (1e4, 1e4), "resolutionunit": "CENTIMETER", "tile": (512, 512)}
     tifffile.imwrite(path, noise.repeat(16, 0).repeat(16, 1), photometric="rgb", **tags)
-    with open_slide(path) as slide:
+    return path
+
+
+@pytest.fixture(scope="module")
+def seams(noise: Path) -> Seams:
+    with open_slide(noise) as slide:
         return measure_seams(slide, Edgy(), halos_px=(0, 48))  # type: ignore[arg-type]
+
+
+def test_where_contexts_are_centred_one_judge_centred_on_the_corner_speaks_for_all_patches(
+    noise: Path,
+) -> None:
+    segmenter = Centred()
+    with open_slide(noise) as slide:
+        found = measure_seams(slide, segmenter, halos_px=(48,))  # type: ignore[arg-type]
+    assert found.context_step == 0
+    assert len(segmenter.judged) == found.halos[0].tile.corners + found.halos[0].patch.corners
+    for view in segmenter.judged:
+        (window,), (block,) = view.context_windows, view.slices
+        assert window == block.grown((1056 - BLOCK_PX) // 2)
 
 
 def test_a_halo_as_wide_as_what_edges_spoil_leaves_no_seam(seams: Seams) -> None:
