@@ -1,5 +1,6 @@
 """Model cards of the paper's networks with random weights, for timing."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,15 @@ def card_of(network: str) -> ModelCard:
         network=NETWORKS[network].config,
         weights=UNWRITTEN,
     )
+
+
+def write_patch_card(card: Path, folder: Path) -> Path:
+    """Write a copy of a card whose context is the patch, with its weights, into `folder`; return its path."""
+    model = ModelCard.load(card)
+    shutil.copy(card.with_name(model.weights.file), folder)
+    path = folder / card.name
+    replace(model, input=replace(model.input, context="patch")).save(path)
+    return path
 
 
 def write_card(network: str, folder: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from benchmarks.cards import write_card
+from benchmarks.cards import write_card, write_patch_card
 from benchmarks.slides import phantom_slide
 from benchmarks.tables import DEMO_CARD
 from model.card import ModelCard
@@ -111,12 +111,12 @@ def task_of(case: Case, setting: Setting, card: Path, slide: Path, folder: Path)
 
 
 def card_for(network: str, work: Path) -> Path:
-    """Return the card of a network: the demo's, also for the stand-in, or one of random weights.
+    """Return the card of a network in `work`: the demo's, also for the stand-in, or one of random weights.
 
-    The latter is made in `work` if it is not there.
+    The context is the patch, which is what the others know.
     """
     if network != RESNET50:
-        return DEMO_CARD
+        return write_patch_card(DEMO_CARD, work)
     return write_card("resnet50-50-attention", work)
 
 

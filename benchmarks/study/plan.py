@@ -10,7 +10,7 @@ from typing import Any
 from model.data.index import SlideIndex
 from model.data.phantom import PHANTOM_CLASSES, prepare_phantoms
 from model.data.slices import Quota
-from model.training.phantom_recipe import PHANTOM_INPUT
+from model.training.from_scratch_recipe import PHANTOM_INPUT
 
 VALIDATION_SLICES = 4
 """Slices of the validation set, which training scores at its end, for the card.
@@ -35,7 +35,8 @@ class Plan:
     network: str = "small"
     """Key of rows.SIZES."""
     steps: int = 640
-    """Steps of each training; a network that sees no patch takes fewer and as much time (phantom_recipe)."""
+    """Steps of each training; a network that sees no patch takes fewer and as much time
+    (from_scratch_recipe)."""
     train_slides: int = 24
     train_px: int = 12_288
     test_slides: int = 4

@@ -9,7 +9,7 @@ from typing import Any
 from model.evaluation.regions import MIXED_SHARE
 from model.evaluation.report import markdown, percent
 from model.network.flops import COUNTED_SIDE_PX
-from model.training.phantom_recipe import CONTEXT_STEP_COST
+from model.training.from_scratch_recipe import CONTEXT_STEP_COST
 
 from .orders import Part, metrics_of, spread
 from .plan import Plan

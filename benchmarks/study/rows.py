@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from model.card import NetworkConfig
-from model.training.phantom_recipe import SMALL
+from model.training.from_scratch_recipe import SMALL
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from model.evaluation.report import confusion_json
 from model.inference.device import choose_device
 from model.network.flops import network_cost
 from model.training.config import TrainConfig
-from model.training.phantom_recipe import PHANTOM_INPUT, phantom_recipe
+from model.training.from_scratch_recipe import PHANTOM_INPUT, from_scratch_recipe, phantom_card
 from model.training.trainer import TrainProgress, train
 from workers.bench.measure import machine
 
@@ -60,13 +60,8 @@ def config_of(row: Row, seed: int, plan: Plan) -> TrainConfig:
 
     It is the same for every row but for what its network does not have.
     """
-    config = phantom_recipe(
-        run_name(row.name, seed),
-        row.network,
-        PHANTOM_INPUT,
-        steps=plan.steps,
-        seed=seed,
-    )
+    card = phantom_card(run_name(row.name, seed), row.network, PHANTOM_INPUT)
+    config = from_scratch_recipe(card, steps=plan.steps, seed=seed)
     return replace(config, checkpoint_every=SAVED_EVERY)
 
 

@@ -17,7 +17,7 @@ from model.data.phantom import HELD_OUT_PX, PHANTOM_CLASSES, prepare_phantoms
 from model.data.prepared import PreparedSlides
 from model.data.slices import PAPER_INPUT, PAPER_QUOTAS, Quota
 from model.data.splits import BACH_SPLITS, Split, own_split
-from model.training.phantom_recipe import PHANTOM_INPUT
+from model.training.from_scratch_recipe import PHANTOM_INPUT
 from wsi.palette import LabelClass
 
 from .progress_bar import progress_bar

@@ -22,8 +22,8 @@ from model.inference.cpu_tuning import tune_malloc
 from model.network.imagenet import load_imagenet
 from model.network.zoo import NETWORKS
 from model.training.config import TrainConfig
+from model.training.from_scratch_recipe import PHANTOM_INPUT, SMALL, from_scratch_recipe, phantom_card
 from model.training.paper_recipe import BATCH, EPOCHS_PER_STAGE, paper_card, paper_recipe
-from model.training.phantom_recipe import PHANTOM_INPUT, SMALL, phantom_recipe
 from model.training.tensorboard import TrainBoard
 from model.training.trainer import Start, TrainProgress
 from model.training.trainer import train as train_network
@@ -52,8 +52,9 @@ SEES = {
 )
 @click.option(
     "--recipe",
-    type=click.Choice(["paper", "phantom"]),
-    help="paper: three stages of SGD. phantom: AdamW from nothing.  [default: what the index was made from]",
+    type=click.Choice(["paper", "from-scratch", "phantom"]),
+    help="paper: three stages of SGD, for encoders from ImageNet. from-scratch (formerly phantom): "
+    "AdamW without such a start.  [default: from-scratch for phantoms, else paper]",
 )
 @click.option(
     "--network",
@@ -184,11 +185,13 @@ def _config(name: str, index: SlideIndex, chosen: Mapping[str, Any]) -> TrainCon
     network = SMALL if chosen["network"] == "small" else NETWORKS[chosen["network"]].config
     overruled = {key: chosen[key] for key in ("fusion", "second_input") if chosen[key] is not None}
     network = replace(network, **overruled)
-    recipe = chosen["recipe"] or ("phantom" if index.source == "phantom" else "paper")
-    if recipe == "phantom":
-        config = phantom_recipe(name, network, index.input, steps=chosen["steps"], seed=chosen["seed"])
-        words = f"{config.card.description} {SEES[network.second_input]}"
-        config = replace(config, card=replace(config.card, description=words))
+    of_phantoms = index.source == "phantom"
+    recipe = chosen["recipe"] or ("from-scratch" if of_phantoms else "paper")
+    if recipe != "paper":
+        # What the model is for follows from the data, not from the recipe.
+        card = phantom_card(name, network, index.input) if of_phantoms else paper_card(name, network, index)
+        card = replace(card, description=f"{card.description} {SEES[network.second_input]}")
+        config = from_scratch_recipe(card, steps=chosen["steps"], seed=chosen["seed"])
     else:
         if not index.train:
             raise click.UsageError("the paper recipe needs planned slices: `darefine prepare phantom --plan`")
@@ -226,7 +229,7 @@ def _training_bar(show: ShowProgress, console: Console) -> Callable[[TrainProgre
     def tell(now: TrainProgress) -> None:
         show("train", now.step / now.steps, facts=f"step {now.step}/{now.steps}, loss {now.loss:.3f}")
         if now.validation is not None:
-            console.print(f"step {now.step}: validation MIoU {now.validation.miou:.3f}")
+            console.print(f"step {now.step}: validation MIoU {now.validation.miou_of_truth:.3f}")
 
     return tell
 

@@ -19,7 +19,11 @@ class Metrics:
     iou: tuple[float, ...]
     """Per class, in the card's order."""
     miou: float
-    """Mean over the classes that are in the truth or predicted."""
+    """Mean over the classes that are in the truth or predicted: one pixel predicted of a class that the truth
+    does not hold makes a 0 of that class."""
+    miou_of_truth: float
+    """Mean over the classes in the truth: what weights are chosen by, for a validation set may lack a
+    class."""
     accuracy: float
     """Fraction of pixels with the right class."""
     score: float
@@ -32,6 +36,7 @@ class Metrics:
         """Return JSON-ready values with four decimals; NaN becomes null."""
         return {
             "miou": _rounded(self.miou),
+            "miou_of_truth": _rounded(self.miou_of_truth),
             "iou": {name: _rounded(value) for name, value in zip(names, self.iou, strict=True)},
             "accuracy": _rounded(self.accuracy),
             "score": _rounded(self.score),
@@ -107,6 +112,7 @@ class ConfusionMatrix:
         return Metrics(
             iou=tuple(float(value) for value in iou),
             miou=float(np.nanmean(iou)) if total else float("nan"),
+            miou_of_truth=float(iou[counts.sum(1) > 0].mean()) if total else float("nan"),
             accuracy=float(_ratio(hits.sum(), np.int64(total))),
             score=(1 - error / possible if possible else 1.0) if total else float("nan"),
             coverage=float(_ratio(predicted, predicted + self.missed.sum())),

@@ -48,7 +48,7 @@ class TrainBoard:
         self._writer.add_scalar("learning rate", now.learning_rate, now.step)
         if now.validation is None:
             return
-        self._writer.add_scalar("validation/MIoU", now.validation.miou, now.step)
+        self._writer.add_scalar("validation/MIoU", now.validation.miou_of_truth, now.step)
         self._writer.add_scalar("validation/accuracy", now.validation.accuracy, now.step)
         self._writer.add_scalar("validation/score", now.validation.score, now.step)
         for entry, iou in zip(self._classes, now.validation.iou, strict=True):

@@ -209,9 +209,9 @@ def _validate(
     """Score the network on the validation slides; write its weights if no earlier ones scored higher."""
     history = state.history
     metrics, examples = validator.validate(state.module.network)
-    if metrics.miou > history.best_miou:
+    if metrics.miou_of_truth > history.best_miou:
         save_weights(state.module.network, best_path, "float32")
-    history.validations.append((history.step, round(metrics.miou, 4)))
+    history.validations.append((history.step, round(metrics.miou_of_truth, 4)))
     return metrics, examples
 
 

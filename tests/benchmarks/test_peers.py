@@ -1,7 +1,6 @@
 """Peers: naive loop and tiatoolbox's adapter against our labels, processes, report, command."""
 
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from benchmarks.cards import write_patch_card
 from benchmarks.peers import cases, command, naive, ours, tiatoolbox_run
 from benchmarks.peers.cases import SIZES_PX, Case, Setting, run_case, task_of
 from benchmarks.peers.competitors import (
@@ -44,10 +44,9 @@ SIZE_PX = 2560
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     """A phantom of 2 x 2 patches, cut off at the right and below, for the demo network; 4 slices a patch."""
     folder = tmp_path_factory.mktemp("peers")
-    demo = ModelCard.load(DEMO_CARD)
+    demo = ModelCard.load(write_patch_card(DEMO_CARD, folder))
     small = replace(demo, input=replace(demo.input, context_ratio=8, slices_per_side=2, halo_px=16))
     small.save(folder / "small.json")
-    shutil.copy(DEMO_CARD.with_name(demo.weights.file), folder)
     slide = write_phantom(folder / "slide.tif", size_px=SIZE_PX, seed=3, tissue_fraction=1.0, threads=1).slide
     setting = Setting(folder, threads=1, repeats=1, tiatoolbox_python=None, load_before=None)
     made = task_of(Case("stand-in", SIZE_PX, 1.0), setting, folder / "small.json", slide, folder)

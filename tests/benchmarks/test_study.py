@@ -29,7 +29,7 @@ from model.evaluation.benchmark import Task
 from model.evaluation.evaluate import Evaluation, Tally
 from model.network.flops import NetworkCost, network_cost
 from model.training.config import TrainConfig
-from model.training.phantom_recipe import PHANTOM_INPUT
+from model.training.from_scratch_recipe import PHANTOM_INPUT
 
 COHORT = {
     "pixels": {"train": {"a.tif": [0, 100_000, 0, 0, 0]}, "test": {"c.tif": [0, 0, 50_000, 0, 50_000]}},

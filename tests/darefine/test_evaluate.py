@@ -17,7 +17,7 @@ from model.card import ModelCard
 from model.data.index import PlannedSlice, SlideIndex
 from model.data.splits import Cohort, SlideWithTruth
 from model.evaluation import figures
-from model.training.phantom_recipe import PHANTOM_INPUT
+from model.training.from_scratch_recipe import PHANTOM_INPUT
 from tests.darefine.tiny_card import DEMO, write_tiny_card
 from wsi.geometry import Rect
 

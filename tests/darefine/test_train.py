@@ -97,3 +97,19 @@ def test_what_cannot_be_is_told_without_a_traceback(
     assert answer.exit_code in {1, 2}
     assert isinstance(answer.exception, SystemExit)
     assert told in answer.output
+
+
+@pytest.mark.slow
+def test_the_card_of_a_network_trained_from_scratch_on_real_annotations_says_so(
+    index: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "own"
+    answer = run(
+        "train", out, "--data", index, "--recipe", "from-scratch", "--steps", 1, "--second-input", "single"
+    )
+    assert answer.exit_code == 0, answer.output
+    card = ModelCard.load(out.with_suffix(".json"))
+    assert not card.phantom
+    assert "phantom" not in f"{card.title} {card.description} {card.intended_use}"
+    assert card.classes == SlideIndex.load(index).classes
+    assert card.training["source"] == "bach"

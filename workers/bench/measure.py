@@ -22,6 +22,8 @@ from model.evaluation.regions import spread
 from model.inference.batching import pass_size
 from model.inference.device import PRECISIONS, computing_on
 from model.inference.segmenter import Segmenter
+from model.network.base import ContextFeatures, ContextWindows
+from wsi.patch_view import PatchView
 from wsi.plan import Plan
 from wsi.reading.slide import open_slide
 
@@ -150,9 +152,12 @@ def warm_up(segmenter: Segmenter, run: RunJob) -> int:
     steps = range(grid.slices_per_side)
     whole = grid.patch_view(0, [(x, y) for y in steps for x in steps])
     pixels = np.full((grid.region_px, grid.region_px, 3), 200, np.uint8)
-    segmenter.label_patch(pixels, replace(whole, corners=whole.corners[:1]))
+    context = (
+        np.full((whole.context_network_px,) * 2 + (3,), 200, np.uint8) if whole.context_windows else None
+    )
+    segmenter.label_patch(pixels, grid.patch_view(0, [(0, 0)]), context=context)
     batch_size = segmenter.batch_size(whole) or 1
-    segmenter.label_patch(pixels, whole)
+    segmenter.label_patch(pixels, whole, context=context)
     return batch_size
 
 
@@ -198,23 +203,38 @@ def time_network(segmenter: Segmenter, plan: Plan, batch_size: int) -> Run:
         noise = torch.rand(count, 3, side_px, side_px, device=device) - 0.5
         return noise.to(dtype).contiguous(memory_format=torch.channels_last)
 
-    slices, context = images(batch_size, grid.slice_network_px), images(1, grid.context_network_px)
+    slices = images(batch_size, grid.slice_network_px)
+    context = images(1, grid.patch_view(0, ()).context_network_px)
     boxes = torch.tensor([[0.4, 0.4, 0.6, 0.6]], device=device).expand(batch_size, -1)
     _wait_for(device)
     start = time.perf_counter()
     with computing_on(torch.device(device)):
         for patch in patches:
-            encoded = segmenter.network.encode_context(context) if segmenter.card.network.sees_patch else None
-            left = len(patch.slices)
-            while left > 0:
+            view = plan.view(patch)
+            encoded = _encoded(segmenter, view, context) if segmenter.card.network.sees_patch else None
+            done = 0
+            while (left := len(patch.slices) - done) > 0:
                 # As in a job: a compiled network gets whole batches only.
                 count = batch_size if segmenter.compiled else pass_size(left, batch_size)
-                segmenter.network(slices[:count], encoded, boxes[:count])
-                left -= count
+                own = encoded.part(done, done + count) if encoded and view.context_windows else encoded
+                segmenter.network(slices[:count], own, boxes[:count])
+                done += count
     _wait_for(device)
     seconds = time.perf_counter() - start
     slices_run = sum(len(patch.slices) for patch in patches)
     return Run(seconds, slices_run * grid.slice_megapixels_l0, len(patches))
+
+
+def _encoded(segmenter: Segmenter, view: PatchView, context: torch.Tensor) -> ContextFeatures:
+    """Encode a context as a job does.
+
+    Once a patch, with the window of each slice where it has one of its own.
+    """
+    if not view.context_windows:
+        return segmenter.network.encode_context(context)
+    boxes = torch.from_numpy(view.context_boxes).to(context.device)
+    windows = ContextWindows(boxes, view.context_window_network_px)
+    return segmenter.network.encode_context(context, windows)
 
 
 def _wait_for(device: str) -> None:

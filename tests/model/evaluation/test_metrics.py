@@ -42,6 +42,7 @@ def brute_force(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], classes
         either = sum(k in (p, g) for p, g in pixels)
         iou.append(both / either if either else math.nan)
     known = [value for value in iou if not math.isnan(value)]
+    of_truth = [value for k, value in enumerate(iou) if any(g == k for _, g in pixels)]
     wrong = sum(abs(p - g) for p, g in pixels)
     worst = sum(
         max(abs(g - 0), abs(g - (classes - 1))) * (1 - (1 - (p > 0)) * (1 - (g > 0))) for p, g in pixels
@@ -49,6 +50,7 @@ def brute_force(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], classes
     return {
         **{f"iou{k}": value for k, value in enumerate(iou)},
         "miou": sum(known) / len(known) if known else math.nan,
+        "miou_of_truth": sum(of_truth) / len(of_truth) if of_truth else math.nan,
         "accuracy": sum(p == g for p, g in pixels) / len(pixels) if pixels else math.nan,
         "score": 1 - wrong / worst if worst else 1.0 if pixels else math.nan,
     }
@@ -56,7 +58,8 @@ def brute_force(prediction: NDArray[np.uint8], truth: NDArray[np.uint8], classes
 
 def as_dict(metrics: Metrics) -> dict[str, float]:
     values = {f"iou{k}": value for k, value in enumerate(metrics.iou)}
-    return values | {"miou": metrics.miou, "accuracy": metrics.accuracy, "score": metrics.score}
+    means = {"miou": metrics.miou, "miou_of_truth": metrics.miou_of_truth}
+    return values | means | {"accuracy": metrics.accuracy, "score": metrics.score}
 
 
 @given(maps_and_classes())
@@ -168,3 +171,12 @@ def test_maps_that_do_not_fit_are_refused() -> None:
         confusion.feed(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8))
     with pytest.raises(InputError, match="labels must be"):
         confusion.feed(np.full((2, 2), 5, np.uint8), np.zeros((2, 2), np.uint8))
+
+
+def test_one_wrong_pixel_of_a_class_that_the_truth_lacks_does_not_halve_what_weights_are_chosen_by() -> None:
+    truth = np.array([1] * 5000 + [3] * 5000, np.uint8)
+    prediction = truth.copy()
+    prediction[0] = 2
+    metrics = counted(prediction, truth).metrics()
+    assert metrics.miou_of_truth == pytest.approx(1, abs=1e-3)
+    assert metrics.miou == pytest.approx(2 / 3, abs=1e-3)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.card import NetworkConfig
 from model.inference.segmenter import Segmenter
-from model.network.base import ContextFeatures, SegmentationNetwork
+from model.network.base import ContextFeatures, ContextWindows, SegmentationNetwork
 from workers.bench.measure import Run, figures, machine, stand_in_of, time_network
 from workers.bench.memory import MemoryWatch
 from wsi.geometry import Rect, Size
@@ -29,24 +29,31 @@ class Slow(SegmentationNetwork):
         super().__init__()
         self.seen: list[tuple[int, ...]] = []
 
-    def encode_context(self, context: Tensor) -> ContextFeatures:
+    def encode_context(self, context: Tensor, windows: ContextWindows | None = None) -> ContextFeatures:
         self.seen.append(tuple(context.shape))
-        empty = context.new_zeros(1, 1)
+        empty = context.new_zeros(1 if windows is None else len(windows.boxes), 1)
         return ContextFeatures(empty[..., None, None], (empty, empty, empty))
 
     def forward(
-        self, slices: Tensor, context: Tensor | ContextFeatures | None = None, places: Tensor | None = None
+        self, slices: Tensor, context: Tensor | ContextFeatures | None = None, boxes: Tensor | None = None
     ) -> Tensor:
-        assert places is not None
-        assert len(places) == len(slices)
+        assert boxes is not None
+        assert len(boxes) == len(slices)
+        if isinstance(context, ContextFeatures):
+            assert len(context.coarse) in {1, len(slices)}
         self.seen.append(tuple(slices.shape))
         time.sleep(0.01)
         return slices[:, :2]
 
 
-@pytest.mark.parametrize("second_input", ["dual", "single"])
-def test_the_network_alone_runs_the_batches_of_the_job(second_input: Any) -> None:
-    grid = make_grid(Size(3000, 3000), 1.0, InputGeometry(1.0, 5, 2, 16))
+@pytest.mark.parametrize(
+    ("second_input", "context", "context_px"),
+    [("dual", "patch", 224), ("single", "patch", 0), ("dual", "centred", 352)],
+)
+def test_the_network_alone_runs_the_batches_of_the_job(
+    second_input: Any, context: Any, context_px: int
+) -> None:
+    grid = make_grid(Size(3000, 3000), 1.0, InputGeometry(1.0, 5, 2, 16, context))
     tiles = ((0, 0), (1, 0), (0, 1))
     plan = Plan(grid, tuple(Patch(index, index, 0, tiles) for index in range(2)))
     network = Slow()
@@ -56,7 +63,7 @@ def test_the_network_alone_runs_the_batches_of_the_job(second_input: Any) -> Non
     run = time_network(segmenter, plan, batch_size=2)  # type: ignore[arg-type]
 
     slices = [(2, 3, 544, 544), (1, 3, 544, 544)]
-    assert network.seen == 2 * ([(1, 3, 224, 224), *slices] if second_input == "dual" else slices)
+    assert network.seen == 2 * ([(1, 3, context_px, context_px)] * (context_px > 0) + slices)
     assert run.seconds >= 0.04
     assert (run.patches, run.megapixels) == (2, pytest.approx(6 * grid.slice_megapixels_l0))
 

@@ -1,4 +1,7 @@
-"""Training recipe of the demo weights: a small network for phantom slides, trainable on a laptop."""
+"""Training recipe without an ImageNet start, and the card of phantom models.
+
+What the demo weights are made by.
+"""
 
 import math
 
@@ -53,19 +56,13 @@ def phantom_card(name: str, network: NetworkConfig, geometry: InputGeometry) -> 
     )
 
 
-def phantom_recipe(
-    name: str,
-    network: NetworkConfig,
-    geometry: InputGeometry,
-    *,
-    steps: int,
-    seed: int,
-) -> TrainConfig:
-    """Return the settings that train `network` on phantom slides in `steps` steps.
+def from_scratch_recipe(card: ModelCard, *, steps: int, seed: int) -> TrainConfig:
+    """Return the settings that train the network of a draft card in `steps` steps, without an ImageNet start.
 
-    A network that sees no patch has nothing to learn in the first stage and spends that time on slices
-    (CONTEXT_STEP_COST), so it takes fewer steps.
+    They were found on phantom slides. A network that sees no patch has nothing to learn in the first stage
+    and spends that time on slices (CONTEXT_STEP_COST), so it takes fewer steps.
     """
+    network = card.network
     context, large = round(steps * CONTEXT_ALONE), math.ceil(steps * LARGE_SLICES)
     slices = max(0, steps - context - large)
     if not network.sees_patch:
@@ -73,7 +70,7 @@ def phantom_recipe(
     # Slices of one patch look alike, so many patches with one slice each teach more than few with many.
     # Without strong stain jitter the network learns the slides by their colours and knows nothing of others.
     return TrainConfig(
-        card=phantom_card(name, network, geometry),
+        card=card,
         stages=(
             Stage(context, BatchSpec(slice_px=192, patches=32, slices=0), context_loss=1.0),
             Stage(slices, BatchSpec(slice_px=192, patches=16, slices=1), context_loss=0.5),
