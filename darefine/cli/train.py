@@ -131,7 +131,7 @@ def train(out: Path, data: Path | None, log: Path | None, work: Path, overwrite:
         if log is not None:
             listeners.append(stack.enter_context(TrainBoard(log, index.classes)))
         if "RANK" not in os.environ:  # several processes would all have to stop after the same step
-            listeners.append(stack.enter_context(_ctrl_c_between_steps()))
+            listeners.append(stack.enter_context(_stop_between_steps()))
         card = train_network(
             _config(out.stem, index, chosen),
             index,
@@ -146,34 +146,42 @@ def train(out: Path, data: Path | None, log: Path | None, work: Path, overwrite:
         _report(card, out)
 
 
-@contextmanager
-def _ctrl_c_between_steps() -> Iterator[Callable[[TrainProgress], None]]:
-    """Turn Ctrl-C into an end of the training after the step it comes in, which is saved.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Ctrl-C, and what Slurm and `docker stop` send before they kill."""
 
-    A second one ends it at once. At the last step the yielded listener puts Python's own handling back.
+
+@contextmanager
+def _stop_between_steps() -> Iterator[Callable[[TrainProgress], None]]:
+    """Turn Ctrl-C or SIGTERM into an end of the training after the step it comes in, which is saved.
+
+    A second one ends it at once. At the last step the yielded listener puts the handlers before back.
     """
-    pressed = False
+    asked = False
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def note(*_: object) -> None:
-        nonlocal pressed
-        pressed = True
-        signal.signal(signal.SIGINT, before)
+        nonlocal asked
+        asked = True
+        restore()
         click.echo("stopping after this step ...", err=True)
 
     def end(now: TrainProgress) -> None:
         if now.step == now.steps:
-            signal.signal(signal.SIGINT, before)
-        elif pressed:
+            restore()
+        elif asked:
             raise TrainingStoppedError(
                 f"stopped after step {now.step} of {now.steps}, which is saved. "
                 "The same command goes on from there."
             )
 
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in STOP_SIGNALS}
     try:
         yield end
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
 
 
 def _tell(listeners: Sequence[Callable[[TrainProgress], None]], now: TrainProgress) -> None:

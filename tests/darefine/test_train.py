@@ -61,23 +61,24 @@ def test_by_the_papers_recipe_from_index_to_scores(index: Path, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_the_step_and_the_same_command_goes_on(
-    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_save_the_step_and_the_same_command_goes_on(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     command = ("train", tmp_path / "mine", "--data", index, "--epochs", 1, "--batch", 2)
     steps: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(number)
 
     def press(now: TrainProgress) -> None:
         steps.append(now.step)
         if steps == [1]:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
     monkeypatch.setattr("darefine.cli.train._training_bar", lambda *_: press)
     stopped = run(*command)
     assert stopped.exit_code == 1
     assert "stopped after step 1 of 3, which is saved" in stopped.output
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
     assert run(*command).exit_code == 0
     assert steps == [1, 2, 3]
 
