@@ -84,7 +84,7 @@ docs: $(VENV)/docs.stamp  ## Documentation site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(BIN)/python .ci/foreign_hosts.py site
 
-metrics: install  ## Sizes and imports of the code
+metrics: $(VENV)/dev.stamp  ## Sizes and imports of the code
 	$(BIN)/python -m benchmarks.code_metrics
 
 bench: install  ## Measure this machine, about 25 minutes on two cores; writes benchmarks/results/
