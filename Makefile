@@ -96,6 +96,7 @@ bench: install  ## Measure this machine, about 25 minutes on two cores; writes b
 study: install  ## The paper's comparison on phantom slides (some hours on two cores); may be killed and goes on
 	$(BIN)/python -m benchmarks.study --work study-work
 
+# The committed aligned weights saw patches in training; their card runs them with input.context "centred".
 weights: install  ## Train the demo weights again (about 40 minutes on two cores)
 	$(BIN)/darefine train weights/phantom-resnet18-aligned --second-input aligned --overwrite
 	$(BIN)/darefine train weights/phantom-resnet18-single --second-input single --overwrite

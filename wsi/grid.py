@@ -147,10 +147,7 @@ class Grid:
         return Rect(column * self.patch_px, row * self.patch_px, self.patch_px, self.patch_px)
 
     def patch_view(self, index: int, slices: Iterable[tuple[int, int]]) -> PatchView:
-        """Cut patch `index` for the network.
-
-        `slices` are (column, row) inside the patch of those to label.
-        """
+        """Cut patch `index` for the network; `slices` are the (column, row) in it of those to label."""
         core = self.patch_core(index)
         corners = tuple((core.x + column * TILE_PX, core.y + row * TILE_PX) for column, row in slices)
         return self.cut(core, corners, halo_px=self.halo_px)

@@ -17,7 +17,7 @@ class PatchView:
     """One patch as a network sees it. Rectangles and corners are label px in the slide's frame."""
 
     region: Rect
-    """What is read of the slide at once; holds every window and the context; may stick out of the slide."""
+    """What is read at label px: holds every window and a shared context; may stick out of the slide."""
     context: Rect
     """What is encoded as context: the patch, inside the region, or a field that holds every context
     window."""

@@ -33,14 +33,16 @@ from .progress_bar import ShowProgress, progress_bar
 PHANTOMS = {"train": 24, "validation": 2, "test": 0, "size_px": 12_288, "seed": 1}
 """Phantom slides that are made where no index is given."""
 
+CONTEXTS = {"patch": "the patch around the slice", "centred": "the surroundings of the slice, centred on it,"}
+"""Context by name, as it is called in a card."""
+
 SEES = {
     "single": "It sees the slice alone, for comparison: what only the surroundings tell, it cannot know.",
     "multi-size": "It sees the slice at two sizes.",
-    "dual": "It sees the patch around the slice as well, as in the paper.",
-    "aligned": "It sees the patch around the slice and where in it the slice lies: "
-    "input mode aligned, not the paper's.",
+    "dual": "It sees {context} as well.",
+    "aligned": "It sees {context} and where in it the slice lies: input mode aligned, not the paper's.",
 }
-"""Sentence on the network's input in the card of a phantom model, by input mode."""
+"""Sentence on the network's input in the card of a network trained from scratch, by input mode."""
 
 
 @click.command()
@@ -82,7 +84,7 @@ SEES = {
 )
 @click.option("--context-imagenet", metavar="SOURCE", help="The same for a context encoder of another depth.")
 @click.option(
-    "--steps", type=click.IntRange(min=1), default=1000, show_default=True, help="Of the phantom recipe."
+    "--steps", type=click.IntRange(min=1), default=1000, show_default=True, help="Of the from-scratch recipe."
 )
 @click.option(
     "--epochs",
@@ -198,7 +200,8 @@ def _config(name: str, index: SlideIndex, chosen: Mapping[str, Any]) -> TrainCon
     if recipe != "paper":
         # What the model is for follows from the data, not from the recipe.
         card = phantom_card(name, network, index.input) if of_phantoms else paper_card(name, network, index)
-        card = replace(card, description=f"{card.description} {SEES[network.second_input]}")
+        sees = SEES[network.second_input].format(context=CONTEXTS[chosen["context"]])
+        card = replace(card, description=f"{card.description} {sees}")
         config = from_scratch_recipe(card, steps=chosen["steps"], seed=chosen["seed"])
     else:
         if not index.train:

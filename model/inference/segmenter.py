@@ -29,7 +29,7 @@ from .preprocess import Normaliser, context_from_region
 from .transfer import PendingLabels, Transfer
 
 StageTimer = Callable[[str], AbstractContextManager[object]]
-"""Return a context manager that times the named stage."""
+"""Returns a context manager that times the named stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,10 @@ class _Prepared:
 class Segmenter:
     """A network made ready for inference: folded, on its device, in its precision.
 
-    Works on a copy, so a network in training can be evaluated. ARCHITECTURE.md says when labels are the same
-    to the byte. Peak memory on a CPU: the weights, the patch region (3 bytes a pixel), its labels and the
-    activations of the context or, if larger, of a batch of slices; on a GPU 12 bytes a pixel more while the
-    context is made, and region and labels of the next patch.
+    Works on a copy, so a network in training can be evaluated. docs/decisions/0015 says when labels are the
+    same to the byte. Peak memory on a CPU: the weights, the patch region (3 bytes a pixel), its labels and
+    the activations of the context or, if larger, of a batch of slices; on a GPU 12 bytes a pixel more while
+    the context is made, and region and labels of the next patch.
     """
 
     def __init__(
@@ -71,10 +71,13 @@ class Segmenter:
         batch_size: BatchSize = "auto",
         compiled: bool = False,
     ) -> None:
-        """`batch_size`: see Batching.
+        """Fold, move and convert a copy of `network`.
 
-        `compiled`: see compile_network; the first patch of each size then takes minutes longer. Raises
-        DeviceError.
+        `batch_size`: see Batching; `compiled`: see compile_network. Compiled, the first patch of each shape
+        takes minutes longer.
+
+        Raises:
+            DeviceError: the device or precision is not to be had here, or nothing can be compiled.
         """
         self.card = card
         self._device = choose_device(device)

@@ -34,10 +34,7 @@ class ContextFeatures:
     aligned: tuple[Tensor, ...] = ()
 
     def part(self, start: int, stop: int) -> "ContextFeatures":
-        """Return the features of slices start..stop, where each has its own.
-
-        Past the last, the last again.
-        """
+        """Return the features of slices start..stop, each of which has its own; pad with the last."""
         rows = torch.arange(start, stop, device=self.coarse.device).clamp(max=len(self.coarse) - 1)
         first, second, third = (vector[rows] for vector in self.pooled)
         return ContextFeatures(self.coarse[rows], (first, second, third), self.aligned)

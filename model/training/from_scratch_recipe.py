@@ -1,7 +1,4 @@
-"""Training recipe without an ImageNet start, and the card of phantom models.
-
-What the demo weights are made by.
-"""
+"""Training recipe without an ImageNet start, as for the demo weights, and the card of phantom models."""
 
 import math
 

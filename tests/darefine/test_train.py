@@ -2,6 +2,7 @@
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +107,18 @@ def test_the_card_of_a_network_trained_from_scratch_on_real_annotations_says_so(
 ) -> None:
     out = tmp_path / "own"
     answer = run(
-        "train", out, "--data", index, "--recipe", "from-scratch", "--steps", 1, "--second-input", "single"
+        "train",
+        out,
+        "--data",
+        index,
+        "--recipe",
+        "from-scratch",
+        "--steps",
+        1,
+        "--second-input",
+        "dual",
+        "--context",
+        "centred",
     )
     assert answer.exit_code == 0, answer.output
     card = ModelCard.load(out.with_suffix(".json"))
@@ -114,3 +126,5 @@ def test_the_card_of_a_network_trained_from_scratch_on_real_annotations_says_so(
     assert "phantom" not in f"{card.title} {card.description} {card.intended_use}"
     assert card.classes == SlideIndex.load(index).classes
     assert card.training["source"] == "bach"
+    assert card.input == replace(SlideIndex.load(index).input, context="centred")
+    assert "It sees the surroundings of the slice, centred on it, as well." in card.description

@@ -226,10 +226,7 @@ def time_network(segmenter: Segmenter, plan: Plan, batch_size: int) -> Run:
 
 
 def _encoded(segmenter: Segmenter, view: PatchView, context: torch.Tensor) -> ContextFeatures:
-    """Encode a context as a job does.
-
-    Once a patch, with the window of each slice where it has one of its own.
-    """
+    """Encode a context as a job does: once a patch, with each slice's window where it has its own."""
     if not view.context_windows:
         return segmenter.network.encode_context(context)
     boxes = torch.from_numpy(view.context_boxes).to(context.device)

@@ -1,7 +1,4 @@
-"""Read what a network sees of a patch.
-
-The region at label pixels and, where slices have their own, their contexts.
-"""
+"""Read the pixels of a patch: its region, and the field of contexts where each slice has its own."""
 
 from dataclasses import dataclass
 
@@ -62,12 +59,11 @@ def read_reduced(slide: Slide, region: Rect, downsample: int, side_px: int) -> N
 
 
 def _shares(start: float, width: float, cells: int, length: int) -> NDArray[np.float32]:
-    """Return (cells, length).
+    """Return averaging weights (cells, length): the share of each cell that each pixel covers.
 
-    The share of each of `cells` equal parts of [start, start + width) in each of `length` px.
-
-    Pillow's box filter counts a pixel wholly or not at all: at two or three pixels a part that is off by grey
-    values.
+    The cells are `cells` equal parts of [start, start + width); the pixels are [0, 1), ..., up to `length`.
+    Pillow's box filter counts a pixel wholly or not at all: at two or three pixels a cell that is off by
+    several grey values.
     """
     edges = start + np.linspace(0, width, cells + 1)[:, None]
     px = np.arange(length)
