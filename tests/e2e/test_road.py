@@ -97,7 +97,7 @@ def test_same_slide_same_bytes(client: Client, small_phantom: PhantomFiles) -> N
 def test_cancel_stops_a_running_job(client: Client, large_phantom: PhantomFiles) -> None:
     slide = client.upload(large_phantom.slide, lambda done, total: None)
     # The widest halo: a job that lasts many heartbeats, however fast the machine.
-    job_id = client.submit(slide["id"], {"halo_px": 512})["id"]
+    job_id = client.submit(slide["id"], {"halo_px": 256})["id"]
     for job in client.follow(job_id):
         if job["progress"]["patches_done"] >= 1:
             client.cancel(job_id)
