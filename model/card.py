@@ -39,7 +39,8 @@ class NetworkConfig:
 
     A "unet" has one input and one number, `encoder_width`, the channels of its first scale; the rest stays at
     its defaults. `second_input` "aligned" is "dual" with the position of the slice in its patch made known
-    (not in the paper).
+    (not in the paper). `coarse_context` False leaves the whole map of the context out of the first refine
+    block (not in the paper either).
 
     Raises:
         CardError: The values do not go together.
@@ -52,6 +53,7 @@ class NetworkConfig:
     decoder_width: int = 256
     fusion: Literal["attention", "concat", "add"] = "attention"
     second_input: Literal["dual", "aligned", "multi-size", "single"] = "dual"
+    coarse_context: bool = True
 
     def __post_init__(self) -> None:
         # oneDNN (PyTorch 2.13) corrupts memory in the backward pass of channels-last kernels narrower than 8.

@@ -45,6 +45,7 @@ def row_of(name: str, network: NamedNetwork) -> dict[str, Any]:
     return {
         "name": name,
         "config": dataclasses.asdict(network.config),
+        "context": network.context,
         "parameters": cost.parameters,
         "fp32_mb": round(cost.fp32_mb, 1),
         "paper_mb": paper_mb,

@@ -20,7 +20,7 @@ from model.data.phantom import PHANTOM_CLASSES, prepare_phantoms
 from model.errors import TrainingStoppedError
 from model.inference.cpu_tuning import tune_malloc
 from model.network.imagenet import load_imagenet
-from model.network.zoo import NETWORKS
+from model.network.zoo import NETWORKS, NamedNetwork
 from model.training.config import TrainConfig
 from model.training.from_scratch_recipe import PHANTOM_INPUT, SMALL, from_scratch_recipe, phantom_card
 from model.training.paper_recipe import BATCH, EPOCHS_PER_STAGE, paper_card, paper_recipe
@@ -75,9 +75,13 @@ SEES = {
 @click.option(
     "--context",
     type=click.Choice(["patch", "centred"]),
-    default="patch",
-    show_default=True,
-    help="What a slice sees as context: its patch, as in the paper, or a window of that size centred on it.",
+    help="What a slice sees as context: its patch, as in the paper, or a window of that size centred on it.  "
+    "[default: the network's]",
+)
+@click.option(
+    "--coarse-context/--no-coarse-context",
+    default=None,
+    help="Whether the first block sees the whole context map, as in the paper. Overrules the network's.",
 )
 @click.option(
     "--imagenet", metavar="SOURCE", help="Start of the encoders: .pth, .safetensors or hf-hub:NAME."
@@ -191,16 +195,20 @@ def _tell(listeners: Sequence[Callable[[TrainProgress], None]], now: TrainProgre
         listener(now)
 
 
+OVERRULED = ("fusion", "second_input", "coarse_context")
+"""Options that replace a value of the named network."""
+
+
 def _config(name: str, index: SlideIndex, chosen: Mapping[str, Any]) -> TrainConfig:
-    network = SMALL if chosen["network"] == "small" else NETWORKS[chosen["network"]].config
-    overruled = {key: chosen[key] for key in ("fusion", "second_input") if chosen[key] is not None}
-    network = replace(network, **overruled)
+    named = NamedNetwork(SMALL) if chosen["network"] == "small" else NETWORKS[chosen["network"]]
+    overruled = {key: chosen[key] for key in OVERRULED if chosen[key] is not None}
+    network, context = replace(named.config, **overruled), chosen["context"] or named.context
     of_phantoms = index.source == "phantom"
     recipe = chosen["recipe"] or ("from-scratch" if of_phantoms else "paper")
     if recipe != "paper":
         # What the model is for follows from the data, not from the recipe.
         card = phantom_card(name, network, index.input) if of_phantoms else paper_card(name, network, index)
-        sees = SEES[network.second_input].format(context=CONTEXTS[chosen["context"]])
+        sees = SEES[network.second_input].format(context=CONTEXTS[context])
         card = replace(card, description=f"{card.description} {sees}")
         config = from_scratch_recipe(card, steps=chosen["steps"], seed=chosen["seed"])
     else:
@@ -214,7 +222,7 @@ def _config(name: str, index: SlideIndex, chosen: Mapping[str, Any]) -> TrainCon
             epochs=chosen["epochs"],
             seed=chosen["seed"],
         )
-    geometry = replace(config.card.input, context=chosen["context"])
+    geometry = replace(config.card.input, context=context)
     return replace(config, card=replace(config.card, input=geometry), precision=chosen["precision"])
 
 

@@ -1,7 +1,7 @@
 """Base class of all networks, and the context features that they share."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -23,33 +23,47 @@ class ContextWindows:
 class ContextFeatures:
     """Encoded contexts, computed once a patch and shared by its slices.
 
-    `coarse` (P, 2 * width, h, w) is the stride-32 map of the first refine block; `pooled` holds (P, width)
-    vectors for the three finer blocks, coarse to fine. P is the number of contexts, or that of slices where
-    each has a window of its own. `aligned`, of "aligned" networks only, holds float32 maps of all four
-    scales, fine to coarse, of the whole contexts, which are cropped at each slice's box.
+    `coarse` (P, 2 * width, h, w) is the stride-32 map of the first refine block. The three finer blocks take,
+    coarse to fine, (P, width) vectors `pooled`, or `maps` (P, width, h, w) of whole contexts. P is the number
+    of contexts, or that of slices where each has a window of its own; then the maps are still those of the
+    one context, and `windows` (N, 4) float32 are the places in them, as in ContextWindows. `aligned`, of
+    "aligned" networks only, holds float32 maps of all four scales, fine to coarse, of the whole contexts,
+    which are cropped at each slice's box.
     """
 
     coarse: Tensor
-    pooled: tuple[Tensor, Tensor, Tensor]
+    pooled: tuple[Tensor, ...] = ()
+    maps: tuple[Tensor, ...] = ()
+    windows: Tensor | None = None
     aligned: tuple[Tensor, ...] = ()
 
     def part(self, start: int, stop: int) -> "ContextFeatures":
         """Return the features of slices start..stop, each of which has its own; pad with the last."""
         rows = torch.arange(start, stop, device=self.coarse.device).clamp(max=len(self.coarse) - 1)
-        first, second, third = (vector[rows] for vector in self.pooled)
-        return ContextFeatures(self.coarse[rows], (first, second, third), self.aligned)
+        return replace(
+            self,
+            coarse=self.coarse[rows],
+            pooled=tuple(vector[rows] for vector in self.pooled),
+            windows=None if self.windows is None else self.windows[rows],
+        )
 
     def repeated(self, times: int) -> "ContextFeatures":
         """Repeat each patch's features `times` times, in patch-major order.
 
-        The aligned maps are large; those of a single patch are not copied.
+        The maps of all scales are large; those of a single patch are not copied.
         """
         if times == 1:
             return self
-        first, second, third = (vector.repeat_interleave(times, 0) for vector in self.pooled)
-        aligned = (x.unsqueeze(1).expand(-1, times, -1, -1, -1).flatten(0, 1) for x in self.aligned)
-        return ContextFeatures(
-            self.coarse.repeat_interleave(times, 0), (first, second, third), tuple(aligned)
+        maps, aligned = (
+            tuple(x.unsqueeze(1).expand(-1, times, -1, -1, -1).flatten(0, 1) for x in own)
+            for own in (self.maps, self.aligned)
+        )
+        return replace(
+            self,
+            coarse=self.coarse.repeat_interleave(times, 0),
+            pooled=tuple(vector.repeat_interleave(times, 0) for vector in self.pooled),
+            maps=maps,
+            aligned=aligned,
         )
 
 

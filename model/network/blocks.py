@@ -97,7 +97,8 @@ class AttentionFusion(nn.Module):
     """Attention fusion of slice, context and previous block (paper section III-B).
 
     O_k = W * X_S + O_{k-1}, W = sigmoid(conv(relu(conv(GAP(concat(X_S, X, O_{k-1})))))). The context X enters
-    only through its pooled vector: GAP of a concatenation is the concatenation of GAPs.
+    only through its pooled vector: GAP of a concatenation is the concatenation of GAPs. The other fusions
+    take X as a map.
     """
 
     def __init__(self, channels: int, *, has_context: bool) -> None:
@@ -118,36 +119,46 @@ class AttentionFusion(nn.Module):
 
 
 class ConcatFusion(nn.Module):
-    """Fusion by a 1x1 conv over concat(X_S, X, O_{k-1}), X being the pooled context broadcast over the map.
+    """Fusion by a 1x1 conv over concat(X_S, X, O_{k-1}), X being the context's map on the slice's grid.
 
-    X has the same value at every pixel, so its share of the convolution is one vector an image: X is never
-    broadcast before the convolution.
+    The context's share of the convolution is `project`: a 1x1 conv and bilinear sampling commute, so it runs
+    once a patch, before the map is laid over each slice's grid.
     """
 
     def __init__(self, channels: int, *, has_context: bool) -> None:
         super().__init__()
         self.maps = nn.Conv2d(2 * channels, channels, 1, bias=False)
-        self.context = nn.Linear(channels, channels, bias=False) if has_context else None
+        self.project = nn.Conv2d(channels, channels, 1, bias=False) if has_context else nn.Identity()
 
     def forward(self, slices: Tensor, previous: Tensor, context: Tensor | None) -> Tensor:
-        """Fuse slice and previous maps (N, C, H, W) with the pooled context (N, C), if any."""
+        """Fuse slice and previous maps (N, C, H, W) with the projected context (N, C, H, W), if any."""
         fused: Tensor = self.maps(torch.cat([slices, previous], 1))
-        if self.context is not None:
-            assert context is not None
-            fused = fused + _apply_per_row(self.context, context)[:, :, None, None]
-        return fused
+        return fused if context is None else fused + context
 
 
 class AddFusion(nn.Module):
-    """Fusion by the sum X_S + X + O_{k-1}, X being the pooled context; no parameters."""
+    """Fusion by the sum X_S + X + O_{k-1}, X being the context's map on the slice's grid; no parameters."""
 
     def __init__(self, channels: int, *, has_context: bool) -> None:  # noqa: ARG002  (one signature for all fusions)
         super().__init__()
+        self.project = nn.Identity()
 
     def forward(self, slices: Tensor, previous: Tensor, context: Tensor | None) -> Tensor:
-        """Fuse slice and previous maps (N, C, H, W) with the pooled context (N, C), if any."""
+        """Fuse slice and previous maps (N, C, H, W) with the context (N, C, H, W), if any."""
         fused = slices + previous
-        return fused if context is None else fused + context[:, :, None, None]
+        return fused if context is None else fused + context
+
+
+def laid_over(maps: Tensor, windows: Tensor | None, size: Sequence[int]) -> Tensor:
+    """Resize context maps (P, C, h, w) to the slices' grid, bilinear: (P, C, *size), or (N, C, *size).
+
+    The latter with `windows` (N, 4), where N slices share the map of one context (P = 1), and each sees its
+    window of it (see `crop_at`).
+    """
+    if windows is None:
+        return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
+    shared = maps.float().expand(len(windows), -1, -1, -1)
+    return crop_at(shared, windows, size).to(maps.dtype)
 
 
 def crop_at(maps: Tensor, boxes: Tensor, size: Sequence[int]) -> Tensor:

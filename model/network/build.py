@@ -25,6 +25,7 @@ def _da_refinenet(config: NetworkConfig, classes: int, dropout: float) -> Segmen
         decoder_width=config.decoder_width,
         fusion=config.fusion,
         second_input=config.second_input,
+        coarse_context=config.coarse_context,
         dropout=dropout,
     )
 

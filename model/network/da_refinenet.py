@@ -1,5 +1,6 @@
 """DA-RefineNet (Li et al. 2020, arXiv 1907.06358, section III): every variant of its tables in one class."""
 
+from dataclasses import replace
 from typing import Literal
 
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from .blocks import (
     ResidualConvUnit,
     box_means,
     crop_at,
+    laid_over,
 )
 from .encoder import ResNetEncoder
 
@@ -33,17 +35,21 @@ class DaRefineNet(SegmentationNetwork):
     "aligned" does so too and is told where in it the slice lies (below); "multi-size" sees the slice itself
     at half size instead of the patch (so nothing can be cached); "single" has no second branch, and the two
     units that each block spends on its second input work on O_{k-1} instead, as in RefineNet (in the first
-    block, on the slice), which gives the sizes of the paper's Table I. Context enters the first block as a
-    map and all finer blocks as globally pooled features, whatever the fusion: this lets it be encoded once
-    for all slices of a patch.
+    block, on the slice), which gives the sizes of the paper's Table I.
+
+    The context X is encoded once for all slices of a patch. It enters the first block as a map. The finer
+    blocks take it as the fusion of the paper does: "add" and "concat" as maps of their own scales, resized to
+    the slice's grid (X_S + X + O_{k-1}, and their concatenation), "attention" as globally pooled features.
 
     "aligned" is not in the paper, whose network is never told where in the patch its slice lies. At each of
     the four scales the adapted context map passes a 1x1 conv, once a patch; it is then cropped at the slice's
     box, resized to the slice's grid and added to X_S. All else is as in "dual", and with these convs at zero
     it is that network. The crop joins X_S and not X because the paper's attention reads X only through its
-    mean, which has no positions. In the first block, too, it comes beside the whole context map, which is
-    resized to the slice's grid as in the paper and so describes the patch, but not the slice's position. No
-    margin is cropped around the slice: at the coarser scales each pixel of these maps sees well beyond it.
+    mean, which has no positions. No margin is cropped around the slice: at the coarser scales each pixel of
+    these maps sees well beyond it.
+
+    `coarse_context` False leaves the whole context map out of the first block: resized to the slice's grid it
+    lays the layout of the patch over each of its slices.
     """
 
     def __init__(
@@ -56,10 +62,12 @@ class DaRefineNet(SegmentationNetwork):
         decoder_width: int = 256,
         fusion: Fusion = "attention",
         second_input: SecondInput = "dual",
+        coarse_context: bool = True,
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
         self.second_input = second_input
+        self.pools_context = fusion == "attention"
         has_context = second_input != "single"
         widths = (
             decoder_width,
@@ -72,7 +80,9 @@ class DaRefineNet(SegmentationNetwork):
         if has_context:
             self.context_encoder = ResNetEncoder(context_depth, encoder_width)
             self.context_adapt = _adaptations(self.context_encoder, widths)
-            self.coarse_fusion = CoarseFusion(widths[3], concatenate=fusion != "add")
+            self.coarse_fusion = (
+                CoarseFusion(widths[3], concatenate=fusion != "add") if coarse_context else None
+            )
         else:
             units = (nn.Sequential(ResidualConvUnit(width), ResidualConvUnit(width)) for width in widths)
             self.previous_units = nn.ModuleList(units)
@@ -97,18 +107,21 @@ class DaRefineNet(SegmentationNetwork):
         if self.second_input == "single":
             return super().encode_context(context)
         maps = [adapt(x) for adapt, x in zip(self.context_adapt, self.context_encoder(context), strict=True)]
-        if windows is None:
-            coarse = maps[3]
-            first, second, third = (maps[k].mean((2, 3)) for k in (2, 1, 0))
+        features = ContextFeatures(maps[3])
+        if windows is not None:
+            features = replace(features, coarse=_crops(maps[3], windows), windows=windows.boxes)
+        finer = maps[2], maps[1], maps[0]
+        if self.pools_context:
+            features = replace(features, pooled=tuple(_pooled(x, windows) for x in finer))
         else:
-            coarse = _crops(maps[3], windows)
-            first, second, third = (box_means(maps[k], windows.boxes) for k in (2, 1, 0))
-        aligned: tuple[Tensor, ...] = ()
+            projected = (self.fuse[k].get_submodule("project")(maps[k]) for k in (2, 1, 0))
+            features = replace(features, maps=tuple(projected))
         if self.second_input == "aligned":
             # A 1x1 conv and bilinear sampling commute: before the crop the conv runs once a patch, not once a
             # slice.
             aligned = tuple(align(x).float() for align, x in zip(self.align, maps, strict=True))
-        return ContextFeatures(coarse, (first, second, third), aligned)
+            features = replace(features, aligned=aligned)
+        return features
 
     def forward(
         self,
@@ -131,22 +144,30 @@ class DaRefineNet(SegmentationNetwork):
         else:
             if self.second_input == "aligned":
                 maps = _with_aligned(maps, encoded, boxes)
-            # Slice and context may differ in size; at stride 32 the context map is resized to the slice's
-            # grid.
-            coarse = F.interpolate(
-                encoded.coarse, size=maps[3].shape[2:], mode="bilinear", align_corners=False
-            )
-            fused = self.coarse_fusion(maps[3], coarse)
+            fused = self._first_fusion(maps[3], encoded)
         output = self.reduce(self.refine[3](fused))
         for block, k in enumerate((2, 1, 0)):
             output = F.interpolate(output, size=maps[k].shape[2:], mode="bilinear", align_corners=False)
             if encoded is None:
                 fused = self.fuse[k](maps[k], self.previous_units[k](output), None)
             else:
-                fused = self.fuse[k](maps[k], output, encoded.pooled[block])
+                fused = self.fuse[k](maps[k], output, self._finer_context(encoded, block, maps[k]))
             output = self.refine[k](fused)
         logits: Tensor = self.classify(self.dropout(output))
         return logits
+
+    def _first_fusion(self, slices: Tensor, encoded: ContextFeatures) -> Tensor:
+        if self.coarse_fusion is None:
+            return slices
+        # Slice and context may differ in size.
+        fused: Tensor = self.coarse_fusion(slices, laid_over(encoded.coarse, None, slices.shape[2:]))
+        return fused
+
+    def _finer_context(self, encoded: ContextFeatures, block: int, slices: Tensor) -> Tensor:
+        """Return what a finer block takes of the context: pooled features, or a map on the slices' grid."""
+        if self.pools_context:
+            return encoded.pooled[block]
+        return laid_over(encoded.maps[block], encoded.windows, slices.shape[2:])
 
     def _context_for(
         self, slices: Tensor, context: Tensor | ContextFeatures | None
@@ -184,6 +205,11 @@ def _with_aligned(maps: list[Tensor], encoded: ContextFeatures, boxes: Tensor | 
     shared = (x.expand(len(boxes), -1, -1, -1) if len(x) == 1 else x for x in encoded.aligned)
     crops = (crop_at(x, boxes.float(), own.shape[2:]) for x, own in zip(shared, maps, strict=True))
     return [own + crop.to(own.dtype) for own, crop in zip(maps, crops, strict=True)]
+
+
+def _pooled(maps: Tensor, windows: ContextWindows | None) -> Tensor:
+    """Average each context, or each window of one: (P, C) or (N, C)."""
+    return maps.mean((2, 3)) if windows is None else box_means(maps, windows.boxes)
 
 
 def _crops(coarse: Tensor, windows: ContextWindows) -> Tensor:

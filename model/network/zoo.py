@@ -1,10 +1,12 @@
-"""Table of named networks: every row of the paper's Tables I and II, and our "aligned" network.
+"""Table of named networks: every row of the paper's Tables I and II, and ours, "aligned" and "centred".
 
 This module does not import torch.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from wsi.grid import ContextMode
 
 from ..card import NetworkConfig
 
@@ -28,6 +30,8 @@ class NamedNetwork:
     """"Params" of Table I: fp32 weights, 1e6 bytes."""
     paper_scores: PaperScores | None = None
     note: str = ""
+    context: ContextMode = "patch"
+    """What its slices see as context, where `darefine train` is not told otherwise."""
 
 
 NETWORKS: Mapping[str, NamedNetwork] = {
@@ -100,8 +104,13 @@ NETWORKS: Mapping[str, NamedNetwork] = {
     ),
     "resnet50-50-aligned": NamedNetwork(
         NetworkConfig(second_input="aligned"),
-        note="ours, not in the paper: attention that knows where the slice lies",
+        note="ours, not in the paper: attention that knows where in the patch the slice lies",
+    ),
+    "resnet50-50-centred": NamedNetwork(
+        NetworkConfig(second_input="aligned"),
+        note="ours, not in the paper: the same, with a context of its own centred on each slice",
+        context="centred",
     ),
 }
 """Name -> network. A name gives the slice encoder, the context encoder, and the fusion or the second input;
-the fusion of "aligned" is attention, that of "single" and "multi-size" is add."""
+the fusion of "aligned" and "centred" is attention, that of "single" and "multi-size" is add."""

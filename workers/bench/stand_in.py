@@ -26,7 +26,7 @@ class StandInNetwork(SegmentationNetwork):
     def encode_context(self, context: Tensor, windows: ContextWindows | None = None) -> ContextFeatures:
         """Return features of the right number of dimensions that hold nothing."""
         empty = context.new_zeros(len(context if windows is None else windows.boxes), 1)
-        return ContextFeatures(empty[..., None, None], (empty, empty, empty))
+        return ContextFeatures(empty[..., None, None])
 
     def forward(
         self,

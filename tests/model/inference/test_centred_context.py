@@ -41,12 +41,21 @@ def field() -> NDArray[np.uint8]:
     return np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("second_input", ["dual", "aligned"])
+@pytest.mark.parametrize(
+    ("fusion", "second_input"),
+    [("attention", "dual"), ("attention", "aligned"), ("add", "dual"), ("concat", "dual")],
+)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_labels_with_a_centred_context_depend_neither_on_the_batch_nor_on_threads(
-    card: ModelCard, pixels: NDArray[np.uint8], field: NDArray[np.uint8], second_input: Any, precision: str
+    card: ModelCard,
+    pixels: NDArray[np.uint8],
+    field: NDArray[np.uint8],
+    fusion: Any,
+    second_input: Any,
+    precision: str,
 ) -> None:
-    card = replace(card, network=replace(card.network, decoder_width=24, second_input=second_input))
+    network_config = replace(card.network, decoder_width=24, fusion=fusion, second_input=second_input)
+    card = replace(card, network=network_config)
     network, view = clear_network(card), centred(VIEW)
     seen = []
     for threads, batch_size in [(1, 5), (1, 3), (2, 5)]:

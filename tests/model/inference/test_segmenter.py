@@ -195,7 +195,7 @@ class OneConvolution(SegmentationNetwork):
 
     def encode_context(self, context: torch.Tensor) -> ContextFeatures:
         pooled = context.mean((2, 3))
-        return ContextFeatures(context, (pooled, pooled, pooled))
+        return ContextFeatures(context, (pooled,))
 
     def forward(self, slices: torch.Tensor, context: Any = None, boxes: Any = None) -> torch.Tensor:
         return self.classify(slices) + context.repeated(len(slices)).pooled[0][:, :, None, None]

@@ -18,6 +18,7 @@ from model.network.blocks import (
     ResidualConvUnit,
     box_means,
     crop_at,
+    laid_over,
     max_pool_by_column_and_row,
     max_pool_square,
 )
@@ -50,29 +51,26 @@ def test_pooling_in_inference_is_that_of_training_to_the_bit(size: tuple[int, in
         assert torch.equal(pooling(features), trained)
 
 
-def test_concat_is_a_1x1_conv_over_the_spread_out_concatenation() -> None:
-    slices, previous, context = torch.randn(2, 8, 6, 6), torch.randn(2, 8, 6, 6), torch.randn(2, 8)
+def test_concat_is_a_1x1_conv_over_slice_context_and_previous_maps() -> None:
+    slices, previous, context = torch.randn(2, 8, 6, 6), torch.randn(2, 8, 6, 6), torch.randn(2, 8, 4, 3)
     fusion = ConcatFusion(8, has_context=True)
-    assert fusion.context is not None
-    kernel = torch.cat([fusion.maps.weight, fusion.context.weight[:, :, None, None]], 1)
-    expected = F.conv2d(torch.cat([slices, previous, spread(context, slices)], 1), kernel)
-    torch.testing.assert_close(fusion(slices, previous, context), expected)
+    kernel = torch.cat([fusion.maps.weight, fusion.project.get_parameter("weight")], 1)
+    laid = F.interpolate(context, size=(6, 6), mode="bilinear")
+    expected = F.conv2d(torch.cat([slices, previous, laid], 1), kernel)
+    found = fusion(slices, previous, laid_over(fusion.project(context), None, (6, 6)))
+    torch.testing.assert_close(found, expected)
 
 
 def test_add_is_a_sum() -> None:
-    slices, previous, context = torch.randn(2, 8, 6, 6), torch.randn(2, 8, 6, 6), torch.randn(2, 8)
+    slices, previous, context = torch.randn(3, 2, 8, 6, 6)
     fusion = AddFusion(8, has_context=True)
-    torch.testing.assert_close(fusion(slices, previous, context), slices + previous + spread(context, slices))
+    torch.testing.assert_close(fusion(slices, previous, fusion.project(context)), slices + previous + context)
     torch.testing.assert_close(fusion(slices, previous, None), slices + previous)
 
 
-@pytest.mark.parametrize("fusion_class", [AttentionFusion, ConcatFusion])
-def test_in_inference_what_a_slice_gets_does_not_depend_on_its_batch(fusion_class: type[nn.Module]) -> None:
+def test_in_inference_what_a_slice_gets_does_not_depend_on_its_batch() -> None:
     slices, previous, context = torch.randn(7, 37, 3, 3), torch.randn(7, 37, 3, 3), torch.randn(7, 37)
-    fusion = fusion_class(37, has_context=True)
-    # The convolution of maps may add up otherwise for other batches; what is tested is the rows' arithmetic.
-    if isinstance(fusion, ConcatFusion):
-        nn.init.zeros_(fusion.maps.weight)
+    fusion = AttentionFusion(37, has_context=True)
     with torch.inference_mode():
         whole = fusion(slices, previous, context)
         alone = [fusion(slices[k : k + 1], previous[k : k + 1], context[k : k + 1]) for k in range(7)]
@@ -165,6 +163,13 @@ def test_a_crop_of_a_ramp_holds_the_ramps_values_at_the_place(
         found = crop[0, axis].mean(axis)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
         torch.testing.assert_close(crop[0, axis].amax(axis), found, rtol=0, atol=1e-5)
+
+
+def test_windows_of_one_map_are_laid_over_the_grid_each_from_its_place() -> None:
+    maps = torch.rand(1, 3, 8, 8)
+    windows = torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.5, 0.25, 1.0, 0.75]])
+    laid = laid_over(maps, windows, (4, 4))
+    torch.testing.assert_close(laid, torch.stack([maps[0, :, :4, :4], maps[0, :, 2:6, 4:]]))
 
 
 def test_each_map_is_cropped_at_its_own_place() -> None:

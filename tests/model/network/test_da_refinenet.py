@@ -1,5 +1,6 @@
 """The network: sizes of the paper, every variant, and the context encoded once a patch."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -76,7 +77,29 @@ def test_an_aligned_network_whose_alignment_is_zero_is_the_dual_network(fusion: 
         torch.testing.assert_close(aligned(slices, contexts, some_boxes(4)), dual(slices, contexts))
 
 
-def test_only_aligned_networks_keep_maps_and_in_float32() -> None:
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_add_and_concat_see_where_in_the_context_something_lies_attention_pools_it(fusion: Any) -> None:
+    network = tiny(fusion=fusion, coarse_context=False)
+    slices, context = torch.randn(1, 3, 64, 64), torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        features = network.encode_context(context)
+        turned = replace(features, maps=tuple(x.flip(3) for x in features.maps))
+        assert (features.maps == ()) is (fusion == "attention")
+        assert torch.equal(network(slices, features), network(slices, turned)) is (fusion == "attention")
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_without_the_coarse_context_the_first_block_sees_the_slice_alone(fusion: Any) -> None:
+    with_coarse, without = tiny(fusion=fusion), tiny(fusion=fusion, coarse_context=False)
+    slices, context = torch.randn(1, 3, 64, 64), torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        for network, same in ((with_coarse, False), (without, True)):
+            features = network.encode_context(context)
+            other = replace(features, coarse=features.coarse + 1)
+            assert torch.equal(network(slices, features), network(slices, other)) is same
+
+
+def test_only_aligned_networks_keep_maps_of_all_scales_and_in_float32() -> None:
     context = torch.zeros(1, 3, 96, 64)
     with torch.no_grad():
         assert tiny().encode_context(context).aligned == ()

@@ -32,7 +32,7 @@ class Slow(SegmentationNetwork):
     def encode_context(self, context: Tensor, windows: ContextWindows | None = None) -> ContextFeatures:
         self.seen.append(tuple(context.shape))
         empty = context.new_zeros(1 if windows is None else len(windows.boxes), 1)
-        return ContextFeatures(empty[..., None, None], (empty, empty, empty))
+        return ContextFeatures(empty[..., None, None])
 
     def forward(
         self, slices: Tensor, context: Tensor | ContextFeatures | None = None, boxes: Tensor | None = None

@@ -49,7 +49,7 @@ class ByContext(SegmentationNetwork):
     def encode_context(self, context: Tensor, windows: ContextWindows | None = None) -> ContextFeatures:
         boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0]]) if windows is None else windows.boxes
         means = box_means(context, boxes)
-        return ContextFeatures(means[..., None, None], (means, means, means))
+        return ContextFeatures(means[..., None, None])
 
     def forward(self, slices: Tensor, context: Any = None, boxes: Tensor | None = None) -> Tensor:
         brightness = context.coarse[:, :1].expand(len(slices), -1, slices.shape[2] // 4, slices.shape[3] // 4)

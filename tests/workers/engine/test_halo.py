@@ -50,7 +50,7 @@ class Watched(SegmentationNetwork):
     def encode_context(self, context: Tensor) -> ContextFeatures:
         self.contexts.append(context)
         empty = context.new_zeros(1, 1)
-        return ContextFeatures(empty[..., None, None], (empty, empty, empty))
+        return ContextFeatures(empty[..., None, None])
 
     def forward(
         self, slices: Tensor, context: Tensor | ContextFeatures | None = None, boxes: Tensor | None = None
