@@ -60,4 +60,4 @@ class ResumeError(TrainingError):
 
 
 class TrainingStoppedError(TrainingError):
-    """A progress callback asked the training to stop here and be resumed later."""
+    """The training was asked to stop and to be resumed later; its state is saved."""

@@ -1,6 +1,7 @@
 """Progress bars of the commands: one per name, on stderr, because stdout is for results."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -15,6 +16,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+LINE_EVERY_S = 30.0
+"""Seconds between the lines of a bar where there is no terminal to draw it on."""
 
 
 class ShowProgress(Protocol):
@@ -39,8 +43,9 @@ def progress_bar(
     newest_only: bool = False,
     transient: bool = False,
     disable: bool = False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[ShowProgress]:
-    """Show progress bars while the block runs.
+    """Show progress bars while the block runs; without a terminal, a line now and then.
 
     Args:
         console: where they are drawn; stderr by default. Lines printed on it stand above the bars.
@@ -48,10 +53,12 @@ def progress_bar(
         newest_only: hide all bars but the one that moved last.
         transient: remove the bars at the end.
         disable: show nothing.
+        clock: seconds that pass, for the lines.
     """
     shown = console or Console(stderr=True)
     with Progress(*_columns(estimate), console=shown, transient=transient, disable=disable) as bars:
         tasks: dict[str, TaskID] = {}
+        lines = _Lines(shown, clock)
 
         def show(name: str, share: float, /, *, label: str | None = None, facts: str = "") -> None:
             if name not in tasks:
@@ -60,8 +67,25 @@ def progress_bar(
             if newest_only:
                 for other, task in tasks.items():
                     bars.update(task, visible=other == name)
+            if not (disable or shown.is_terminal):
+                lines.show(label or name, share, facts)
 
         yield show
+
+
+class _Lines:
+    """Prints a line of each bar every LINE_EVERY_S, for logs: a bar is only drawn there at its end."""
+
+    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
+        self._console = console
+        self._clock = clock
+        self._printed: dict[str, float] = {}
+
+    def show(self, label: str, share: float, facts: str) -> None:
+        now = self._clock()
+        if now - self._printed.setdefault(label, now) >= LINE_EVERY_S:
+            self._printed[label] = now
+            self._console.print(f"{label} {share:.0%} {facts}".rstrip(), highlight=False)
 
 
 def _columns(estimate: bool) -> list[ProgressColumn]:

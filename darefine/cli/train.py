@@ -2,9 +2,10 @@
 
 import json
 import os
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -22,6 +23,7 @@ from model.inference.cpu_tuning import tune_malloc
 from model.network.imagenet import load_imagenet
 from model.network.zoo import NETWORKS, NamedNetwork
 from model.training.config import TrainConfig
+from model.training.forecast import StageCost
 from model.training.from_scratch_recipe import PHANTOM_INPUT, SMALL, from_scratch_recipe, phantom_card
 from model.training.paper_recipe import BATCH, EPOCHS_PER_STAGE, paper_card, paper_recipe
 from model.training.tensorboard import TrainBoard
@@ -29,6 +31,8 @@ from model.training.trainer import Start, TrainProgress
 from model.training.trainer import train as train_network
 
 from .progress_bar import ShowProgress, progress_bar
+from .stop_request import stop_request
+from .train_forecast import forecast_text, remaining
 
 PHANTOMS = {"train": 24, "validation": 2, "test": 0, "size_px": 12_288, "seed": 1}
 """Phantom slides that are made where no index is given."""
@@ -136,58 +140,40 @@ def train(out: Path, data: Path | None, log: Path | None, work: Path, overwrite:
         listeners: list[Callable[[TrainProgress], None]] = [_training_bar(show, console)]
         if log is not None:
             listeners.append(stack.enter_context(TrainBoard(log, index.classes)))
-        if "RANK" not in os.environ:  # several processes would all have to stop after the same step
-            listeners.append(stack.enter_context(_stop_between_steps()))
-        card = train_network(
-            _config(out.stem, index, chosen),
-            index,
-            out.parent,
-            start=_start(chosen["imagenet"], chosen["context_imagenet"]),
-            device=chosen["device"],
-            threads=chosen["threads"],
-            progress=partial(_tell, listeners),
-            provenance={"software": f"darefine {version('darefine')}", "options": chosen},
-        )
+        option = "epochs" if _recipe(index, chosen) == "paper" else "steps"
+        option = f"--{option} {chosen[option]}"
+        try:
+            card = train_network(
+                _config(out.stem, index, chosen),
+                index,
+                out.parent,
+                start=_start(chosen["imagenet"], chosen["context_imagenet"]),
+                device=chosen["device"],
+                threads=chosen["threads"],
+                progress=partial(_tell, listeners),
+                forecast=None if quiet else partial(_tell_forecast, console, option, unfinished),
+                should_stop=stack.enter_context(stop_request()),
+                provenance={"software": f"darefine {version('darefine')}", "options": chosen},
+            )
+        except TrainingStoppedError as error:
+            raise TrainingStoppedError(f"{error}. Go on with:\n  {_this_command()}") from error
     if card is not None:
         _report(card, out)
 
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""Ctrl-C, and what Slurm and `docker stop` send before they kill."""
+def _tell_forecast(console: Console, steps_option: str, resume: bool, costs: Sequence[StageCost]) -> None:
+    text = forecast_text(costs, steps_option=steps_option, resume=resume)
+    if text:
+        console.print(text, highlight=False)
 
 
-@contextmanager
-def _stop_between_steps() -> Iterator[Callable[[TrainProgress], None]]:
-    """Turn Ctrl-C or SIGTERM into an end of the training after the step it comes in, which is saved.
-
-    A second one ends it at once. At the last step the yielded listener puts the handlers before back.
-    """
-    asked = False
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def note(*_: object) -> None:
-        nonlocal asked
-        asked = True
-        restore()
-        click.echo("stopping after this step ...", err=True)
-
-    def end(now: TrainProgress) -> None:
-        if now.step == now.steps:
-            restore()
-        elif asked:
-            raise TrainingStoppedError(
-                f"stopped after step {now.step} of {now.steps}, which is saved. "
-                "The same command goes on from there."
-            )
-
-    before = {number: signal.signal(number, note) for number in STOP_SIGNALS}
-    try:
-        yield end
-    finally:
-        restore()
+def _this_command() -> str:
+    """Return the command line that this process was started with, ready to be pasted."""
+    command = shlex.join(["darefine", *sys.argv[1:]])
+    processes = os.environ.get("LOCAL_WORLD_SIZE")
+    if processes is None:
+        return command
+    return f"torchrun --nproc-per-node={processes} -m {command}"
 
 
 def _tell(listeners: Sequence[Callable[[TrainProgress], None]], now: TrainProgress) -> None:
@@ -203,11 +189,10 @@ def _config(name: str, index: SlideIndex, chosen: Mapping[str, Any]) -> TrainCon
     named = NamedNetwork(SMALL) if chosen["network"] == "small" else NETWORKS[chosen["network"]]
     overruled = {key: chosen[key] for key in OVERRULED if chosen[key] is not None}
     network, context = replace(named.config, **overruled), chosen["context"] or named.context
-    of_phantoms = index.source == "phantom"
-    recipe = chosen["recipe"] or ("from-scratch" if of_phantoms else "paper")
-    if recipe != "paper":
+    if _recipe(index, chosen) != "paper":
         # What the model is for follows from the data, not from the recipe.
-        card = phantom_card(name, network, index.input) if of_phantoms else paper_card(name, network, index)
+        draft = phantom_card(name, network, index.input) if index.source == "phantom" else None
+        card = draft or paper_card(name, network, index)
         sees = SEES[network.second_input].format(context=CONTEXTS[context])
         card = replace(card, description=f"{card.description} {sees}")
         config = from_scratch_recipe(card, steps=chosen["steps"], seed=chosen["seed"])
@@ -224,6 +209,11 @@ def _config(name: str, index: SlideIndex, chosen: Mapping[str, Any]) -> TrainCon
         )
     geometry = replace(config.card.input, context=context)
     return replace(config, card=replace(config.card, input=geometry), precision=chosen["precision"])
+
+
+def _recipe(index: SlideIndex, chosen: Mapping[str, Any]) -> str:
+    recipe: str = chosen["recipe"] or ("from-scratch" if index.source == "phantom" else "paper")
+    return recipe
 
 
 def _start(imagenet: str | None, context_imagenet: str | None) -> Start | None:
@@ -246,7 +236,8 @@ def _training_bar(show: ShowProgress, console: Console) -> Callable[[TrainProgre
     """Return a listener that shows steps on a bar and prints each validation score above it."""
 
     def tell(now: TrainProgress) -> None:
-        show("train", now.step / now.steps, facts=f"step {now.step}/{now.steps}, loss {now.loss:.3f}")
+        facts = f"step {now.step}/{now.steps}, loss {now.loss:.3f}, {remaining(now.eta_s)}"
+        show("train", now.step / now.steps, facts=facts)
         if now.validation is not None:
             console.print(f"step {now.step}: validation MIoU {now.validation.miou_of_truth:.3f}")
 

@@ -69,12 +69,7 @@ class DaRefineNet(SegmentationNetwork):
         self.second_input = second_input
         self.pools_context = fusion == "attention"
         has_context = second_input != "single"
-        widths = (
-            decoder_width,
-            decoder_width,
-            decoder_width,
-            2 * decoder_width,
-        )  # fine to coarse, as the encoder
+        widths = (*[decoder_width] * 3, 2 * decoder_width)  # fine to coarse, as the encoder
         self.encoder = ResNetEncoder(encoder_depth, encoder_width)
         self.adapt = _adaptations(self.encoder, widths)
         if has_context:

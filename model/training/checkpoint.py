@@ -76,6 +76,16 @@ class TrainState:
     """Scale of float16 losses; disabled in other precisions."""
     history: History = field(default_factory=History)
 
+    @property
+    def best_path(self) -> Path:
+        """The file for the weights that validated best."""
+        return self.path.with_name(self.path.name.replace(".state.", ".best."))
+
+    def remove(self) -> None:
+        """Remove both files."""
+        self.path.unlink(missing_ok=True)
+        self.best_path.unlink(missing_ok=True)
+
     def save(self) -> None:
         """Write module, optimizer, scaler and history to the state file."""
         tensors = {

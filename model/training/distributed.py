@@ -40,6 +40,14 @@ class ProcessGroup:
         # Stages may train a part of the network only.
         return DistributedDataParallel(module, device_ids=devices, find_unused_parameters=True)
 
+    def any(self, flag: bool) -> bool:
+        """Return whether `flag` is true in any rank; every rank must ask."""
+        if self.world_size == 1:
+            return flag
+        flags = torch.tensor(float(flag), device=self.device)
+        distributed.all_reduce(flags, distributed.ReduceOp.MAX)
+        return bool(flags.item())
+
     def barrier(self) -> None:
         """Wait until all ranks are here."""
         if self.world_size > 1:

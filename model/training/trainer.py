@@ -30,6 +30,7 @@ from .checkpoint import History, TrainState, training_fingerprint
 from .config import TrainConfig
 from .distributed import ProcessGroup, process_group
 from .export import export_model
+from .forecast import StageCost, stage_costs
 from .loss import LossFunction, TrainingModule, loss_function, make_optimizer
 from .validate import Validator
 
@@ -37,6 +38,12 @@ logger = logging.getLogger(__name__)
 
 Start = Callable[[nn.Module], None]
 """Gives a fresh network the weights it starts from, such as `model.network.imagenet.load_imagenet`."""
+
+StopCheck = Callable[[bool], bool]
+"""Called after each step, with whether it was the last; returns whether to stop here and resume later."""
+
+SAVE_EVERY_S = 120.0
+"""Computing seconds after which the state is saved, wherever `checkpoint_every` steps take longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,38 +72,38 @@ def train(
     start: Start | None = None,
     device: str = "auto",
     threads: int = 1,
-    progress: Callable[[TrainProgress], None] | None = None,
+    progress: Callable[[TrainProgress], None] = lambda _: None,
+    forecast: Callable[[Sequence[StageCost]], None] | None = None,
+    should_stop: StopCheck = lambda _: False,
     provenance: Mapping[str, object] | None = None,
 ) -> ModelCard | None:
     """Train a network and write `out`/<name>.safetensors and .json; return the card.
 
     State is kept in `out`/<name>.state.safetensors until the end: started again with the same arguments, an
-    interrupted training resumes from it and ends with the same weights. A TrainingStoppedError raised by
-    `progress` ends it after the step it is told of, saved. `provenance` is added to the card.
-    Under torchrun only the main process returns a card. Uses torch's global random state.
+    interrupted training resumes from it and ends with the same weights. `forecast` is told before the first
+    step what those that are left will take. Of torchrun's processes only the main one returns a card, and all
+    stop where `should_stop` says so in one. `provenance` is added to the card. Sets torch's random state.
 
     Raises:
-        ModelError: CohortError, DivergedError, ResumeError, WeightsError or DeviceError.
+        ModelError: CohortError, DivergedError, ResumeError, TrainingStoppedError, WeightsError, DeviceError.
         WsiError: A slide or truth cannot be read.
     """
     check_classes(config.card, index.classes)
-    out.mkdir(parents=True, exist_ok=True)
-    with process_group(device) as group, _open_cohort(config.card, index.cohort) as slides:
-        training, validation, held_out = slides
-        loader = _make_loader(config, index, training, threads)
-        validator = _make_validator(config, index, validation, group)
-        state_path, best_path = (out / f"{config.card.name}.{kind}.safetensors" for kind in ("state", "best"))
+    with process_group(device) as group, _open_cohort(config.card, index.cohort) as cohort:
+        loader = _make_loader(config, index, cohort[0], threads)
+        validator = _make_validator(config, index, cohort[1], group)
+        state_path = out / f"{config.card.name}.state.safetensors"
         state = _initial_state(config, index, state_path, start, group.device)
-        state.load()
-        _run_steps(config, state, loader, validator, group, best_path, progress)
+        if forecast is not None:
+            forecast(stage_costs(config, state, loader, group))
+        _run_steps(config, state, loader, validator, group, progress, should_stop)
         card = None
         if group.is_main:
-            _use_best(config, state, loader, group, best_path)
-            card = export_model(config, index, state, held_out, group, provenance or {})
-            state.path.unlink(missing_ok=True)
-            best_path.unlink(missing_ok=True)
+            _use_best(config, state, loader, group.device)
+            card = export_model(config, index, state, cohort[2], group, provenance or {})
+            state.remove()
         group.barrier()
-        return card
+    return card
 
 
 @contextmanager
@@ -121,13 +128,11 @@ def _make_validator(
     )
 
 
-def _use_best(
-    config: TrainConfig, state: TrainState, loader: BatchLoader, group: ProcessGroup, best_path: Path
-) -> None:
+def _use_best(config: TrainConfig, state: TrainState, loader: BatchLoader, device: torch.device) -> None:
     """Go back to the weights that validated best, where there are some, and settle their batch norms."""
-    if best_path.exists():
-        load_weights(state.module.network, best_path)
-    _recalibrate_batch_norm(config, state.module, loader, group.device)
+    if state.best_path.exists():
+        load_weights(state.module.network, state.best_path)
+    _recalibrate_batch_norm(config, state.module, loader, device)
 
 
 def _run_steps(
@@ -136,40 +141,58 @@ def _run_steps(
     loader: BatchLoader,
     validator: Validator,
     group: ProcessGroup,
-    best_path: Path,
-    progress: Callable[[TrainProgress], None] | None,
+    progress: Callable[[TrainProgress], None],
+    should_stop: StopCheck,
 ) -> None:
-    """Take every step that is left; validate and save the state when due."""
+    """Take every step that is left, or until `should_stop`; validate and save the state when due."""
     history = state.history
-    if history.step and group.is_main:
-        logger.info("going on after step %d of %d", history.step, config.steps)
     compute_loss = loss_function(group.data_parallel(state.module), config, group.device)
-    first_step, earlier_s, started = history.step, history.seconds, time.perf_counter()
+    saver, steps = Saver(config, state), range(history.step, config.steps)
+    earlier_s, started = history.seconds, time.perf_counter()
 
-    def read_batch(step: int) -> Batch:
+    def read(step: int) -> Batch:
         return loader.batch(step, config.stage_at(step).batch, rank=group.rank, ranks=group.world_size)
 
-    with closing(work_ahead(read_batch, range(first_step, config.steps), threads=1, depth=1)) as batches:
+    with closing(work_ahead(read, steps, threads=1, depth=1)) as batches:
         for step, batch in batches:
             loss = _training_step(config, state, compute_loss, step, batch)
             history.record_loss(loss, config.steps)
             history.seconds = earlier_s + time.perf_counter() - started
-            if not group.is_main:
-                continue
             last = history.step == config.steps
-            step_s = (history.seconds - earlier_s) / (history.step - first_step)
-            now = _progress_after(config, history, loss, step_s)
-            if config.validate_every and (history.step % config.validate_every == 0 or last):
-                metrics, examples = _validate(state, validator, best_path)
-                now = replace(now, validation=metrics, examples=examples)
-            if history.step % config.checkpoint_every == 0 or last:
-                state.save()
-            if progress is not None:
-                try:
-                    progress(now)
-                except TrainingStoppedError:
+            if group.is_main:
+                step_s = (history.seconds - earlier_s) / (history.step - steps.start)
+                now = _progress_after(config, history, loss, step_s)
+                if config.validate_every and (history.step % config.validate_every == 0 or last):
+                    metrics, examples = _validate(state, validator)
+                    now = replace(now, validation=metrics, examples=examples)
+                saver.save_if_due(at_once=last)
+                progress(now)
+            if group.any(should_stop(last)):
+                if group.is_main:
                     state.save()
-                    raise
+                raise TrainingStoppedError(
+                    f"stopped after step {history.step} of {steps.stop}, which is saved"
+                )
+
+
+class Saver:
+    """Saves the state of a training: after the first step of a run, then by steps and by time.
+
+    The first one shows at once whether the disk takes it.
+    """
+
+    def __init__(self, config: TrainConfig, state: TrainState) -> None:
+        self._every = config.checkpoint_every
+        self._state = state
+        self._saved_s: float | None = None
+
+    def save_if_due(self, *, at_once: bool) -> None:
+        """Save if `at_once`, or if enough steps or seconds have passed."""
+        history = self._state.history
+        waited = self._saved_s is None or history.seconds - self._saved_s >= SAVE_EVERY_S
+        if at_once or waited or history.step % self._every == 0:
+            self._state.save()
+            self._saved_s = history.seconds
 
 
 def _training_step(
@@ -203,14 +226,12 @@ def _training_step(
     return value
 
 
-def _validate(
-    state: TrainState, validator: Validator, best_path: Path
-) -> tuple[Metrics, tuple[Example, ...]]:
+def _validate(state: TrainState, validator: Validator) -> tuple[Metrics, tuple[Example, ...]]:
     """Score the network on the validation slides; write its weights if no earlier ones scored higher."""
     history = state.history
     metrics, examples = validator.validate(state.module.network)
     if metrics.miou_of_truth > history.best_miou:
-        save_weights(state.module.network, best_path, "float32")
+        save_weights(state.module.network, state.best_path, "float32")
     history.validations.append((history.step, round(metrics.miou_of_truth, 4)))
     return metrics, examples
 
@@ -264,17 +285,22 @@ def _make_loader(
 def _initial_state(
     config: TrainConfig, index: SlideIndex, path: Path, start: Start | None, device: torch.device
 ) -> TrainState:
-    """Return the state before the first step: fresh weights from the seed, then `start`'s."""
+    """Return the state saved at `path`, or that of the first step: weights of the seed, then `start`'s."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     network = build_network(config.card.network, len(config.card.classes), dropout=config.dropout)
     initialise(network, config.seed)
     if start is not None:
         start(network)
     module = TrainingModule(network, config).to(device)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
-    return TrainState(
+    state = TrainState(
         path=path,
         fingerprint=training_fingerprint(config, index),
         module=module,
         optimizer=make_optimizer(module, config),
         scaler=torch.amp.GradScaler(device.type, enabled=config.precision == "fp16"),
     )
+    state.load()
+    if state.history.step:
+        logger.info("going on after step %d of %d", state.history.step, config.steps)
+    return state

@@ -49,3 +49,14 @@ def test_bars_are_drawn_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert "render" in err
+
+
+def test_without_a_terminal_each_bar_prints_a_line_now_and_then() -> None:
+    console = Console(file=StringIO(), width=120)
+    seconds = iter([0.0, 29.0, 31.0, 32.0, 61.0])
+    with progress_bar(console=console, clock=lambda: next(seconds)) as show:
+        for k in range(5):
+            show("train", k / 10, facts=f"step {k}")
+    assert isinstance(console.file, StringIO)
+    *lines, _ = console.file.getvalue().splitlines()
+    assert lines == ["train 20% step 2", "train 40% step 4"]

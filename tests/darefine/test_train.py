@@ -1,7 +1,10 @@
 """`darefine train` as it is typed: from an index to weights that evaluate."""
 
 import json
+import os
 import signal
+import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +85,22 @@ def test_ctrl_c_and_sigterm_save_the_step_and_the_same_command_goes_on(
     assert signal.getsignal(number) is before
     assert run(*command).exit_code == 0
     assert steps == [1, 2, 3]
+
+
+@pytest.mark.slow
+def test_sigterm_to_torchrun_saves_and_tells_the_command_that_goes_on(index: Path, tmp_path: Path) -> None:
+    options = ["--data", str(index), "--epochs", "200", "--batch", "2", "--device", "cpu"]
+    command = ["torchrun", "--nproc-per-node=2", "-m", "darefine", "train", str(tmp_path / "mine"), *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        state = tmp_path / "mine.state.safetensors"
+        while not state.exists() and process.poll() is None:
+            time.sleep(0.05)
+        process.terminate()
+        _, told = process.communicate(timeout=120)
+    assert "which is saved. Go on with:" in told
+    assert " ".join(command) in told
+    assert state.exists()
 
 
 @pytest.mark.parametrize(

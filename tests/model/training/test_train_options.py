@@ -14,7 +14,7 @@ from torch import nn
 from model.card import ModelCard
 from model.data.batch import BatchSpec
 from model.data.index import PlannedSlice, SlideIndex
-from model.errors import CohortError
+from model.errors import CohortError, TrainingStoppedError
 from model.network.zoo import NETWORKS
 from model.training.config import Stage, TrainConfig
 from model.training.paper_recipe import paper_card, paper_recipe
@@ -199,7 +199,7 @@ def test_classes_of_another_kind_are_refused(config: TrainConfig, index: SlideIn
         train(config, replace(index, classes=index.classes[:2]), tmp_path)
 
 
-def _rank(rank: int, port: int, config: TrainConfig, index: SlideIndex, out: Path) -> None:
+def _join(rank: int, port: int) -> None:
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -208,8 +208,19 @@ def _rank(rank: int, port: int, config: TrainConfig, index: SlideIndex, out: Pat
         "MASTER_PORT": str(port),
     }
     torch.set_num_threads(1)
+
+
+def _rank(rank: int, port: int, config: TrainConfig, index: SlideIndex, out: Path) -> None:
+    _join(rank, port)
     card = train(config, index, out, device="cpu")
     assert (card is None) == (rank == 1)
+
+
+def _stopped_rank(rank: int, port: int, config: TrainConfig, index: SlideIndex, out: Path) -> None:
+    _join(rank, port)
+    asked = iter([False, rank == 1, False, False])
+    with pytest.raises(TrainingStoppedError, match="after step 2 of"):
+        train(config, index, out, device="cpu", should_stop=lambda last: next(asked))
 
 
 @pytest.fixture
@@ -232,6 +243,13 @@ def test_two_ranks_learn_what_one_does(
     together = weights_of(tmp_path / "two")
     for name, tensor in alone.items():
         torch.testing.assert_close(together[name].float(), tensor.float(), atol=2e-3, rtol=2e-3)
+
+
+def test_two_ranks_stop_after_the_same_step_whichever_is_asked(
+    config: TrainConfig, planned: SlideIndex, tmp_path: Path, free_port: int
+) -> None:
+    torch.multiprocessing.spawn(_stopped_rank, (free_port, config, planned, tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
+    assert [path.name for path in tmp_path.glob("tiny.*")] == ["tiny.state.safetensors"]
 
 
 def test_two_ranks_recalibrate_batch_norms(

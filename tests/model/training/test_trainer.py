@@ -17,6 +17,7 @@ from model.data.index import SlideIndex
 from model.errors import CohortError, DivergedError, ResumeError, TrainingStoppedError
 from model.inference.segmenter import Segmenter
 from model.training.config import Stage, TrainConfig
+from model.training.forecast import StageCost
 from model.training.trainer import TrainProgress, train
 from tests.model.oracle import confusion_of
 
@@ -110,17 +111,63 @@ def test_a_training_that_is_stopped_loses_no_step(
     config: TrainConfig, index: SlideIndex, tmp_path: Path
 ) -> None:
     undisturbed = train(config, index, tmp_path / "undisturbed")
-    steps: list[int] = []
-
-    def stop(now: TrainProgress) -> None:
-        if now.step == 3:  # states are saved at 2 and 4
-            raise TrainingStoppedError
-
-    with pytest.raises(TrainingStoppedError):
-        train(config, index, tmp_path / "stopped", progress=stop)
+    steps, asked = list[int](), iter([False, False, True])  # states are saved at 1, 2 and 4
+    with pytest.raises(TrainingStoppedError, match="stopped after step 3 of 6, which is saved"):
+        train(config, index, tmp_path / "stopped", should_stop=lambda last: next(asked))
     resumed = train(config, index, tmp_path / "stopped", progress=lambda p: steps.append(p.step))
     assert steps == [4, 5, 6]
     assert resumed.weights.sha256 == undisturbed.weights.sha256
+
+
+@pytest.mark.parametrize(("seconds", "saved"), [(1e9, 1), (0.0, 3)])
+def test_states_are_saved_at_the_first_step_and_then_by_time(
+    config: TrainConfig,
+    index: SlideIndex,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    saved: int,
+) -> None:
+    monkeypatch.setattr("model.training.trainer.SAVE_EVERY_S", seconds)
+    config = replace(config, checkpoint_every=1000)
+    with pytest.raises(KilledError):
+        train(config, index, tmp_path, progress=killed_after(4))
+    steps: list[int] = []
+    with pytest.raises(TrainingStoppedError):
+        train(
+            config,
+            index,
+            tmp_path,
+            progress=lambda now: steps.append(now.step),
+            should_stop=lambda last: True,
+        )
+    assert steps == [(4 if saved == 3 else saved) + 1]
+
+
+@pytest.mark.slow
+def test_a_forecast_changes_nothing_and_counts_the_steps_that_are_left(
+    config: TrainConfig, index: SlideIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = config.stages[0], replace(config.stages[0], steps=2)
+    config = replace(config, stages=(replace(first, steps=3), second), recalibration=None)
+    plain = train(config, index, tmp_path / "plain")
+    monkeypatch.setattr("model.training.forecast.FEWEST_STEPS", 0)
+    told: list[list[StageCost]] = []
+    asked = iter([False, True])
+    with pytest.raises(TrainingStoppedError):
+        train(
+            config,
+            index,
+            tmp_path / "told",
+            forecast=lambda costs: told.append([*costs]),
+            should_stop=lambda last: next(asked),
+        )
+    card = train(config, index, tmp_path / "told", forecast=lambda costs: told.append([*costs]))
+    assert [[cost.steps for cost in costs] for costs in told] == [[3, 2], [1, 2]]
+    assert all(cost.step_s > 0 and cost.seconds == cost.steps * cost.step_s for cost in told[0])
+    assert plain is not None
+    assert card is not None
+    assert card.weights.sha256 == plain.weights.sha256
 
 
 @pytest.mark.slow
