@@ -1,40 +1,17 @@
-"""Store the finished patches of a job, one small tiled TIFF each, so that it can resume and be watched."""
+"""Store the finished patches of a job, one small TIFF pyramid each, so that it can resume and be watched."""
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from ..atomic import atomic_file
 from ..errors import LabelStoreError
-from ..geometry import Rect
-from ..grid import TILE_PX, Grid
-from .tile_codec import decode_tile, encode_tile, encode_uniform
+from ..grid import Grid
+from .patch_file import BlockRanges, patch_index, patch_inside, patch_path, patch_table, write_patch_file
+from .tile_codec import decode_tile, encode_uniform
 
-_NAME = re.compile(r"patch-(\d{6,})\.tif")
 _MAX_KNOWN = 4096
-_DEFLATE = 8  # TIFF Compression
-_BROKEN_FILE_ERRORS = (
-    tifffile.TiffFileError,
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _TileTable:
-    """Byte ranges of the tiles of one patch file, row-major."""
-
-    offsets: tuple[int, ...]
-    lengths: tuple[int, ...]
 
 
 class LabelStore:
@@ -48,10 +25,10 @@ class LabelStore:
     def __init__(self, directory: Path, grid: Grid) -> None:
         self._directory = directory
         self._grid = grid
-        self._known: dict[int, _TileTable] = {}
+        self._known: dict[int, BlockRanges] = {}
 
-    def write(self, patch_index: int, labels: NDArray[np.uint8]) -> None:
-        """Store the core of a patch, (patch_px, patch_px) uint8, whole or not at all.
+    def write(self, index: int, labels: NDArray[np.uint8]) -> None:
+        """Store the core of a patch, (patch_px, patch_px) uint8, and its reduced levels, whole or not at all.
 
         What sticks out of the label map is stored as 0.
 
@@ -65,47 +42,28 @@ class LabelStore:
         try:
             # Not its parents: a job's folder that was deleted meanwhile must not come back.
             self._directory.mkdir(exist_ok=True)
-            with atomic_file(self._path(patch_index)) as temporary:
-                tifffile.imwrite(
-                    temporary,
-                    self._encoded(patch_index, labels),
-                    shape=labels.shape,
-                    dtype=np.uint8,
-                    tile=(TILE_PX, TILE_PX),
-                    compression="adobe_deflate",
-                    photometric="minisblack",
-                    byteorder="<",
-                    software=False,
-                    metadata=None,
-                )
+            with atomic_file(patch_path(self._directory, index)) as temporary:
+                write_patch_file(temporary, labels, *patch_inside(grid, index))
         except FileNotFoundError as error:
             raise LabelStoreError(
-                f"Patch {patch_index} cannot be stored: "
+                f"Patch {index} cannot be stored: "
                 f"the job's folder {self._directory.parent.name} is gone. Was the job deleted? "
                 "Submit it again if it is still wanted."
             ) from error
         except OSError as error:
-            raise LabelStoreError(
-                f"Patch {patch_index} cannot be stored: {error}. Is the disk full?"
-            ) from error
-
-    def _encoded(self, patch_index: int, labels: NDArray[np.uint8]) -> Iterator[bytes]:
-        """Yield the encoded tiles of a patch core, row by row, zero beyond the label map."""
-        inside = self._grid.patch_core(patch_index).intersect(Rect.of(self._grid.label_size))
-        cropped = np.zeros_like(labels)
-        cropped[: inside.height, : inside.width] = labels[: inside.height, : inside.width]
-        for y in range(0, self._grid.patch_px, TILE_PX):
-            for x in range(0, self._grid.patch_px, TILE_PX):
-                yield encode_tile(np.ascontiguousarray(cropped[y : y + TILE_PX, x : x + TILE_PX]))
+            raise LabelStoreError(f"Patch {index} cannot be stored: {error}. Is the disk full?") from error
 
     def finished(self) -> frozenset[int]:
         """Return the indices of the patches stored whole; truncated or foreign files do not count."""
         if not self._directory.is_dir():
             return frozenset()
-        names = [_NAME.fullmatch(file.name) for file in self._directory.iterdir()]
-        indices = [int(name[1]) for name in names if name]
+        indices = [patch_index(file.name) for file in self._directory.iterdir()]
         count = self._grid.patch_columns * self._grid.patch_rows
-        return frozenset(index for index in indices if index < count and self._table(index) is not None)
+        return frozenset(
+            index
+            for index in indices
+            if index is not None and index < count and self._tiles(index) is not None
+        )
 
     def tile(self, column: int, row: int) -> NDArray[np.uint8] | None:
         """Read a tile of the label map: (512, 512) uint8; None where nothing is stored or all is 0.
@@ -129,15 +87,15 @@ class LabelStore:
         if not (0 <= column < self._grid.tile_columns and 0 <= row < self._grid.tile_rows):
             return None
         (patch_column, x), (patch_row, y) = divmod(column, side), divmod(row, side)
-        patch_index = patch_row * self._grid.patch_columns + patch_column
-        table = self._table(patch_index)
-        if table is None:
+        patch = patch_row * self._grid.patch_columns + patch_column
+        tiles = self._tiles(patch)
+        if tiles is None:
             return None
-        index = y * side + x
+        number = y * side + x
         try:
-            with self._path(patch_index).open("rb") as file:
-                file.seek(table.offsets[index])
-                encoded = file.read(table.lengths[index])
+            with patch_path(self._directory, patch).open("rb") as file:
+                file.seek(int(tiles.offsets[number]))
+                encoded = file.read(int(tiles.lengths[number]))
         except OSError as error:
             raise self._broken(column, row) from error
         return None if encoded == encode_uniform(0) else encoded
@@ -147,40 +105,21 @@ class LabelStore:
             f"Tile ({column}, {row}) cannot be read back. Delete the job's patches and run it again."
         )
 
-    def _path(self, patch_index: int) -> Path:
-        return self._directory / f"patch-{patch_index:06d}.tif"
-
-    def _table(self, patch_index: int) -> _TileTable | None:
-        """Return the tile table of a patch; None when the patch is not (wholly) there.
+    def _tiles(self, index: int) -> BlockRanges | None:
+        """Return where the tiles of a patch lie; None when the patch is not (wholly) there.
 
         Read once for each patch: a stored patch never changes.
         """
-        known = self._known.get(patch_index)
+        known = self._known.get(index)
         if known is None:
-            known = self._read_table(self._path(patch_index))
-            if known is not None:
-                if len(self._known) >= _MAX_KNOWN:
-                    self._known.clear()
-                self._known[patch_index] = known
+            try:
+                data = patch_path(self._directory, index).read_bytes()
+            except OSError:
+                return None
+            levels = patch_table(data, self._grid.patch_px)
+            if levels is None:
+                return None
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            known = self._known[index] = levels[0]
         return known
-
-    def _read_table(self, path: Path) -> _TileTable | None:
-        """Read the tile table of a file; None when it is absent, truncated or no patch of this grid."""
-        if not path.is_file():
-            return None
-        try:
-            with tifffile.TiffFile(path) as tiff:
-                page = tiff.pages[0]
-                assert isinstance(page, tifffile.TiffPage)
-                table = _TileTable(tuple(page.dataoffsets), tuple(page.databytecounts))
-                layout = (page.imagewidth, page.imagelength, page.tilewidth, page.tilelength)
-                coding = (page.bitspersample, page.samplesperpixel, int(page.compression), len(table.offsets))
-                size = tiff.filehandle.size
-        except _BROKEN_FILE_ERRORS:
-            return None
-        side, tiles = self._grid.patch_px, self._grid.slices_per_side**2
-        foreign = layout != (side, side, TILE_PX, TILE_PX) or coding != (8, 1, _DEFLATE, tiles)
-        if foreign or min(table.lengths) == 0:
-            return None
-        ends = (offset + length for offset, length in zip(table.offsets, table.lengths, strict=True))
-        return table if max(ends) <= size else None

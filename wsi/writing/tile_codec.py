@@ -30,8 +30,10 @@ def encode_uniform(value: int) -> bytes:
     return zlib.compress(bytes([value]) * (TILE_PX * TILE_PX), DEFLATE_LEVEL)
 
 
-def decode_tile(encoded: bytes) -> NDArray[np.uint8]:
-    """Decode the bytes of a TIFF tile to (512, 512) uint8, read-only. Memory: one tile, whatever the bytes.
+def decode_tile(encoded: bytes, side_px: int = TILE_PX) -> NDArray[np.uint8]:
+    """Decode the bytes of a TIFF tile to (side_px, side_px) uint8, read-only.
+
+    Memory: one tile, whatever the bytes.
 
     Raises:
         ValueError: the bytes are not exactly one tile.
@@ -39,9 +41,9 @@ def decode_tile(encoded: bytes) -> NDArray[np.uint8]:
     decoder = zlib.decompressobj()
     try:
         # One byte past the tile is enough to notice a bomb, and never inflates it.
-        raw = decoder.decompress(encoded, TILE_PX * TILE_PX + 1)
+        raw = decoder.decompress(encoded, side_px * side_px + 1)
     except zlib.error as error:
         raise ValueError(f"tile does not inflate: {error}") from error
-    if len(raw) != TILE_PX * TILE_PX:
-        raise ValueError(f"tile inflates to {len(raw)} bytes instead of {TILE_PX * TILE_PX}")
-    return np.frombuffer(raw, np.uint8).reshape(TILE_PX, TILE_PX)
+    if len(raw) != side_px * side_px:
+        raise ValueError(f"tile inflates to {len(raw)} bytes instead of {side_px * side_px}")
+    return np.frombuffer(raw, np.uint8).reshape(side_px, side_px)
