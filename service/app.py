@@ -12,11 +12,14 @@ from workers.queue.client import JobClient
 from wsi.reading.inspect import inspect_slide
 
 from .errors import add_error_handlers
+from .events import JobWatches
 from .openapi import DocumentedApp
-from .routes import health, jobs, models, results, slides
+from .routes import events, health, jobs, label_tiles, models, results, slides
 from .schemas import PREFIX, ProblemOut
 from .settings import ServiceSettings
 from .slides.store import SlideStore
+from .stop_signals import on_stop_signal
+from .tiles.job_labels import JobLabelsCache
 
 DESCRIPTION = """\
 Whole-slide segmentation with DA-RefineNet. POST a slide to `/v1/jobs`, poll the job, download `overlay.tif`.
@@ -40,7 +43,10 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         )
         app.state.inspections = Semaphore(settings.inspections)
         app.state.queue = JobClient.connect(settings.redis_url)
-        yield
+        app.state.label_tiles = JobLabelsCache(app.state.queue)
+        app.state.watches = JobWatches(app.state.queue, app.state.label_tiles)
+        with on_stop_signal(app.state.watches.close):
+            yield
         app.state.queue.close()
 
     app = DocumentedApp(
@@ -52,7 +58,14 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         responses={"default": {"description": "A problem", "model": ProblemOut}},
     )
     add_error_handlers(app)
-    for router in (jobs.router, results.router, slides.router, models.router):
+    for router in (
+        jobs.router,
+        results.router,
+        label_tiles.router,
+        events.router,
+        slides.router,
+        models.router,
+    ):
         app.include_router(router, prefix=PREFIX)
     app.include_router(health.router)
     return app

@@ -1,4 +1,4 @@
-"""FastAPI dependencies of the routes: queue, slide store, inspection limit and settings of the app."""
+"""FastAPI dependencies of the routes: what the app holds."""
 
 from asyncio import Semaphore
 from typing import Annotated
@@ -7,8 +7,10 @@ from fastapi import Depends, Request
 
 from workers.queue.client import JobClient
 
+from .events import JobWatches
 from .settings import ServiceSettings
 from .slides.store import SlideStore
+from .tiles.job_labels import JobLabelsCache
 
 
 def get_queue(request: Request) -> JobClient:
@@ -38,7 +40,21 @@ def get_settings(request: Request) -> ServiceSettings:
     return settings
 
 
+def get_label_tiles(request: Request) -> JobLabelsCache:
+    """Return the app's label tiles."""
+    labels: JobLabelsCache = request.app.state.label_tiles
+    return labels
+
+
+def get_watches(request: Request) -> JobWatches:
+    """Return the jobs that the app watches for listeners."""
+    watches: JobWatches = request.app.state.watches
+    return watches
+
+
 Queue = Annotated[JobClient, Depends(get_queue)]
 Slides = Annotated[SlideStore, Depends(get_slides)]
 Inspections = Annotated[Semaphore, Depends(get_inspections)]
 Settings = Annotated[ServiceSettings, Depends(get_settings)]
+LabelTiles = Annotated[JobLabelsCache, Depends(get_label_tiles)]
+Watches = Annotated[JobWatches, Depends(get_watches)]

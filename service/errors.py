@@ -12,6 +12,7 @@ ServiceError
 ├── ModelUnknownError
 ├── ModelNotReadyError
 ├── ResultNotReadyError
+├── TileNotFoundError
 ├── RangeNotSatisfiableError
 └── StorageFullError
 """
@@ -81,7 +82,21 @@ class ModelNotReadyError(ServiceError):
 
 
 class ResultNotReadyError(ServiceError):
-    """The job has not succeeded, so it has no result files."""
+    """The job has not come so far that it has what was asked for."""
+
+    def __init__(self, detail: str, *, is_coming: bool = False) -> None:
+        """`is_coming` tells the client to ask again soon."""
+        super().__init__(detail)
+        self.is_coming = is_coming
+
+
+class TileNotFoundError(ServiceError):
+    """The image has no such tile."""
+
+    def __init__(self, level: int, column: int, row: int) -> None:
+        super().__init__(
+            f"There is no tile ({column}, {row}) of level {level}; the JSON of `tiles` says which there are."
+        )
 
 
 class RangeNotSatisfiableError(ServiceError):
@@ -100,6 +115,7 @@ class StorageFullError(ServiceError):
 STATUS: dict[type[Exception], int] = {
     SlideNotFoundError: 404,
     JobNotFoundError: 404,
+    TileNotFoundError: 404,
     RootNotAllowedError: 403,
     SlideInUseError: 409,
     JobFinalError: 409,
@@ -124,7 +140,7 @@ STATUS: dict[type[Exception], int] = {
 """Status of each error. Looked up along the class's ancestors, nearest first; what is not here is a 500."""
 
 RETRY_SECONDS = "2"
-"""`Retry-After` of a 503."""
+"""`Retry-After` of a 503, and of what a job will soon have."""
 
 PROBLEM_JSON = "application/problem+json"
 """Media type of problem documents."""
@@ -176,7 +192,8 @@ def headers_of(error: Exception, status: int) -> dict[str, str] | None:
     """Return the headers that go with the problem document of `error`."""
     if isinstance(error, RangeNotSatisfiableError):
         return {"Content-Range": f"bytes */{error.size}"}
-    return {"Retry-After": RETRY_SECONDS} if status == 503 else None
+    coming = isinstance(error, ResultNotReadyError) and error.is_coming
+    return {"Retry-After": RETRY_SECONDS} if status == 503 or coming else None
 
 
 async def handle_validation(_: Request, error: Exception) -> JSONResponse:

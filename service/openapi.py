@@ -9,7 +9,6 @@ from redis.exceptions import RedisError
 from .errors import PROBLEM_JSON, QUEUE_UNAVAILABLE, STATUS, problem_document, problem_kind
 from .schemas import JobRefusedOut, ProblemOut
 
-JSON = "application/json"
 PROBLEMS = tuple(f"#/components/schemas/{model.__name__}" for model in (ProblemOut, JobRefusedOut))
 
 Responses = dict[int | str, dict[str, Any]]
@@ -43,7 +42,7 @@ def summary(error: type[Exception]) -> str:
 class DocumentedApp(FastAPI):
     """App that documents problems under their own media type.
 
-    FastAPI documents every response that has a model as `application/json`.
+    FastAPI documents every response that has a model under the media type of the route's successes.
     """
 
     def openapi(self) -> dict[str, Any]:
@@ -53,6 +52,7 @@ class DocumentedApp(FastAPI):
             for operation in path.values():
                 for response in operation["responses"].values():
                     content = response.get("content", {})
-                    if content.get(JSON, {}).get("schema", {}).get("$ref") in PROBLEMS:
-                        content.setdefault(PROBLEM_JSON, {}).update(content.pop(JSON))
+                    for media_type in content.keys() - {PROBLEM_JSON}:
+                        if content[media_type].get("schema", {}).get("$ref") in PROBLEMS:
+                            content.setdefault(PROBLEM_JSON, {}).update(content.pop(media_type))
         return document

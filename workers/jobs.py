@@ -119,7 +119,7 @@ class JobFiles:
 
     @property
     def plan(self) -> Path:
-        """The patches to run, as JSON."""
+        """The grid, the patches to run and the classes, as JSON; viewers of a running job read it."""
         return self.directory / "plan.json"
 
     @property

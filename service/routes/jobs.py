@@ -129,9 +129,10 @@ def list_jobs(
     state: JobState | None = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    slide_id: Annotated[str | None, Query(description="Only jobs on this slide")] = None,
 ) -> JobList:
     """List jobs, newest first, a page at a time."""
-    page, next_cursor = queue.list(state=state, cursor=cursor, limit=limit)
+    page, next_cursor = queue.list(state=state, cursor=cursor, limit=limit, slide_id=slide_id)
     return JobList(jobs=[JobOut.of(job, position(queue, job)) for job in page], next_cursor=next_cursor)
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 from redis.exceptions import RedisError
 from starlette.responses import MalformedRangeHeader, RangeNotSatisfiable
-from starlette.staticfiles import NotModifiedResponse, StaticFiles
+from starlette.staticfiles import NotModifiedResponse
 
 from workers.errors import JobNotFoundError
 from workers.jobs import JobFiles, JobState
@@ -17,6 +17,7 @@ from workers.queue.client import JobClient
 from ..dependencies import Queue
 from ..errors import RangeNotSatisfiableError, ResultNotReadyError
 from ..openapi import Responses, problems
+from ..tiles.caching import CONDITIONS
 
 PROBLEMS = problems(JobNotFoundError, ResultNotReadyError, RedisError)
 TIFF: Responses = {
@@ -52,9 +53,6 @@ RESULT: Responses = {
     },
     **PROBLEMS,
 }
-
-CONDITIONS = StaticFiles(check_dir=False)
-"""Serves no files; used for its test of `If-None-Match` and `If-Modified-Since`."""
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["results"])
 

@@ -42,6 +42,7 @@ class Api:
     registry: WorkerRegistry
     data_dir: Path
     slide_root: Path
+    queue_url: str
 
 
 def undocumented(document: dict[str, Any], response: httpx.Response) -> str | None:
@@ -111,7 +112,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         registry = WorkerRegistry(redis)
         registry.publish_models("stand-in", (json.dumps(CARD),))
         with running_api(settings) as http:
-            yield Api(http, JobLease(redis), registry, settings.data_dir, slide_root)
+            yield Api(http, JobLease(redis), registry, settings.data_dir, slide_root, valkey.url)
     valkey.stop()
 
 

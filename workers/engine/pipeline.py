@@ -6,6 +6,7 @@ that is killed at any point goes on at its first unfinished patch when the same 
 
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def run_pipeline(
         with watch.stage("plan"):
             throttle = ProgressThrottle("plan", 0, report, cancelled)
             plan, tissue = plan_job(run, files, slide, card, throttle)
-            write_json(files.plan, {"run": identity, **plan.to_json()})
+            classes = [asdict(label) for label in card.classes]
+            write_json(files.plan, {"run": identity, "classes": classes, **plan.to_json()})
         store = LabelStore(files.patches, plan.grid)
         patches = PatchRun(slide, plan, tissue, store, segmenter, watch)
         with watch.stage("segment"):

@@ -26,6 +26,9 @@ from .rq_lists import RqLists
 
 IDEMPOTENCY_TTL_S = 24 * 3600
 
+_SCAN = 200
+"""Records read at once where jobs are looked for."""
+
 
 class JobClient:
     """Submits, reads, cancels and deletes jobs, and reads what workers announce."""
@@ -87,9 +90,31 @@ class JobClient:
         return self._records.get(job_id)
 
     def list(
-        self, state: JobState | None = None, cursor: str | None = None, limit: int = 50
+        self,
+        state: JobState | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+        slide_id: str | None = None,
     ) -> tuple[tuple[Job, ...], str | None]:
-        """Return a page of jobs, newest first, and the cursor of the next page, None on the last."""
+        """Return a page of jobs, newest first, and the cursor of the next page, None on the last.
+
+        With a slide id, jobs on that slide alone; that reads every job that is newer than the page's last.
+        """
+        found: list[Job] = []
+        while True:
+            page, cursor = self._page(state, cursor, limit if slide_id is None else _SCAN)
+            for number, job in enumerate(page):
+                if slide_id in (None, job.request.slide_id):
+                    found.append(job)
+                    if len(found) == limit:
+                        is_last = cursor is None and number + 1 == len(page)
+                        return tuple(found), None if is_last else job.id
+            if cursor is None or slide_id is None:
+                return tuple(found), cursor
+
+    def _page(
+        self, state: JobState | None, cursor: str | None, limit: int
+    ) -> tuple[tuple[Job, ...], str | None]:
         index = state_key(state) if state else ALL_JOBS
         newest = f"({cursor}" if cursor else "+"
         ids = [text(key) for key in self._redis.zrevrangebylex(index, newest, "-", start=0, num=limit + 1)]

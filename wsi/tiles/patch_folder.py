@@ -15,7 +15,8 @@ FRESH_S = 0.25
 class PatchFolder:
     """The stored patches of one job, looked up in its folder at most every FRESH_S. Thread-safe.
 
-    Names are enough: a patch gets its own by a rename, when it is whole and flushed.
+    Names are enough: a patch gets its own by a rename, when it is whole and flushed. A patch once seen is not
+    forgotten: the folder goes only when the pyramids are written, and then all of it.
     """
 
     def __init__(self, path: Path, patches: int) -> None:
@@ -35,17 +36,17 @@ class PatchFolder:
     def look(self) -> Mapping[int, int]:
         """Return what `stored` does, after a look at the folder."""
         with self._looking:
-            before = self._stored
             found: dict[int, int] = {}
             try:
                 with os.scandir(self.path) as entries:
                     for entry in entries:
                         index = patch_index(entry.name)
-                        if index is not None and index < self._patches:
-                            found[index] = before.get(index) or entry.stat().st_mtime_ns
+                        if index is not None and index < self._patches and index not in self._stored:
+                            found[index] = entry.stat().st_mtime_ns
             except FileNotFoundError:
-                pass  # no patch yet, or the pyramids are written and the folder is being removed
-            if found.keys() != before.keys():
-                self._stored = dict(sorted(found.items(), key=lambda item: (item[1], item[0])))
+                pass  # no patch yet, or all are done and being removed
+            if found:
+                times = {**self._stored, **found}
+                self._stored = dict(sorted(times.items(), key=lambda item: (item[1], item[0])))
             self._looked_at = time.monotonic()
             return self._stored
