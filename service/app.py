@@ -14,12 +14,13 @@ from wsi.reading.inspect import inspect_slide
 from .errors import add_error_handlers
 from .events import JobWatches
 from .openapi import DocumentedApp
-from .routes import events, health, jobs, label_tiles, models, results, slides
+from .routes import events, health, jobs, label_tiles, models, results, slide_tiles, slides
 from .schemas import PREFIX, ProblemOut
 from .settings import ServiceSettings
 from .slides.store import SlideStore
 from .stop_signals import on_stop_signal
 from .tiles.job_labels import JobLabelsCache
+from .tiles.slide_readers import SlideReaders
 
 DESCRIPTION = """\
 Whole-slide segmentation with DA-RefineNet. POST a slide to `/v1/jobs`, poll the job, download `overlay.tif`.
@@ -45,8 +46,15 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         app.state.queue = JobClient.connect(settings.redis_url)
         app.state.label_tiles = JobLabelsCache(app.state.queue)
         app.state.watches = JobWatches(app.state.queue, app.state.label_tiles)
+        app.state.readers = SlideReaders(
+            readers=settings.tile_readers,
+            open_slides=settings.tile_open_slides,
+            timeout_s=settings.tile_timeout_s,
+            quarantine_s=settings.tile_quarantine_s,
+        )
         with on_stop_signal(app.state.watches.close):
             yield
+        await app.state.readers.close()
         app.state.queue.close()
 
     app = DocumentedApp(
@@ -64,6 +72,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         label_tiles.router,
         events.router,
         slides.router,
+        slide_tiles.router,
         models.router,
     ):
         app.include_router(router, prefix=PREFIX)

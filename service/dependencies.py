@@ -11,6 +11,7 @@ from .events import JobWatches
 from .settings import ServiceSettings
 from .slides.store import SlideStore
 from .tiles.job_labels import JobLabelsCache
+from .tiles.slide_readers import SlideReaders
 
 
 def get_queue(request: Request) -> JobClient:
@@ -46,6 +47,12 @@ def get_label_tiles(request: Request) -> JobLabelsCache:
     return labels
 
 
+def get_readers(request: Request) -> SlideReaders:
+    """Return the app's readers of slides."""
+    readers: SlideReaders = request.app.state.readers
+    return readers
+
+
 def get_watches(request: Request) -> JobWatches:
     """Return the jobs that the app watches for listeners."""
     watches: JobWatches = request.app.state.watches
@@ -58,3 +65,4 @@ Inspections = Annotated[Semaphore, Depends(get_inspections)]
 Settings = Annotated[ServiceSettings, Depends(get_settings)]
 LabelTiles = Annotated[JobLabelsCache, Depends(get_label_tiles)]
 Watches = Annotated[JobWatches, Depends(get_watches)]
+Readers = Annotated[SlideReaders, Depends(get_readers)]

@@ -13,6 +13,9 @@ ServiceError
 ├── ModelNotReadyError
 ├── ResultNotReadyError
 ├── TileNotFoundError
+├── TileUnreadableError
+├── SlideQuarantinedError
+├── TilesBusyError
 ├── RangeNotSatisfiableError
 └── StorageFullError
 """
@@ -99,6 +102,18 @@ class TileNotFoundError(ServiceError):
         )
 
 
+class TileUnreadableError(ServiceError):
+    """The slide has pixels here that cannot be read."""
+
+
+class SlideQuarantinedError(ServiceError):
+    """The slide killed or stalled the processes that read it, and is left alone for a while."""
+
+
+class TilesBusyError(ServiceError):
+    """More tiles are asked for than can be read."""
+
+
 class RangeNotSatisfiableError(ServiceError):
     """The `Range` lies outside the file."""
 
@@ -133,6 +148,9 @@ STATUS: dict[type[Exception], int] = {
     MppUnknownError: 422,
     MppOutOfRangeError: 422,
     HaloError: 422,
+    TileUnreadableError: 502,
+    SlideQuarantinedError: 502,
+    TilesBusyError: 503,
     ModelNotReadyError: 503,
     RedisError: 503,
     StorageFullError: 507,

@@ -106,7 +106,11 @@ class SlideOut(BaseModel):
             "mpp": 0.2525,
             "mpp_source": "vendor",
             "objective_power": 40.0,
-            "links": {"self": f"{PREFIX}/slides/{SLIDE_ID}"},
+            "links": {
+                "self": f"{PREFIX}/slides/{SLIDE_ID}",
+                "tiles": f"{PREFIX}/slides/{SLIDE_ID}/tiles",
+                "thumbnail": f"{PREFIX}/slides/{SLIDE_ID}/thumbnail",
+            },
         }
     )
     id: str
@@ -140,7 +144,7 @@ class SlideOut(BaseModel):
             mpp=info.mpp.value if info.mpp else None,
             mpp_source=info.mpp.source if info.mpp else None,
             objective_power=info.objective_power,
-            links={"self": f"{PREFIX}/slides/{slide.id}"},
+            links=slide_links(slide),
         )
 
 
@@ -148,6 +152,45 @@ class SlideList(BaseModel):
     """Slides, newest first."""
 
     slides: list[SlideOut]
+
+
+class SlideTilesOut(BaseModel):
+    """The grid of a slide's tiles."""
+
+    model_config = example(
+        {
+            "width": 96_512,
+            "height": 71_424,
+            "tile_px": 512,
+            "levels": 9,
+            "mpp": 0.2525,
+            "format": "jpeg",
+            "version": "0f3c9f2a-1",
+        }
+    )
+    width: int = Field(description="Of level 0, in pixels.")
+    height: int
+    tile_px: int
+    levels: int = Field(
+        description="Level 0 is full size, each next one half, rounded up; the last fits in a tile."
+    )
+    mpp: float | None = Field(description="Micrometres per pixel of level 0; null if the file does not say.")
+    format: Literal["jpeg"]
+    version: str = Field(description="Send it as ?v= with each tile; copies of such are kept for ever.")
+
+    @classmethod
+    def of(cls, slide: StoredSlide, version: str) -> "SlideTilesOut":
+        """Return the JSON form of the tiles of a stored slide."""
+        info = slide.info
+        return cls(
+            width=info.size.width,
+            height=info.size.height,
+            tile_px=TILE_PX,
+            levels=level_count(info.size),
+            mpp=info.mpp.value if info.mpp else None,
+            format="jpeg",
+            version=version,
+        )
 
 
 class ProgressOut(BaseModel):
@@ -359,6 +402,12 @@ class Readiness(BaseModel):
 def moment(seconds: float) -> datetime:
     """Convert Unix seconds to an aware UTC time."""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def slide_links(slide: StoredSlide) -> dict[str, str]:
+    """Return the links of a slide: to itself, its tiles and its thumbnail."""
+    self = f"{PREFIX}/slides/{slide.id}"
+    return {"self": self, "tiles": f"{self}/tiles", "thumbnail": f"{self}/thumbnail"}
 
 
 def job_links(job: Job) -> dict[str, str]:

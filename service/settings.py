@@ -35,6 +35,18 @@ class ServiceSettings(BaseSettings):
     inspections: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     """New slides inspected (and archives unpacked) at once; further ones wait. One a core by default."""
 
+    tile_readers: int = Field(default=2, ge=1)
+    """Processes that read slides for viewers, one tile at a time each."""
+
+    tile_open_slides: int = Field(default=8, ge=1)
+    """Slides that each of them holds open."""
+
+    tile_timeout_s: float = Field(default=20, gt=0)
+    """How long reading one tile may take, in seconds, until the slide is left alone."""
+
+    tile_quarantine_s: float = Field(default=600, gt=0)
+    """For how long a slide that killed or stalled its readers is left alone, in seconds."""
+
     @field_validator("slide_roots", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

@@ -1,8 +1,11 @@
 """A real API over a real Valkey; a stand-in worker is announced, so that jobs are queued and never run."""
 
 import json
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -94,6 +97,22 @@ def running_api(settings: ServiceSettings) -> Iterator[httpx.Client]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+@contextmanager
+def api_process(data_dir: Path, queue_url: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+    """uvicorn in a process of its own, as it is deployed, and a client of it; killed in the end."""
+    command = [sys.executable, "-m", "uvicorn", "service.app:create_app", "--factory", "--port", "0"]
+    environment = {**os.environ, "DAREFINE_DATA_DIR": str(data_dir), "REDIS_URL": queue_url}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        said = (re.search(r"running on (http://[\d.:]+)", line) for line in process.stderr)
+        with httpx.Client(base_url=next(found[1] for found in said if found), timeout=60) as http:
+            yield process, http
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture(scope="session")

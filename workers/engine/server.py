@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Generic, TypeVar
 
-from ..die_with_parent import die_with_parent
+from wsi.die_with_parent import die_with_parent
+
 from ..errors import JobCancelledError
 from ..jobs import Progress
 from ..protocol import (

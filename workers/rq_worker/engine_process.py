@@ -62,7 +62,7 @@ class EngineState(StrEnum):
 class EngineProcess:
     """Worker's end of the engine process: starts, hears, stops and replaces it.
 
-    Use it from the main thread (see `workers.die_with_parent`).
+    Use it from the main thread (see `wsi.die_with_parent`).
     """
 
     def __init__(self, target: Target, settings: WorkerSettings) -> None:

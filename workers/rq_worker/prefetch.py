@@ -19,7 +19,8 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from ..die_with_parent import die_with_parent
+from wsi.die_with_parent import die_with_parent
+
 from ..errors import JobNotFoundError, RecordInvalidError
 from ..jobs import Job, JobState
 from ..protocol import RunJob
@@ -46,7 +47,7 @@ class Prefetcher:
 
     A job's directory is the claim on it: whoever makes it makes the mask, so several workers share the work,
     none is tried twice, and a job that has run before, which may have its mask, is left alone. Use it from
-    the main thread (see `workers.die_with_parent`).
+    the main thread (see `wsi.die_with_parent`).
     """
 
     def __init__(self, redis: Redis, settings: WorkerSettings, *, command: Sequence[str] = COMMAND) -> None:

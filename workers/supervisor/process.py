@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 
-from ..die_with_parent import die_with_parent
+from wsi.die_with_parent import die_with_parent
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ HEALTHY_S = 60.0
 class RestartingProcess:
     """Starts a program, starts it again when it ends, and takes it along when this process ends.
 
-    Call its methods from the main thread (see `workers.die_with_parent`).
+    Call its methods from the main thread (see `wsi.die_with_parent`).
     """
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:

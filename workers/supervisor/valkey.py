@@ -12,7 +12,8 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import RedisError
 
-from ..die_with_parent import die_with_parent
+from wsi.die_with_parent import die_with_parent
+
 from ..errors import QueueUnavailableError
 from ..queue.connection import socket_path, unix_url
 

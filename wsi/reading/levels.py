@@ -49,8 +49,9 @@ class LevelSource(Protocol):
 class PyramidSlide:
     """Slide over a LevelSource; `wsi.reading.slide.Slide` is the contract."""
 
-    def __init__(self, info: SlideInfo, levels: LevelSource) -> None:
+    def __init__(self, info: SlideInfo, levels: LevelSource, icc_profile: bytes | None = None) -> None:
         self.info = info
+        self.icc_profile = icc_profile
         self._levels = levels
 
     def __enter__(self) -> Self:

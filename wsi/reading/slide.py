@@ -7,6 +7,7 @@ from typing import Protocol, Self
 import numpy as np
 import openslide
 from numpy.typing import NDArray
+from PIL import ImageCms
 
 from ..errors import SlideLimitError, SlideUnreadableError
 from ..geometry import Rect, Size
@@ -35,6 +36,10 @@ class Slide(Protocol):
     @property
     def info(self) -> SlideInfo:
         """Format, size, levels and pixel size of the slide."""
+
+    @property
+    def icc_profile(self) -> bytes | None:
+        """What the colours of the pixels mean, if the file says so; pixels are read as they are stored."""
 
     def read_region(self, region_l0: Rect, downsample: int) -> NDArray[np.uint8]:
         """Read a region, area-averaged over `downsample` l0 px a side.
@@ -122,10 +127,11 @@ def _open_recognised(
         objective_power=objective_power,
         bounds=_bounds(handle, sizes[0]),
     )
+    icc_profile = _icc_profile(handle)
     if direct is None:
-        return PyramidSlide(info, OpenSlideLevels(path, handle))
+        return PyramidSlide(info, OpenSlideLevels(path, handle), icc_profile)
     handle.close()
-    return PyramidSlide(info, direct)
+    return PyramidSlide(info, direct, icc_profile)
 
 
 def _direct_levels(
@@ -215,6 +221,15 @@ def _vendor_mpp(handle: openslide.OpenSlide) -> Pair | None:
         for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
     ]
     return None if sides[0] is None or sides[1] is None else (sides[0], sides[1])
+
+
+def _icc_profile(handle: openslide.OpenSlide) -> bytes | None:
+    """Return the profile of the slide's pixels; None without one, and for one that is damaged."""
+    try:
+        profile = handle.color_profile
+    except ImageCms.PyCMSError:
+        return None
+    return None if profile is None else bytes(profile.tobytes())
 
 
 def _bounds(handle: openslide.OpenSlide, size: Size) -> Rect:

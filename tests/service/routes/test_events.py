@@ -2,10 +2,7 @@
 
 import json
 import os
-import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +17,7 @@ import pytest
 
 from workers.jobs import Progress
 
-from ..conftest import Api, assert_problem, post_slide, write_slide
+from ..conftest import Api, api_process, assert_problem, post_slide, write_slide
 from .test_label_tiles import RunningJob
 
 Event = tuple[str, Any, str]
@@ -64,6 +61,7 @@ def url(job: RunningJob) -> str:
     return links["events"]
 
 
+@pytest.mark.slow
 def test_a_job_is_told_from_its_plan_to_its_end(api: Api, job: RunningJob, url: str) -> None:
     with listening(api.http, url) as events:
         kind, data, _ = next(events)
@@ -172,25 +170,15 @@ def test_many_listeners_cost_one_look_at_a_time(
 
 
 @pytest.mark.slow
-def test_open_streams_do_not_hold_up_the_end(tmp_path: Path, api: Api, job: RunningJob, url: str) -> None:
+def test_open_streams_do_not_hold_up_the_end(api: Api, job: RunningJob, url: str) -> None:
     job.plan()
-    command = [sys.executable, "-m", "uvicorn", "service.app:create_app", "--factory", "--port", "0"]
-    environment = {**os.environ, "DAREFINE_DATA_DIR": str(api.data_dir), "REDIS_URL": api.queue_url}
-    server = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    try:
-        assert server.stderr is not None
-        said = next(line for line in server.stderr if "running on" in line)
-        port = re.search(r":(\d+) ", said)[1]  # type: ignore[index]
-        with (
-            httpx.Client(base_url=f"http://127.0.0.1:{port}") as http,
-            listening(http, url) as events,
-        ):
-            assert next(events)[0] == "job"
-            server.send_signal(signal.SIGTERM)
-            started = time.monotonic()
-            assert list(events)[1:] == [], "the stream ends, and is not cut off"
-            server.wait(4)
-            assert time.monotonic() - started < 4
-    finally:
-        server.kill()
-        server.communicate()
+    with (
+        api_process(api.data_dir, api.queue_url) as (server, http),
+        listening(http, url) as events,
+    ):
+        assert next(events)[0] == "job"
+        server.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        assert [kind for kind, _, _ in events] in ([], ["patches"]), "the stream ends, and is not cut off"
+        server.wait(4)
+        assert time.monotonic() - started < 4
