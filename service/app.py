@@ -11,10 +11,11 @@ from fastapi import FastAPI
 from workers.queue.client import JobClient
 from wsi.reading.inspect import inspect_slide
 
+from .access.guard import add_guard
 from .errors import add_error_handlers
 from .events import JobWatches
 from .openapi import DocumentedApp
-from .routes import events, health, jobs, label_tiles, models, results, slide_tiles, slides
+from .routes import events, health, jobs, label_tiles, models, results, session, slide_tiles, slides
 from .schemas import PREFIX, ProblemOut
 from .settings import ServiceSettings
 from .slides.store import SlideStore
@@ -66,7 +67,9 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         responses={"default": {"description": "A problem", "model": ProblemOut}},
     )
     add_error_handlers(app)
+    add_guard(app, settings)
     for router in (
+        session.router,
         jobs.router,
         results.router,
         label_tiles.router,

@@ -7,6 +7,8 @@ from fastapi import Depends, Request
 
 from workers.queue.client import JobClient
 
+from .access.keys import KeyStore
+from .access.sessions import SessionStore
 from .events import JobWatches
 from .settings import ServiceSettings
 from .slides.store import SlideStore
@@ -59,6 +61,18 @@ def get_watches(request: Request) -> JobWatches:
     return watches
 
 
+def get_keys(request: Request) -> KeyStore:
+    """Return the app's API keys."""
+    keys: KeyStore = request.app.state.keys
+    return keys
+
+
+def get_sessions(request: Request) -> SessionStore:
+    """Return the app's login sessions."""
+    sessions: SessionStore = request.app.state.sessions
+    return sessions
+
+
 Queue = Annotated[JobClient, Depends(get_queue)]
 Slides = Annotated[SlideStore, Depends(get_slides)]
 Inspections = Annotated[Semaphore, Depends(get_inspections)]
@@ -66,3 +80,5 @@ Settings = Annotated[ServiceSettings, Depends(get_settings)]
 LabelTiles = Annotated[JobLabelsCache, Depends(get_label_tiles)]
 Watches = Annotated[JobWatches, Depends(get_watches)]
 Readers = Annotated[SlideReaders, Depends(get_readers)]
+Keys = Annotated[KeyStore, Depends(get_keys)]
+Sessions = Annotated[SessionStore, Depends(get_sessions)]

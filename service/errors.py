@@ -17,9 +17,18 @@ ServiceError
 ├── SlideQuarantinedError
 ├── TilesBusyError
 ├── RangeNotSatisfiableError
-└── StorageFullError
+├── StorageFullError
+├── KeyNeededError
+├── ScopeMissingError
+├── HostNotAllowedError
+├── OriginNotAllowedError
+├── RateLimitedError
+├── MetricsOffError
+├── KeyNameError
+└── KeyUnknownError
 """
 
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -127,11 +136,51 @@ class StorageFullError(ServiceError):
     """The upload does not fit on the disk."""
 
 
+class KeyNeededError(ServiceError):
+    """The call needs an API key and has none that is valid."""
+
+
+class ScopeMissingError(ServiceError):
+    """The key that was sent does not allow this call."""
+
+
+class HostNotAllowedError(ServiceError):
+    """The `Host` header names another service than this one."""
+
+
+class OriginNotAllowedError(ServiceError):
+    """A page of another origin sent the call."""
+
+
+class RateLimitedError(ServiceError):
+    """The key has used up its calls for now."""
+
+    def __init__(self, per_minute: int, *, retry_s: float) -> None:
+        super().__init__(f"This key allows {per_minute} calls a minute; go on in {retry_s:.0f} s.")
+        self.retry_s = retry_s
+
+
+class MetricsOffError(ServiceError):
+    """This service shows no metrics."""
+
+
+class KeyNameError(ServiceError):
+    """A new key cannot have this name."""
+
+
+class KeyUnknownError(ServiceError):
+    """No key has this id or name."""
+
+
 STATUS: dict[type[Exception], int] = {
+    KeyNeededError: 401,
+    ScopeMissingError: 403,
+    OriginNotAllowedError: 403,
+    RootNotAllowedError: 403,
     SlideNotFoundError: 404,
     JobNotFoundError: 404,
     TileNotFoundError: 404,
-    RootNotAllowedError: 403,
+    MetricsOffError: 404,
     SlideInUseError: 409,
     JobFinalError: 409,
     ResultNotReadyError: 409,
@@ -148,6 +197,8 @@ STATUS: dict[type[Exception], int] = {
     MppUnknownError: 422,
     MppOutOfRangeError: 422,
     HaloError: 422,
+    HostNotAllowedError: 421,
+    RateLimitedError: 429,
     TileUnreadableError: 502,
     SlideQuarantinedError: 502,
     TilesBusyError: 503,
@@ -210,6 +261,10 @@ def headers_of(error: Exception, status: int) -> dict[str, str] | None:
     """Return the headers that go with the problem document of `error`."""
     if isinstance(error, RangeNotSatisfiableError):
         return {"Content-Range": f"bytes */{error.size}"}
+    if isinstance(error, KeyNeededError):
+        return {"WWW-Authenticate": 'Bearer realm="darefine"'}
+    if isinstance(error, RateLimitedError):
+        return {"Retry-After": str(math.ceil(error.retry_s))}
     coming = isinstance(error, ResultNotReadyError) and error.is_coming
     return {"Retry-After": RETRY_SECONDS} if status == 503 or coming else None
 

@@ -6,7 +6,20 @@ from typing import Any
 from fastapi import FastAPI
 from redis.exceptions import RedisError
 
-from .errors import PROBLEM_JSON, QUEUE_UNAVAILABLE, STATUS, problem_document, problem_kind
+from .access.rules import HEALTH_PATHS
+from .access.sessions import COOKIE
+from .errors import (
+    PROBLEM_JSON,
+    QUEUE_UNAVAILABLE,
+    STATUS,
+    HostNotAllowedError,
+    KeyNeededError,
+    OriginNotAllowedError,
+    RateLimitedError,
+    ScopeMissingError,
+    problem_document,
+    problem_kind,
+)
 from .schemas import JobRefusedOut, ProblemOut
 
 PROBLEMS = tuple(f"#/components/schemas/{model.__name__}" for model in (ProblemOut, JobRefusedOut))
@@ -39,15 +52,40 @@ def summary(error: type[Exception]) -> str:
     return QUEUE_UNAVAILABLE if error is RedisError else (inspect.getdoc(error) or "").partition("\n")[0]
 
 
+SECURITY_SCHEMES = {
+    "key": {"type": "http", "scheme": "bearer", "description": "An API key, made with `darefine keys add`."},
+    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "A login of the page."},
+}
+
+GUARDED = problems(
+    KeyNeededError, ScopeMissingError, OriginNotAllowedError, HostNotAllowedError, RateLimitedError
+)
+"""What every call may be answered before its route is reached (`service.access.middleware`)."""
+
+
+def add_guards(operation: dict[str, Any]) -> None:
+    """Document in an OpenAPI operation that it may be refused for want of a key, and so on."""
+    for status, guard in GUARDED.items():
+        known = operation["responses"].setdefault(str(status), {"description": ""})
+        known["description"] = f"{known['description']} {guard['description']}".lstrip()
+        content = known.setdefault("content", {}).setdefault(PROBLEM_JSON, {"schema": {"$ref": PROBLEMS[0]}})
+        content.setdefault("examples", {}).update(guard["content"][PROBLEM_JSON]["examples"])
+
+
 class DocumentedApp(FastAPI):
-    """App that documents problems under their own media type.
+    """App that documents problems under their own media type, and what guards every call.
 
     FastAPI documents every response that has a model under the media type of the route's successes.
     """
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document of the app."""
+        if self.openapi_schema:
+            return self.openapi_schema
         document = super().openapi()
+        document["components"]["securitySchemes"] = SECURITY_SCHEMES
+        # No scheme at all is the third choice: calls from the same machine.
+        document["security"] = [*({name: []} for name in SECURITY_SCHEMES), {}]
         for path in document["paths"].values():
             for operation in path.values():
                 for response in operation["responses"].values():
@@ -55,4 +93,8 @@ class DocumentedApp(FastAPI):
                     for media_type in content.keys() - {PROBLEM_JSON}:
                         if content[media_type].get("schema", {}).get("$ref") in PROBLEMS:
                             content.setdefault(PROBLEM_JSON, {}).update(content.pop(media_type))
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
+                if path not in HEALTH_PATHS:
+                    add_guards(operation)
         return document

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -46,6 +46,29 @@ class ServiceSettings(BaseSettings):
 
     tile_quarantine_s: float = Field(default=600, gt=0)
     """For how long a slide that killed or stalled its readers is left alone, in seconds."""
+
+    require_key: bool = False
+    """Whether calls from this machine need a key too. Set it behind a proxy, and where others may log in."""
+
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Names under which clients reach this service, separated by commas, besides addresses, loopback and the
+    machine's own name; `*.lab.org` for all that end so, `*` for any."""
+
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins whose pages may call this service with a key, such as https://lab.org, separated by commas."""
+
+    metrics: Literal["key", "open", "off"] = "key"
+    """Who gets /metrics: who has a key (and this machine), everybody, or nobody."""
+
+    session_hours: float = Field(default=12, gt=0)
+    """Hours until a login of the browser page ends."""
+
+    @field_validator("allowed_hosts", "cors_origins", mode="before")
+    @classmethod
+    def _split_names(cls, value: object) -> object:
+        """Split names separated by commas."""
+        names = value.split(",") if isinstance(value, str) else None
+        return value if names is None else tuple(name.strip() for name in names if name.strip())
 
     @field_validator("slide_roots", mode="before")
     @classmethod

@@ -17,7 +17,6 @@ from rich.table import Column, Table
 
 from workers.queue.connection import connect, without_password
 from workers.settings import WorkerSettings
-from workers.supervisor.valkey import server_program
 
 ENOUGH_DISK = 20 * 10**9
 MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
@@ -119,6 +118,8 @@ def check_model(settings: WorkerSettings) -> tuple[str, str]:
 def check_queue(settings: WorkerSettings) -> tuple[str, str]:
     """Report the Redis that jobs would be queued on, or the server that would be started."""
     if settings.redis_url is None:
+        from workers.supervisor.valkey import server_program  # noqa: PLC0415  (not on Windows)
+
         return "ok", f"embedded: {server_program()}"
     shown = without_password(settings.redis_url)
     try:

@@ -5,18 +5,23 @@ Each command's module is imported only when it is called: `submit` never loads t
 
 import importlib
 import logging
+import os
 from typing import Any
 
 import click
+from pydantic import ValidationError
 
 from model.errors import ModelError
 from model.inference.cpu_tuning import tune_openmp_wait
 from workers.settings import configure_logging
 from wsi.errors import WsiError
 
+from .environment import explain_settings, require_known_variables
+
 COMMANDS = {
     "demo": ("demo", "Start everything, run a phantom slide through it, show the result, stop."),
     "serve": ("serve", "Run API, worker and embedded queue until stopped."),
+    "keys": ("keys", "Make, list and revoke the keys that open the service to other machines."),
     "worker": ("worker", "Run workers against a queue that others share."),
     "submit": ("submit", "Send a slide to a service and download the result."),
     "phantom": ("phantom", "Make a synthetic slide with its truth."),
@@ -45,11 +50,13 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; report errors of models and slides without a traceback."""
+        """Run the command; report errors of settings, models and slides without a traceback."""
         try:
             return super().invoke(ctx)
         except (ModelError, WsiError) as error:
             raise click.ClickException(str(error)) from error
+        except ValidationError as error:
+            raise click.ClickException(explain_settings(error)) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table, without importing them."""
@@ -62,5 +69,6 @@ class LazyGroup(click.Group):
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
 def main(verbose: bool) -> None:
     """Whole-slide segmentation with DA-RefineNet. For research; not a medical device."""
+    require_known_variables(os.environ)
     tune_openmp_wait()
     configure_logging(logging.DEBUG if verbose else logging.INFO)

@@ -1,16 +1,27 @@
 """Command `darefine serve`: API, worker and embedded queue under one supervisor."""
 
-import ipaddress
+import os
 import socket
 import sys
+import threading
+import time
 from pathlib import Path
 
 import click
+import httpx
 
 from model.card import ModelCard
+from service.access.keys import KeyStore
+from service.access.rules import is_loopback
+from service.settings import ServiceSettings
 from workers.errors import WorkersError
 from workers.settings import WorkerSettings
-from workers.supervisor.supervisor import Supervisor
+
+SYSTEM = os.name
+"""Kind of operating system: `nt` is Windows."""
+
+LOOK_S = 0.1
+"""How often a starting service is asked whether it is up."""
 
 
 @click.command()
@@ -24,22 +35,23 @@ from workers.supervisor.supervisor import Supervisor
 def serve(host: str, port: int, weights: Path | None) -> None:
     """Run API, worker and embedded queue until stopped (Ctrl-C).
 
-    State lies under DAREFINE_DATA_DIR. There is no authentication: listen on loopback, or behind a proxy that
-    has it.
+    State lies under DAREFINE_DATA_DIR. On loopback no key is needed; any other address is listened on only
+    when there is one (`darefine keys add`).
     """
-    if not is_loopback(host):
-        click.echo(
-            f"Warning: {host} is reachable from other machines and this service has no authentication.",
-            err=True,
-        )
+    require_unix()
     settings = WorkerSettings()
+    ServiceSettings(data_dir=settings.data_dir)  # so that a bad value is told here, once
+    require_key(host, settings.data_dir)
     if weights is not None:
         name = ModelCard.load(weights).name
         settings = settings.model_copy(
             update={"weights_dir": weights.resolve().parent, "default_model": name}
         )
     require_free(host, port)
-    click.echo(f"http://{host}:{port}  (API documentation at /docs, data in {settings.data_dir})")
+    told = threading.Thread(target=tell_address, args=(host, port, settings.data_dir), daemon=True)
+    told.start()
+    from workers.supervisor.supervisor import Supervisor  # noqa: PLC0415  (it cannot be imported on Windows)
+
     try:
         sys.exit(Supervisor(settings, api_command=api_command(host, port)).run())
     except WorkersError as error:
@@ -52,7 +64,48 @@ def api_command(host: str, port: int) -> list[str]:
     A graceful shutdown ends open streams after 5 s instead of never.
     """
     uvicorn = [sys.executable, "-m", "uvicorn", "service.app:create_app", "--factory", "--no-access-log"]
-    return [*uvicorn, "--host", host, "--port", str(port), "--timeout-graceful-shutdown", "5"]
+    address = ["--host", host, "--port", str(port), "--no-server-header"]
+    return [*uvicorn, *address, "--timeout-graceful-shutdown", "5"]
+
+
+def tell_address(host: str, port: int, data_dir: Path) -> None:
+    """Wait until the API answers, then print where."""
+    shown = f"[{host}]" if ":" in host else host
+    asked = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(shown, shown)  # noqa: S104  (compared, not bound)
+    while True:
+        try:
+            if httpx.get(f"http://{asked}:{port}/healthz", timeout=2, trust_env=False).is_success:
+                break
+        except httpx.TransportError:
+            time.sleep(LOOK_S)
+    click.echo(f"http://{shown}:{port}  (API documentation at /docs, data in {data_dir})")
+
+
+def require_unix() -> None:
+    """Check that this system can run the service.
+
+    Raises:
+        ClickException: on Windows.
+    """
+    if SYSTEM == "nt":
+        raise click.ClickException(
+            "The service runs on Linux and macOS. On Windows use WSL, or send slides to a service elsewhere: "
+            "darefine submit --url http://server:8000 slide.svs"
+        )
+
+
+def require_key(host: str, data_dir: Path) -> None:
+    """Check that nobody on another machine gets in without a key.
+
+    Raises:
+        ClickException: when `host` can be reached from other machines and there is no key.
+    """
+    if is_loopback(host) or any(key.is_valid for key in KeyStore(data_dir).list()):
+        return
+    raise click.ClickException(
+        f"{host} can be reached from other machines, and there is no key yet. Make one "
+        f"first: `darefine keys add NAME --scope admin` (it goes to {data_dir}); or listen on 127.0.0.1."
+    )
 
 
 def require_free(host: str, port: int) -> None:
@@ -68,11 +121,3 @@ def require_free(host: str, port: int) -> None:
         raise click.ClickException(
             f"Cannot listen on {host}:{port} ({error.strerror}). Choose another --port."
         ) from error
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -5,7 +5,8 @@ import sys
 import click
 
 from workers.settings import WorkerSettings
-from workers.supervisor.supervisor import Supervisor
+
+from .serve import require_unix
 
 
 @click.command()
@@ -17,7 +18,10 @@ from workers.supervisor.supervisor import Supervisor
 )
 def worker(count: int | None) -> None:
     """Run workers against REDIS_URL until stopped; DAREFINE_DATA_DIR must be the folder the API uses."""
+    require_unix()
     settings = WorkerSettings()
     if count is not None:
         settings = settings.model_copy(update={"workers": count})
+    from workers.supervisor.supervisor import Supervisor  # noqa: PLC0415  (it cannot be imported on Windows)
+
     sys.exit(Supervisor(settings, api_command=None).run())

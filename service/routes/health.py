@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from workers.queue.client import JobClient
 
 from ..dependencies import Queue, Settings
+from ..errors import MetricsOffError
 from ..openapi import Responses, problems
 from ..schemas import Health, Readiness
 from ..settings import ServiceSettings
@@ -63,7 +64,9 @@ def readyz(response: Response, queue: Queue, settings: Settings) -> Readiness:
     return Readiness(ready=ready, checks=checks)
 
 
-@router.get("/metrics", response_class=Response, responses={**METRICS, **problems(RedisError)})
+@router.get(
+    "/metrics", response_class=Response, responses={**METRICS, **problems(MetricsOffError, RedisError)}
+)
 def metrics(queue: Queue) -> Response:
     """Return Prometheus text: jobs by state, live workers."""
     registry = CollectorRegistry()

@@ -12,7 +12,6 @@ from PIL import Image
 
 from darefine.cli.main import COMMANDS, main
 from darefine.cli.picture import MARGIN_PX, PANEL_PX, TITLE_PX, overlay_panel, side_by_side, slide_panel
-from darefine.cli.serve import is_loopback
 from wsi.phantom import PHANTOM_PALETTE
 
 
@@ -37,19 +36,11 @@ def test_the_list_of_commands_is_complete() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["darefine.cli.main", "darefine.cli.submit", "darefine.cli.serve", "darefine.cli.worker"]
+    "module", [f"darefine.cli.{name}" for name in ("main", "submit", "serve", "worker", "keys")]
 )
 def test_light_commands_load_no_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("lab", False)],
-)
-def test_public_addresses_are_told_apart(host: str, loopback: bool) -> None:
-    assert is_loopback(host) is loopback
 
 
 def test_phantom_and_picture(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ class Api:
     data_dir: Path
     slide_root: Path
     queue_url: str
+    settings: ServiceSettings
 
 
 def undocumented(document: dict[str, Any], response: httpx.Response) -> str | None:
@@ -131,7 +132,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         registry = WorkerRegistry(redis)
         registry.publish_models("stand-in", (json.dumps(CARD),))
         with running_api(settings) as http:
-            yield Api(http, JobLease(redis), registry, settings.data_dir, slide_root, valkey.url)
+            yield Api(http, JobLease(redis), registry, settings.data_dir, slide_root, valkey.url, settings)
     valkey.stop()
 
 

@@ -13,9 +13,11 @@ from .conftest import Api, assert_problem
 
 NEVER_IN_A_REQUEST = {
     wsi.errors: {"WsiError", "LabelStoreError", "LabelTiffError", "PlanFormatError", "PyramidError"},
-    service.errors: {"ServiceError"},
+    service.errors: {"ServiceError", "KeyNameError", "KeyUnknownError"},
 }
-"""Bases, and errors that end in a job record. Of the workers' errors only the queue's reach a request."""
+"""Bases, and errors that end in a job record or at the command line.
+
+Of the workers' errors only the queue's reach a request."""
 
 QUEUE_ERRORS = {"JobNotFoundError", "JobFinalError", "IdempotencyConflictError"}
 

@@ -1,0 +1,1 @@
+"""Who may call the service: keys, sessions of the browser page, rules, limits, the audit log."""
