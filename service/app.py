@@ -44,7 +44,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             inspect=partial(inspect_slide, timeout_s=settings.inspect_timeout_s),
         )
         app.state.inspections = Semaphore(settings.inspections)
-        app.state.queue = JobClient.connect(settings.redis_url)
+        app.state.queue = JobClient.connect(settings.redis_url, settings.data_dir.resolve() / "jobs")
         app.state.label_tiles = JobLabelsCache(app.state.queue)
         app.state.watches = JobWatches(app.state.queue, app.state.label_tiles)
         app.state.readers = SlideReaders(

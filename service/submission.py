@@ -9,13 +9,11 @@ from wsi.grid import InputGeometry, make_grid
 
 from .errors import ModelNotReadyError, ModelUnknownError
 from .schemas import JobOptions
-from .settings import ServiceSettings
 from .slides.store import StoredSlide
 
 
 def submit_job(
     queue: JobClient,
-    settings: ServiceSettings,
     slide: StoredSlide,
     options: JobOptions,
     idempotency_key: str | None,
@@ -41,9 +39,7 @@ def submit_job(
         parameters=JobParameters(**options.model_dump(include={"mpp", "halo_px", "precision", "tissue"})),
         priority=options.priority,
     )
-    return queue.submit(
-        request, jobs_root=settings.data_dir.resolve() / "jobs", idempotency_key=idempotency_key
-    )
+    return queue.submit(request, idempotency_key=idempotency_key)
 
 
 def model_card(queue: JobClient, name: str | None) -> dict[str, Any]:

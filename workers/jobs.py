@@ -3,19 +3,27 @@
 Knows no Redis, so that every process may import it.
 """
 
+import re
 import secrets
 import time
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
-from pydantic import ConfigDict, with_config
+from pydantic import ConfigDict, Field, with_config
 
 Priority = Literal["normal", "high"]
 
-STRICT = ConfigDict(strict=True, extra="forbid", ser_json_inf_nan="constants")
-"""How dataclasses are read from JSON: no number from a string, no unknown member."""
+STRICT = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+"""How dataclasses are read from JSON: no number from a string. Members that a later version adds are passed
+over, so that versions can run side by side while a service is upgraded."""
+
+JOB_ID = re.compile("[0-9a-f]{24}")
+"""Form of a job's id: nothing else is looked up or becomes part of a path."""
+
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class JobState(StrEnum):
@@ -57,10 +65,10 @@ class Progress:
     `fraction` is 0..1, patches are finished and planned ones, speed is in level-0 megapixels a second.
     """
 
-    fraction: float = 0.0
+    fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
     stage: str = "queued"
-    patches_done: int = 0
-    patches_total: int = 0
+    patches_done: Count = 0
+    patches_total: Count = 0
     megapixels_per_second: float | None = None
     eta_s: float | None = None
 
@@ -73,8 +81,8 @@ class JobParameters:
     `mpp` is in um per level-0 px, `halo_px` in label px.
     """
 
-    mpp: float | None = None
-    halo_px: int | None = None
+    mpp: Positive | None = None
+    halo_px: Count | None = None
     precision: str | None = None
     tissue: bool = True
 
@@ -86,7 +94,11 @@ class JobParameters:
 @with_config(STRICT)
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """Request to run a model on a slide; every worker sees the slide on the same path."""
+    """Request to run a model on a slide.
+
+    Workers look up by `slide_id` where the slide lies. `slide_path` is for workers of version 0.1.0 alone,
+    which may take jobs while a service is upgraded.
+    """
 
     slide_id: str
     slide_name: str
@@ -137,6 +149,8 @@ class JobFiles:
 class Job:
     """Record of one job. Times are unix seconds of the queue server's clock.
 
+    `directory` is made of `id` by whoever reads the record; no path in it is believed.
+
     `attempt` counts runs from 1 and fences them: a writer that holds an older number is refused. `crashes`
     counts the crashes since the last newly finished patch. `revision` grows with every change of the record.
     """
@@ -160,6 +174,11 @@ class Job:
     def files(self) -> JobFiles:
         """The job's files."""
         return JobFiles(Path(self.directory))
+
+
+def is_job_id(value: object) -> TypeGuard[str]:
+    """Tell whether a value has the form of a job's id."""
+    return isinstance(value, str) and JOB_ID.fullmatch(value) is not None
 
 
 def new_job(request: JobRequest, jobs_root: Path) -> Job:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from pydantic import TypeAdapter, ValidationError, with_config
@@ -26,14 +27,14 @@ class RunJob:
     parameters: JobParameters
 
     @classmethod
-    def of(cls, job: Job, attempt: int) -> Self:
-        """Return the message that runs attempt number `attempt` of a job."""
+    def of(cls, job: Job, attempt: int, slide: Path) -> Self:
+        """Return the message that runs attempt number `attempt` of a job on the slide at a path."""
         request = job.request
         return cls(
             job_id=job.id,
             attempt=attempt,
             slide_name=request.slide_name,
-            slide_path=request.slide_path,
+            slide_path=str(slide),
             directory=job.directory,
             model=request.model,
             parameters=request.parameters,

@@ -114,6 +114,16 @@ class WorkerSettings(BaseSettings):
         """Folder of the embedded queue."""
         return self.data_dir / "queue"
 
+    @property
+    def jobs_dir(self) -> Path:
+        """Folder of the jobs' own folders."""
+        return self.data_dir / "jobs"
+
+    @property
+    def slides_dir(self) -> Path:
+        """Folder of the stored slides' own folders."""
+        return self.data_dir / "slides"
+
     def device_of(self, worker: int) -> str:
         """Return the device of worker number `worker`, counted from 0."""
         devices = [name.strip() for name in self.device.split(",")]

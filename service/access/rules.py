@@ -4,6 +4,7 @@ Pure functions of a request's head; `service.access.middleware` applies them to 
 """
 
 import ipaddress
+import re
 import socket
 from collections.abc import Collection
 from urllib.parse import urlsplit
@@ -32,6 +33,9 @@ OPEN_PATHS = (
 OPEN_FOLDERS = ("/assets/", "/static/")
 """Scripts, styles and pictures of the page."""
 
+OPEN_PAGE = re.compile(r"/jobs/[^/]+/report")
+"""Pages outside of the API: they hold nothing themselves and ask the API, as their visitor."""
+
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 """Headers of a proxy: behind one, a loopback address says nothing about where the caller sits."""
 
@@ -42,7 +46,7 @@ def scope_needed(method: str, path: str) -> Scope | None:
     Reading is what changes nothing. Removing results or slides, which are not one caller's alone, is an
     administrator's; a caller may drop an upload that is not finished.
     """
-    if path in OPEN_PATHS or path.startswith(OPEN_FOLDERS):
+    if path in OPEN_PATHS or path.startswith(OPEN_FOLDERS) or OPEN_PAGE.fullmatch(path):
         return None
     if method in SAFE_METHODS:
         return Scope.READ

@@ -14,7 +14,7 @@ from workers.jobs import Job, JobState
 from workers.queue.client import JobClient
 from wsi.errors import HaloError, MppOutOfRangeError, MppUnknownError, SlideLimitError, SlideUnreadableError
 
-from ..dependencies import Inspections, Queue, Settings, Slides
+from ..dependencies import Inspections, Queue, Slides
 from ..errors import (
     ArchiveError,
     BodyTooLargeError,
@@ -91,7 +91,6 @@ async def create_job(
     response: Response,
     queue: Queue,
     slides: Slides,
-    settings: Settings,
     inspections: Inspections,
     idempotency_key: Annotated[
         str | None, Header(max_length=200, description="Send it again, get the same job")
@@ -118,7 +117,7 @@ async def create_job(
         raise RequestInvalidError(
             'Send multipart/form-data with a file part `slide`, or application/json with {"slide_id": ...}.'
         )
-    job = await run_in_threadpool(submit_job, queue, settings, slide, options, idempotency_key)
+    job = await run_in_threadpool(submit_job, queue, slide, options, idempotency_key)
     response.headers["Location"] = f"{PREFIX}/jobs/{job.id}"
     return await run_in_threadpool(job_out, response, queue, job)
 

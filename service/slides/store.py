@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import re
 import shutil
 import time
 import uuid
@@ -21,6 +20,7 @@ from urllib.parse import unquote
 from wsi.atomic import atomic_file
 from wsi.errors import SlideUnreadableError
 from wsi.reading.slide_info import SlideInfo
+from wsi.stored_slides import RECORD, SLIDE_ID, path_in_record, path_of
 
 from ..errors import RootNotAllowedError, SlideNotFoundError
 from .archive import slide_name
@@ -28,8 +28,6 @@ from .disk import require_space
 from .upload import Upload, remove_stale_uploads, require_size
 
 logger = logging.getLogger(__name__)
-
-SLIDE_ID = re.compile("[0-9a-f]{24}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +171,10 @@ class SlideStore:
 
     def _publish(self, slide: StoredSlide, folder: Path) -> StoredSlide:
         """Move `folder` to the slide's id in one step; return the slide of another request that was first."""
-        with atomic_file(folder / "slide.json") as temporary:
-            temporary.write_text(json.dumps(slide.to_json(), indent=1), encoding="utf-8")
         final = self._root / slide.id
+        record = {**slide.to_json(), "path": path_in_record(final, Path(slide.path), slide.sha256)}
+        with atomic_file(folder / RECORD) as temporary:
+            temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
         try:
             folder.rename(final)
         except OSError:
@@ -223,9 +222,10 @@ class SlideStore:
         """Read the slide of this id; return None when there is none, or none whose record can be read."""
         if not SLIDE_ID.fullmatch(slide_id):
             return None
+        folder = self._root / slide_id
         try:
-            text = (self._root / slide_id / "slide.json").read_text(encoding="utf-8")
-            return StoredSlide.from_json(json.loads(text))
+            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            return StoredSlide.from_json({**record, "path": str(path_of(folder, record))})
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, TypeError, KeyError):

@@ -132,7 +132,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         registry = WorkerRegistry(redis)
         registry.publish_models("stand-in", (json.dumps(CARD),))
         with running_api(settings) as http:
-            yield Api(http, JobLease(redis), registry, settings.data_dir, slide_root, valkey.url, settings)
+            lease = JobLease(redis, settings.data_dir.resolve() / "jobs")
+            yield Api(http, lease, registry, settings.data_dir, slide_root, valkey.url, settings)
     valkey.stop()
 
 

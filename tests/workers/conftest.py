@@ -1,5 +1,6 @@
 """A real Valkey, and real worker processes around a stand-in pipeline."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -21,6 +22,7 @@ from workers.queue.registry import WorkerRegistry
 from workers.queue.rq_lists import RqLists
 from workers.settings import WorkerSettings
 from workers.supervisor.valkey import EmbeddedValkey
+from wsi.atomic import write_atomically
 
 STAND_IN = Path(__file__).parent / "stand_in"
 PATIENCE_S = 20.0
@@ -83,10 +85,10 @@ class Queue:
     registry: WorkerRegistry
 
     @classmethod
-    def of(cls, redis: Redis, *, lease_s: float, max_crashes: int = 2) -> "Queue":
+    def of(cls, redis: Redis, settings: WorkerSettings) -> "Queue":
         """Return the parts on a connection."""
-        lease = JobLease(redis, lease_s=lease_s, max_crashes=max_crashes)
-        return cls(redis, JobClient(redis), lease, RqLists(redis), WorkerRegistry(redis))
+        lease = JobLease(redis, settings.jobs_dir, lease_s=settings.lease_s, max_crashes=settings.max_crashes)
+        return cls(redis, JobClient(redis, settings.jobs_dir), lease, RqLists(redis), WorkerRegistry(redis))
 
 
 @pytest.fixture
@@ -94,7 +96,7 @@ def queue(settings: WorkerSettings) -> Iterator[Queue]:
     """The queue on the shared server."""
     assert settings.redis_url
     with connect(settings.redis_url) as redis:
-        yield Queue.of(redis, lease_s=settings.lease_s, max_crashes=settings.max_crashes)
+        yield Queue.of(redis, settings)
 
 
 class Workers:
@@ -127,7 +129,17 @@ def workers(settings: WorkerSettings) -> Iterator[Workers]:
     workers.stop()
 
 
-REQUEST = JobRequest(slide_id="slide", slide_name="a.svs", slide_path="/slides/a.svs", model="stand-in")
+REQUEST = JobRequest(slide_id="5" * 24, slide_name="a.svs", slide_path="/slides/a.svs", model="stand-in")
+
+
+def store_slide(slides: Path, path: str | Path) -> str:
+    """Register a slide in place as the service does; return its id."""
+    slide_id = hashlib.sha256(str(path).encode()).hexdigest()[:24]
+    record = slides / slide_id / "slide.json"
+    if not record.exists():
+        record.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(record, json.dumps({"path": str(path), "sha256": None}).encode())
+    return slide_id
 
 
 class Bench:
@@ -149,16 +161,17 @@ class Bench:
         except (FileNotFoundError, ProcessLookupError):
             return False
 
-    def __init__(self, queue: Queue, root: Path) -> None:
+    def __init__(self, queue: Queue, settings: WorkerSettings) -> None:
         self.queue = queue
-        self._root = root
+        self._settings = settings
 
     def submit(
         self, priority: Priority = "normal", slide_path: str = REQUEST.slide_path, **plan: object
     ) -> Job:
         """A job; see `stand_in_engine.Plan` for what it can be told."""
-        request = replace(REQUEST, slide_name=json.dumps(plan), slide_path=slide_path, priority=priority)
-        return self.queue.client.submit(request, jobs_root=self._root)
+        slide_id = store_slide(self._settings.slides_dir, slide_path)
+        request = replace(REQUEST, slide_id=slide_id, slide_name=json.dumps(plan), priority=priority)
+        return self.queue.client.submit(request)
 
     def state(self, job: Job) -> JobState:
         """The job's state now."""
@@ -184,9 +197,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(queue: Queue, tmp_path: Path) -> Bench:
+def bench(queue: Queue, settings: WorkerSettings) -> Bench:
     """Jobs on the shared server."""
-    return Bench(queue, tmp_path / "jobs")
+    return Bench(queue, settings)
 
 
 @pytest.fixture(scope="session")
@@ -199,6 +212,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     workers = Workers(settings)
     workers.start()
     with connect(valkey.url) as redis:
-        yield Bench(Queue.of(redis, lease_s=settings.lease_s), folder / "jobs")
+        yield Bench(Queue.of(redis, settings), settings)
     workers.stop()
     valkey.stop()

@@ -78,7 +78,7 @@ def serve(
 
 def run_job(run: RunJob, engine: Engine[N], worker: "WorkerPipe") -> FromEngine:
     """Run one pipeline and return its outcome as a message, whatever happens."""
-    logger.info("job %s, attempt %d: %s with %s", run.job_id, run.attempt, run.slide_name, run.model)
+    logger.info("job %s, attempt %d: %r with %r", run.job_id, run.attempt, run.slide_name, run.model)
     try:
         engine.pipeline(
             run, engine.network(run), lambda progress: worker.send(ProgressMade(progress)), worker.cancelled

@@ -4,8 +4,8 @@ State, leases, attempts and retries are in our own records, changed by the atomi
 `workers.queue.lua`. RQ forgets (its keys have TTLs) and doubts (its leases last minutes), so it decides
 nothing: it only carries (job id, attempt) to a worker. Needs no torch.
 
-Every method raises `redis.exceptions.RedisError` when the queue server does not answer, and
-RecordInvalidError when a record that it has to read was written in another form.
+Every method raises `redis.exceptions.RedisError` when the queue server does not answer. A job whose record
+cannot be read counts as failed.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from typing import Self
 
 from redis import Redis
 
-from ..errors import IdempotencyConflictError, JobFinalError, JobNotFoundError
+from ..errors import IdempotencyConflictError, JobFinalError
 from ..jobs import Job, JobRequest, JobState, new_job
 from . import lua
 from .connection import connect, text
@@ -33,9 +33,11 @@ _SCAN = 200
 class JobClient:
     """Submits, reads, cancels and deletes jobs, and reads what workers announce."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, jobs_root: Path) -> None:
+        """Job `id` keeps its files in `jobs_root/<id>`."""
         self._redis = redis
-        self._records = JobRecords(redis)
+        self._jobs_root = jobs_root
+        self._records = JobRecords(redis, jobs_root)
         self._lists = RqLists(redis)
         self._registry = WorkerRegistry(redis)
         self._submit = redis.register_script(lua.SUBMIT)
@@ -43,12 +45,12 @@ class JobClient:
         self._delete = redis.register_script(lua.DELETE)
 
     @classmethod
-    def connect(cls, url: str) -> Self:
+    def connect(cls, url: str, jobs_root: Path) -> Self:
         """Return a client of the queue behind a redis://, rediss:// or unix:// URL.
 
         It connects at the first call.
         """
-        return cls(connect(url))
+        return cls(connect(url), jobs_root)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -58,8 +60,8 @@ class JobClient:
         """Raise `redis.exceptions.RedisError` unless the server answers."""
         self._redis.ping()
 
-    def submit(self, request: JobRequest, *, jobs_root: Path, idempotency_key: str | None = None) -> Job:
-        """Record a job and queue it; its directory will be `jobs_root/<id>`.
+    def submit(self, request: JobRequest, *, idempotency_key: str | None = None) -> Job:
+        """Record a job and queue it.
 
         The record comes first: whoever dies between the two steps leaves a job that
         `workers.queue.reconciler` queues. With an idempotency key, the same request within 24 h gives the
@@ -67,8 +69,9 @@ class JobClient:
 
         Raises:
             IdempotencyConflictError: the key stands for another request.
+            RecordInvalidError: the request could not be read back, as with a name that is not Unicode.
         """
-        job = new_job(request, jobs_root)
+        job = new_job(request, self._jobs_root)
         fields = encode_job(job)
         fingerprint = _sha256(fields["request"])
         key = f"{PREFIX}idempotency:{_sha256(idempotency_key)}" if idempotency_key else ""
@@ -144,8 +147,8 @@ class JobClient:
 
     def position(self, job_id: str) -> int | None:
         """Return how many jobs are before this one in the queue; None if it does not wait there."""
-        attempt = self._redis.hget(job_key(job_id), "attempt")
-        return None if attempt is None else self._lists.position(job_id, int(attempt))
+        attempt = text(self._redis.hget(job_key(job_id), "attempt") or b"")
+        return self._lists.position(job_id, int(attempt)) if attempt.isdecimal() else None
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a queued job at once; ask a running one to stop, which takes about a second.
@@ -154,14 +157,12 @@ class JobClient:
             JobNotFoundError: there is no such job.
             JobFinalError: the job is over.
         """
-        before = self._cancel(args=[job_id])
-        if before is None:
-            raise JobNotFoundError(job_id)
-        state = JobState(text(before))
-        if state.is_final:
-            raise JobFinalError(job_id, state)
         job = self.get(job_id)
-        if state is JobState.QUEUED:
+        before = None if job.state.is_final else self._cancel(args=[job_id])
+        if before is None or text(before) not in ("queued", "running"):
+            raise JobFinalError(job_id, self.get(job_id).state)
+        job = self.get(job_id)
+        if text(before) == JobState.QUEUED:
             self._lists.dequeue(job_id, job.attempt)
         return job
 

@@ -57,8 +57,11 @@ def _connect(url: str, retry: Retry, *, timeout_s: float, health_check_s: int) -
 
 
 def text(reply: Any) -> str:
-    """Decode a reply of the server; RQ needs connections that leave replies as bytes."""
-    decoded: str = reply.decode()
+    """Decode a reply of the server; RQ needs connections that leave replies as bytes.
+
+    What is not Unicode was not written by us; it becomes text that nothing is found by.
+    """
+    decoded: str = reply.decode(errors="replace")
     return decoded
 
 

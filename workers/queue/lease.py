@@ -3,14 +3,19 @@
 Every method raises `redis.exceptions.RedisError` when the queue server does not answer.
 """
 
+import logging
 from enum import IntEnum
+from pathlib import Path
 
 from redis import Redis
 
-from ..jobs import Job, JobState, Problem, Progress
+from ..errors import JobNotFoundError, RecordInvalidError
+from ..jobs import Job, JobState, Problem, Progress, is_job_id
 from . import lua
-from .records import JobRecords, encode_problem, progress_arguments
+from .records import JobRecords, encode_problem, progress_arguments, record_problem
 from .rq_lists import RqLists
+
+logger = logging.getLogger(__name__)
 
 
 class Ownership(IntEnum):
@@ -27,11 +32,11 @@ class JobLease:
     Every step names the attempt and is refused when another attempt is the running one.
     """
 
-    def __init__(self, redis: Redis, *, lease_s: float = 8.0, max_crashes: int = 2) -> None:
-        """See `workers.settings` for the limits."""
+    def __init__(self, redis: Redis, jobs_root: Path, *, lease_s: float = 8.0, max_crashes: int = 2) -> None:
+        """Job `id` keeps its files in `jobs_root/<id>`; see `workers.settings` for the limits."""
         self._lease_s = lease_s
         self._max_crashes = max_crashes
-        self._records = JobRecords(redis)
+        self._records = JobRecords(redis, jobs_root)
         self._lists = RqLists(redis)
         self._start = redis.register_script(lua.START)
         self._heartbeat = redis.register_script(lua.HEARTBEAT)
@@ -42,11 +47,21 @@ class JobLease:
     def start(self, job_id: str, attempt: int, worker: str) -> Job | None:
         """Own an attempt: queued -> running under a lease. None if the attempt is stale, cancelled or taken.
 
-        Raises:
-            RecordInvalidError: the record cannot be read.
+        None, too, if the record cannot be read: the job has failed then. Id and attempt come from RQ's lists
+        and may be anything.
         """
-        taken = self._start(args=[job_id, attempt, worker, self._lease_s])
-        return self._records.get(job_id) if taken else None
+        if not is_job_id(job_id) or type(attempt) is not int:
+            return None
+        if not self._start(args=[job_id, attempt, worker, self._lease_s]):
+            return None
+        try:
+            return self._records.read(job_id)
+        except JobNotFoundError:
+            return None
+        except RecordInvalidError as error:
+            logger.warning("%s", error)
+            self.fail(job_id, attempt, record_problem(error))
+            return None
 
     def heartbeat(self, job_id: str, attempt: int, progress: Progress | None = None) -> Ownership:
         """Renew the lease, save progress, and learn whether the job is still ours and still wanted."""

@@ -23,7 +23,15 @@ local function now()
 end
 local function timestamp() return string.format('%.6f', now()) end
 local function key_of(id) return prefix .. 'job:' .. id end
-local function raise_revision(id) redis.call('HINCRBY', key_of(id), 'revision', 1) end
+-- Adds one to a field, which starts at 1 where it is no number: others than we may have written it.
+local function add_one(key, field)
+  local reply = redis.pcall('HINCRBY', key, field, 1)
+  if type(reply) == 'number' then return reply end
+  redis.call('HSET', key, field, 1)
+  return 1
+end
+local function number_or(value, default) return tonumber(value or default) or default end
+local function raise_revision(id) add_one(key_of(id), 'revision') end
 local function set_state(id, state)
   local key = key_of(id)
   local old = redis.call('HGET', key, 'state')
@@ -59,7 +67,7 @@ end
 local function requeue(id)
   local key = key_of(id)
   redis.call('HDEL', key, 'worker')
-  local attempt = redis.call('HINCRBY', key, 'attempt', 1)
+  local attempt = add_one(key, 'attempt')
   set_state(id, 'queued')
   return attempt
 end
@@ -68,12 +76,12 @@ end
 local function count_failure(id, counter, limit, problem)
   local key = key_of(id)
   local found = redis.call('HMGET', key, 'patches_done', counter .. '_at')
-  local patches, before = tonumber(found[1] or '0'), tonumber(found[2] or '-1')
+  local patches, before = number_or(found[1], 0), number_or(found[2], -1)
   local count = 1
   if patches > before then
     redis.call('HSET', key, counter, 1, counter .. '_at', patches)
   else
-    count = redis.call('HINCRBY', key, counter, 1)
+    count = add_one(key, counter)
   end
   if count < tonumber(limit) then return true end
   redis.call('HSET', key, 'error', problem)
@@ -88,7 +96,7 @@ SUBMIT = (
 local id, idempotency, fingerprint, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if idempotency ~= '' then
   local held = redis.call('HMGET', idempotency, 'job', 'fingerprint')
-  if held[1] and redis.call('EXISTS', key_of(held[1])) == 1 then return {held[1], held[2]} end
+  if held[1] and redis.call('EXISTS', key_of(held[1])) == 1 then return {held[1], held[2] or ''} end
   redis.call('HSET', idempotency, 'job', id, 'fingerprint', fingerprint)
   redis.call('EXPIRE', idempotency, ttl)
 end
@@ -216,6 +224,21 @@ return requeue(id)
 
 (id, max_losses, problem)
 -> the new attempt to queue if the lease has ended and the job may be tried again, else 0.
+"""
+
+FAIL = (
+    PRELUDE
+    + """
+local id, problem = ARGV[1], ARGV[2]
+if redis.call('EXISTS', key_of(id)) == 0 then return 0 end
+redis.call('HSET', key_of(id), 'error', problem)
+set_state(id, 'failed')
+return 1
+"""
+)
+"""Fail a job whatever its state, because nobody could run it.
+
+(id, problem) -> 1 if there was one.
 """
 
 CANCEL = (

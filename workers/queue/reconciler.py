@@ -1,18 +1,21 @@
 """Requeue the jobs of lost workers and the jobs that RQ has lost: one tick, made about every second."""
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 from redis import Redis
 from redis.exceptions import LockError
 
-from ..jobs import JobState, Problem
+from ..errors import RecordInvalidError
+from ..jobs import JobState, Problem, is_job_id
 from . import lua
 from .connection import text
-from .records import PREFIX, encode_problem, job_key, state_key
+from .records import PREFIX, encode_problem, job_key, record_problem, state_key
 from .rq_lists import RqLists, rq_id
 
 logger = logging.getLogger(__name__)
@@ -73,6 +76,7 @@ class Reconciler:
         self._lease_s = lease_s
         self._max_losses = max_losses
         self._reap_script = redis.register_script(lua.REAP)
+        self._fail = redis.register_script(lua.FAIL)
         self._restore_at = 0.0
 
     def tick(self) -> Reconciled:
@@ -129,7 +133,7 @@ class Reconciler:
         redis, lease_s, now = self._redis, self._lease_s, self._now()
         last = redis.get(LAST_TICK)
         redis.set(LAST_TICK, now)
-        if last is None or now - float(last) > lease_s:
+        if not _is_number(last) or now - float(last) > lease_s:
             redis.set(SETTLING, 1, px=int(lease_s * 1000))
             return False
         return redis.info("server")["uptime_in_seconds"] >= lease_s and not redis.exists(SETTLING)
@@ -175,12 +179,25 @@ class Reconciler:
 
     def _waiting(self) -> list[Waiting]:
         """Return the queued jobs, oldest first."""
-        ids = [text(key) for key in self._redis.zrange(state_key(JobState.QUEUED), 0, -1)]
+        listed = (text(key) for key in self._redis.zrange(state_key(JobState.QUEUED), 0, -1))
+        ids = [job_id for job_id in listed if is_job_id(job_id)]
         pipeline = self._redis.pipeline(transaction=False)
         for job_id in ids:
             pipeline.hget(job_key(job_id), "attempt")
-        return [
-            Waiting(job_id, int(attempt))
-            for job_id, attempt in zip(ids, pipeline.execute(), strict=True)
-            if attempt
-        ]
+        found = [(job_id, text(reply or b"")) for job_id, reply in zip(ids, pipeline.execute(), strict=True)]
+        for job_id, attempt in found:
+            if attempt and not attempt.isdecimal():
+                # No worker could ever take it.
+                error = RecordInvalidError.of(
+                    f"The record of job {job_id}", ValueError(f"attempt {attempt[:40]!r}")
+                )
+                self._fail(args=[job_id, encode_problem(record_problem(error))])
+        return [Waiting(job_id, int(attempt)) for job_id, attempt in found if attempt.isdecimal()]
+
+
+def _is_number(reply: Any) -> TypeGuard[bytes]:
+    """Tell whether a reply of the server is a finite number."""
+    try:
+        return math.isfinite(float(reply))
+    except (TypeError, ValueError):
+        return False

@@ -1,16 +1,20 @@
 """Read job records from Redis: key names, codecs between a record and its Redis hash, lookups.
 
-Records are written by the scripts of `workers.queue.lua` alone.
+Records are written by the scripts of `workers.queue.lua`, or by whoever else reaches Redis: nothing in them
+is believed. Ids have one form, paths are made of ids by the reader, and a record that cannot be read counts
+as a job that failed.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from redis import Redis
 
 from ..errors import JobNotFoundError, RecordInvalidError
-from ..jobs import Job, JobRequest, JobState, Problem, Progress
+from ..jobs import Job, JobRequest, JobState, Priority, Problem, Progress, is_job_id
 from .codec import JsonCodec
 from .connection import text
 
@@ -19,6 +23,18 @@ PREFIX = "darefine:"
 
 ALL_JOBS = f"{PREFIX}jobs"
 """Sorted set of the ids of all jobs."""
+
+SCHEMA = 2
+"""Version of the form of records. Version 0.1.0 of the software wrote none, and believed the paths in them.
+
+Readers pass over members that they do not know, from 2 on. Members that version 0.1.0 does not know are not
+written while they are empty, so its workers read records of jobs that it could have made.
+"""
+
+LAST_MOMENT = 253_402_300_799.0
+"""Unix seconds of the last second that has a date."""
+
+logger = logging.getLogger(__name__)
 
 _REQUEST = JsonCodec(JobRequest)
 _PROGRESS = JsonCodec(Progress)
@@ -55,6 +71,14 @@ def decode_request(encoded: str) -> JobRequest:
     return _REQUEST.from_json(encoded)
 
 
+def priority_of(encoded: str) -> Priority:
+    """Return the priority that a request states; normal if it cannot be read: the worker will say so."""
+    try:
+        return decode_request(encoded).priority
+    except RecordInvalidError:
+        return "normal"
+
+
 def encode_problem(problem: Problem) -> str:
     """Return a problem as JSON text.
 
@@ -78,6 +102,7 @@ def encode_job(job: Job) -> dict[str, str]:
         RecordInvalidError: the request could not be read back.
     """
     fields: dict[str, str | None] = {
+        "schema": str(SCHEMA),
         "id": job.id,
         "state": job.state,
         "request": encode_request(job.request),
@@ -96,8 +121,10 @@ def encode_job(job: Job) -> dict[str, str]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def decode_job(fields: Mapping[str, str]) -> Job:
-    """Read a record from its Redis hash; unknown fields are the queue's own and are ignored.
+def decode_job(job_id: str, fields: Mapping[str, str], jobs_root: Path) -> Job:
+    """Read the record of job `job_id` from its Redis hash, whatever id and directory it states.
+
+    Unknown fields are the queue's own, or a later version's, and are ignored.
 
     Raises:
         RecordInvalidError: a field is missing or is not of the expected form.
@@ -105,54 +132,126 @@ def decode_job(fields: Mapping[str, str]) -> Job:
     started, finished, problem = (fields.get(name) for name in ("started_at", "finished_at", "error"))
     try:
         return Job(
-            id=fields["id"],
+            id=job_id,
             state=JobState(fields["state"]),
             request=decode_request(fields["request"]),
-            directory=fields["directory"],
+            directory=str(jobs_root / job_id),
             progress=_PROGRESS.from_json(fields["progress"]),
-            attempt=int(fields["attempt"]),
-            crashes=int(fields["crashes"]),
-            created_at=float(fields["created_at"]),
-            started_at=float(started) if started else None,
-            finished_at=float(finished) if finished else None,
+            attempt=_count(fields["attempt"]),
+            crashes=_count(fields["crashes"]),
+            created_at=_moment(fields["created_at"]),
+            started_at=_moment(started) if started else None,
+            finished_at=_moment(finished) if finished else None,
             worker=fields.get("worker"),
             cancel_requested="cancel_requested" in fields,
             error=_PROBLEM.from_json(problem) if problem else None,
-            revision=int(fields["revision"]),
+            revision=_count(fields["revision"]),
         )
     except (KeyError, ValueError) as error:
-        raise RecordInvalidError.of(f"The record of job {fields.get('id', '?')}", error) from error
+        raise RecordInvalidError.of(f"The record of job {job_id}", error) from error
+
+
+def record_problem(error: RecordInvalidError) -> Problem:
+    """Return the problem of a job whose record cannot be read."""
+    return Problem("record-invalid", "The record of the job cannot be read", str(error))
+
+
+def unreadable_job(job_id: str, jobs_root: Path, error: RecordInvalidError) -> Job:
+    """Return what a job whose record cannot be read counts as: one that failed."""
+    return Job(
+        id=job_id,
+        state=JobState.FAILED,
+        request=JobRequest(slide_id="", slide_name="", slide_path="", model=""),
+        directory=str(jobs_root / job_id),
+        progress=Progress(),
+        attempt=0,
+        crashes=0,
+        created_at=0.0,
+        started_at=None,
+        finished_at=0.0,
+        worker=None,
+        cancel_requested=False,
+        error=record_problem(error),
+        revision=0,
+    )
+
+
+def _count(value: str) -> int:
+    """Read a number of something.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not value.isascii() or not value.isdigit() or len(value) > 15:
+        raise ValueError(f"{value[:40]!r} is no count")
+    return int(value)
+
+
+def _moment(value: str) -> float:
+    """Read a time in Unix seconds.
+
+    Raises:
+        ValueError: it is none, or has no date.
+    """
+    seconds = float(value)
+    if not 0 <= seconds <= LAST_MOMENT:
+        raise ValueError(f"{value[:40]!r} is no time")
+    return seconds
 
 
 class JobRecords:
-    """Job records by id, read only."""
+    """Job records by id, read only; job `id` keeps its files in `jobs_root/<id>`."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, jobs_root: Path) -> None:
         self._redis = redis
+        self._jobs_root = jobs_root
 
     def get(self, job_id: str) -> Job:
+        """Return the record of a job; a job that failed if it cannot be read.
+
+        Raises:
+            JobNotFoundError: there is none.
+        """
+        try:
+            return self.read(job_id)
+        except RecordInvalidError as error:
+            return unreadable_job(job_id, self._jobs_root, error)
+
+    def read(self, job_id: str) -> Job:
         """Return the record of a job.
 
         Raises:
             JobNotFoundError: there is none.
             RecordInvalidError: it cannot be read.
         """
-        fields = self._redis.hgetall(job_key(job_id))
+        fields = self._redis.hgetall(job_key(job_id)) if is_job_id(job_id) else None
         if not fields:
             raise JobNotFoundError(job_id)
-        return _decode_reply(fields)
+        return self._decode(job_id, fields)
 
     def get_many(self, job_ids: Iterable[str]) -> tuple[Job, ...]:
-        """Return the records of jobs in the order of their ids; those deleted meanwhile are left out.
+        """Return the records of jobs in the order of their ids, as `get` does.
 
-        Raises:
-            RecordInvalidError: one cannot be read.
+        Those deleted meanwhile are left out, and what has not the form of an id.
         """
+        ids = [job_id for job_id in job_ids if is_job_id(job_id)]
         pipeline = self._redis.pipeline(transaction=False)
-        for job_id in job_ids:
+        for job_id in ids:
             pipeline.hgetall(job_key(job_id))
-        return tuple(_decode_reply(fields) for fields in pipeline.execute() if fields)
+        return tuple(
+            self._decode_or_failed(job_id, fields)
+            for job_id, fields in zip(ids, pipeline.execute(), strict=True)
+            if fields
+        )
 
+    def _decode_or_failed(self, job_id: str, fields: Mapping[Any, Any]) -> Job:
+        try:
+            return self._decode(job_id, fields)
+        except RecordInvalidError as error:
+            logger.warning("%s", error)
+            return unreadable_job(job_id, self._jobs_root, error)
 
-def _decode_reply(fields: Mapping[Any, Any]) -> Job:
-    return decode_job({text(name): text(value) for name, value in fields.items()})
+    def _decode(self, job_id: str, fields: Mapping[Any, Any]) -> Job:
+        return decode_job(
+            job_id, {text(name): text(value) for name, value in fields.items()}, self._jobs_root
+        )

@@ -1,17 +1,26 @@
 """Announce workers and publish model cards, so that the API knows what it can offer."""
 
 import json
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypeVar
 
-from pydantic import with_config
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from redis import Redis
+from typing_extensions import TypedDict
 
+from wsi.grid import ContextMode
+
+from ..errors import RecordInvalidError
 from ..jobs import STRICT, Problem
 from .codec import JsonCodec
 from .connection import text
 from .records import PREFIX
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 WORKERS = f"{PREFIX}workers"
 """Set of all announced names; a name counts only while its own key lives."""
@@ -57,6 +66,21 @@ class PublishedModels:
     cards: tuple[dict[str, Any], ...]
 
 
+@with_config(ConfigDict(extra="forbid"))
+class _Input(TypedDict):
+    mpp: Annotated[float, Field(gt=0, lt=1000)]
+    context_ratio: Annotated[int, Field(ge=1, le=1000)]
+    slices_per_side: Annotated[int, Field(ge=1, le=1000)]
+    halo_px: Annotated[int, Field(ge=0, le=10_000)]
+    context: NotRequired[ContextMode]
+
+
+class _NamedInput(TypedDict):
+    name: str
+    input: _Input
+
+
+_NAMED_INPUT = TypeAdapter(_NamedInput)
 _WORKER = JsonCodec(WorkerInfo)
 _MODELS = JsonCodec(PublishedModels)
 
@@ -88,8 +112,7 @@ class WorkerRegistry:
     def workers(self) -> tuple[WorkerInfo, ...]:
         """Return the workers whose sign of life is fresh, by name; forgets the others.
 
-        Raises:
-            RecordInvalidError: what a worker said of itself cannot be read.
+        What cannot be read is left out.
         """
         names = sorted(text(name) for name in self._redis.smembers(WORKERS))
         if not names:
@@ -98,7 +121,7 @@ class WorkerRegistry:
         gone = [name for name, info in found.items() if info is None]
         if gone:
             self._redis.srem(WORKERS, *gone)
-        return tuple(_WORKER.from_json(info) for info in found.values() if info is not None)
+        return tuple(worker for info in found.values() if (worker := _readable(_WORKER, info)) is not None)
 
     def publish_models(self, default: str, cards: tuple[str, ...]) -> None:
         """Keep the cards (JSON texts) of the worker that came last; all are expected to serve the same."""
@@ -106,13 +129,27 @@ class WorkerRegistry:
         self._redis.set(MODELS, _MODELS.to_json(models))
 
     def models(self) -> PublishedModels:
-        """Return the cards announced last.
+        """Return the cards announced last; none if they cannot be read, and none of a senseless input."""
+        models = _readable(_MODELS, self._redis.get(MODELS)) or PublishedModels(None, ())
+        return replace(models, cards=tuple(filter(_is_usable, models.cards)))
 
-        Raises:
-            RecordInvalidError: they cannot be read.
-        """
-        published = self._redis.get(MODELS)
-        return PublishedModels(None, ()) if published is None else _MODELS.from_json(published)
+
+def _is_usable(card: dict[str, Any]) -> bool:
+    """Tell whether a card states what jobs are judged by before they are queued: its name and its input."""
+    try:
+        _NAMED_INPUT.validate_python(card, strict=True)
+    except ValidationError:
+        return False
+    return True
+
+
+def _readable(codec: JsonCodec[T], encoded: Any) -> T | None:
+    """Return the value that an announcement states, None if there is none that can be read."""
+    try:
+        return None if encoded is None else codec.from_json(encoded)
+    except RecordInvalidError as error:
+        logger.warning("%s", error)
+        return None
 
 
 def _key(name: str) -> str:

@@ -8,9 +8,9 @@ import rq
 import rq.job
 from redis import Redis
 
-from ..jobs import Job, JobState, Priority
+from ..jobs import Priority
 from .connection import text
-from .records import JobRecords, decode_request, job_key
+from .records import job_key, priority_of
 
 QUEUES: dict[Priority, str] = {"high": "darefine-high", "normal": "darefine"}
 """RQ's queues in the order in which workers listen to them: first in, first out within each priority.
@@ -31,7 +31,6 @@ class RqLists:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._records = JobRecords(redis)
         self._queues = {
             priority: rq.Queue(name, connection=redis, serializer="json") for priority, name in QUEUES.items()
         }
@@ -44,7 +43,7 @@ class RqLists:
         request = self._redis.hget(job_key(job_id), "request")
         if request is None:
             return
-        self._queues[decode_request(text(request)).priority].enqueue_call(
+        self._queues[priority_of(text(request))].enqueue_call(
             TASK,
             args=(job_id, attempt),
             job_id=rq_id(job_id, attempt),
@@ -64,10 +63,12 @@ class RqLists:
 
     def listed(self) -> set[str]:
         """Return RQ's names of all attempts that wait in its lists."""
-        return {name for queue in self._queues.values() for name in queue.job_ids}
+        # Not `job_ids`, which raises at a name that is not Unicode.
+        lists = [self._redis.lrange(queue.key, 0, -1) for queue in self._queues.values()]
+        return {text(name) for names in lists for name in names}
 
-    def waiting(self, limit: int) -> tuple[Job, ...]:
-        """Return the first waiting jobs, at most `limit`, in the order in which workers will take them.
+    def waiting(self, limit: int) -> tuple[str, ...]:
+        """Return the ids of the first waiting jobs, at most `limit`, in the order in which workers take them.
 
         Takes none.
         """
@@ -75,8 +76,7 @@ class RqLists:
         for queue in self._queues.values():
             pipeline.lrange(queue.key, 0, limit - 1)
         names = [text(name) for listed in pipeline.execute() for name in listed][:limit]
-        jobs = self._records.get_many(name.rpartition("-")[0] for name in names)
-        return tuple(job for job in jobs if job.state is JobState.QUEUED)
+        return tuple(name.rpartition("-")[0] for name in names)
 
     def position(self, job_id: str, attempt: int) -> int | None:
         """Return how many attempts will be taken before this one; None if it does not wait."""

@@ -13,6 +13,9 @@ from typing import TypeVar
 
 from redis.exceptions import RedisError
 
+from wsi.errors import SlideUnreadableError
+from wsi.stored_slides import stored_slide_path
+
 from ..errors import EngineDiedError
 from ..jobs import Job, Problem, Progress
 from ..protocol import Cancel, Failed, FromEngine, ProgressMade, RunJob, Stopped, Succeeded
@@ -59,11 +62,10 @@ class WorkerContext:
 
         Raises:
             redis.exceptions.RedisError: the attempt cannot even be started.
-            RecordInvalidError: the job's record cannot be read.
         """
         job = self.lease.start(job_id, attempt, self.worker)
         if job is None:
-            logger.info("job %s, attempt %d: no longer wanted", job_id, attempt)
+            logger.info("job %r, attempt %r: not wanted, or not any more", job_id, attempt)
             return Outcome.STALE
         run = JobRun(self, job)
         outcome = run.follow()
@@ -100,7 +102,10 @@ class JobRun:
         if engine.state is EngineState.FAILED or (stopping and not self._sent):
             return self._release()
         if engine.state is EngineState.READY and not self._sent:
-            self._send()
+            try:
+                self._send()
+            except SlideUnreadableError as error:
+                return self._fail(Problem("slide-unreadable", "The slide cannot be read", str(error)))
         message = engine.receive(0 if stopping else POLL_S)
         if message is not None:
             self._heard_at = time.monotonic()
@@ -110,7 +115,8 @@ class JobRun:
         return self._hear(message) or self._beat() or self._watch()
 
     def _send(self) -> None:
-        self._context.engine.send(RunJob.of(self._job, self.attempt))
+        slide = stored_slide_path(self._context.settings.slides_dir, self._job.request.slide_id)
+        self._context.engine.send(RunJob.of(self._job, self.attempt, slide))
         self._sent = True
         self._heard_at = time.monotonic()
 
@@ -130,10 +136,13 @@ class JobRun:
             case Failed(problem, suspect=True):
                 return self._after_crash(problem)
             case Failed(problem):
-                return self._publish(
-                    Outcome.FAILED, lambda: lease.fail(job_id, attempt, problem, self._progress)
-                )
+                return self._fail(problem)
         return None
+
+    def _fail(self, problem: Problem) -> Outcome:
+        """Fail the job for good."""
+        lease, job_id, attempt = self._context.lease, self._job.id, self.attempt
+        return self._publish(Outcome.FAILED, lambda: lease.fail(job_id, attempt, problem, self._progress))
 
     def _beat(self) -> Outcome | None:
         """Renew the lease and look for a cancel, as often as settings say. An outage is sat out."""

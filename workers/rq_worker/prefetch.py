@@ -20,8 +20,10 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from wsi.die_with_parent import die_with_parent
+from wsi.errors import WsiError
+from wsi.stored_slides import stored_slide_path
 
-from ..errors import JobNotFoundError, RecordInvalidError
+from ..errors import JobNotFoundError
 from ..jobs import Job, JobState
 from ..protocol import RunJob
 from ..queue.records import JobRecords
@@ -55,7 +57,7 @@ class Prefetcher:
 
         `command` makes a mask; it gets the same two arguments as `workers.engine.tissue`.
         """
-        self._records = JobRecords(redis)
+        self._records = JobRecords(redis, settings.jobs_dir)
         self._lists = RqLists(redis)
         self._settings = settings
         self._command = command
@@ -78,7 +80,7 @@ class Prefetcher:
             return
         try:
             self._start_next(cards)
-        except (RedisError, RecordInvalidError, OSError, subprocess.SubprocessError) as error:
+        except (RedisError, WsiError, OSError, ValueError, subprocess.SubprocessError) as error:
             logger.debug("no mask can be made ahead now: %s", error)
 
     def poll(self) -> None:
@@ -89,7 +91,7 @@ class Prefetcher:
         ended = self._process.poll() is not None
         try:
             job = self._current()
-        except (RedisError, RecordInvalidError) as error:
+        except RedisError as error:
             logger.debug("the prefetched job cannot be looked up now: %s", error)
             return
         if ended:
@@ -111,14 +113,17 @@ class Prefetcher:
 
     def _start_next(self, cards: Sequence[str]) -> None:
         """Start on the first unclaimed one of the next jobs, as many as there are workers here."""
-        for job in self._lists.waiting(self._settings.workers):
+        for job in self._records.get_many(self._lists.waiting(self._settings.workers)):
+            if job.state is not JobState.QUEUED or not job.request.parameters.tissue:
+                continue
             card_input = _input_of(job.request.model, cards)
-            if job.request.parameters.tissue and card_input and _claim(Path(job.directory)):
-                self._start(job, card_input)
+            slide = stored_slide_path(self._settings.slides_dir, job.request.slide_id)
+            if card_input and _claim(Path(job.directory)):
+                self._start(job, slide, card_input)
                 return
 
-    def _start(self, job: Job, card_input: dict[str, Any]) -> None:
-        run = RunJob.of(job, job.attempt)
+    def _start(self, job: Job, slide: Path, card_input: dict[str, Any]) -> None:
+        run = RunJob.of(job, job.attempt, slide)
         self._process = subprocess.Popen(
             [*self._command, run.to_json(), json.dumps(card_input)],
             # The child must find this package wherever the worker did.

@@ -98,7 +98,7 @@ class HotWorker(SimpleWorker):
             serializer="json",
             worker_ttl=RQ_MARGIN_S + DEQUEUE_S,
         )
-        lease = JobLease(redis, lease_s=settings.lease_s, max_crashes=settings.max_crashes)
+        lease = JobLease(redis, settings.jobs_dir, lease_s=settings.lease_s, max_crashes=settings.max_crashes)
         self._context = WorkerContext(lease, engine, settings, name, self._beat, lambda: self._stop_requested)
         self._redis = redis
         self._registry = WorkerRegistry(redis)

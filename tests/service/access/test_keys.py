@@ -37,7 +37,7 @@ def test_no_file_holds_a_key_and_only_its_owner_reads_it(keys: KeyStore, tmp_pat
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) == 1
     assert text not in files[0].read_text()
-    assert text.rpartition("_")[2] not in files[0].read_text()
+    assert text.split("_", 2)[2] not in files[0].read_text()
     assert stat.S_IMODE(files[0].stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "data" / KEYS_FOLDER).stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700

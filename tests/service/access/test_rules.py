@@ -38,6 +38,8 @@ def call(
         ("GET", "/healthz", None),
         ("GET", "/openapi.json", None),
         ("GET", "/assets/page.js", None),
+        ("GET", "/jobs/1/report", None),
+        ("GET", "/jobs/1/report/more", Scope.READ),
         ("POST", "/v1/session", None),
         ("GET", "/metrics", Scope.READ),
         ("GET", "/v1/jobs", Scope.READ),

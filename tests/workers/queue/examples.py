@@ -1,19 +1,17 @@
 """Jobs for the tests of this folder."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from tests.workers.conftest import Queue
 from workers.jobs import Job, JobRequest, Problem
 
-ROOT = Path("/jobs")
-REQUEST = JobRequest(slide_id="slide", slide_name="a.svs", slide_path="/slides/a.svs", model="stand-in")
+REQUEST = JobRequest(slide_id="5" * 24, slide_name="a.svs", slide_path="/slides/a.svs", model="stand-in")
 PROBLEM = Problem("slide-unreadable", "Not a slide", "Send a slide.")
 
 
 def submit(queue: Queue, **changes: object) -> Job:
     """A new job."""
-    return queue.client.submit(replace(REQUEST, **changes), jobs_root=ROOT)
+    return queue.client.submit(replace(REQUEST, **changes))
 
 
 def running(queue: Queue) -> Job:

@@ -12,14 +12,15 @@ from workers.queue.lease import JobLease, Ownership
 from workers.queue.reconciler import Reconciler
 from workers.queue.registry import WorkerRegistry
 from workers.queue.rq_lists import RqLists, rq_id
+from workers.settings import WorkerSettings
 
-from .examples import REQUEST, ROOT, running, submit
+from .examples import REQUEST, running, submit
 
 
-def test_a_submitted_job_waits_in_its_own_directory(queue: Queue) -> None:
+def test_a_submitted_job_waits_in_its_own_directory(queue: Queue, settings: WorkerSettings) -> None:
     job = submit(queue)
     assert (job.state, job.attempt, job.request) == (JobState.QUEUED, 1, REQUEST)
-    assert job.directory == str(ROOT / job.id)
+    assert job.directory == str(settings.jobs_dir / job.id)
     assert queue.client.get(job.id) == job
 
 
@@ -60,27 +61,27 @@ def test_listing_by_state_and_counts_follow_the_jobs(queue: Queue) -> None:
 def test_unfinished_names_the_jobs_that_still_read_a_slide(queue: Queue) -> None:
     over, waiting, _ = submit(queue), submit(queue), submit(queue, slide_id="other")
     queue.client.cancel(over.id)
-    assert queue.client.unfinished("slide") == (waiting.id,)
+    assert queue.client.unfinished(REQUEST.slide_id) == (waiting.id,)
 
 
 def test_an_idempotency_key_gives_the_same_job_and_queues_it_once(queue: Queue) -> None:
-    one, two = (queue.client.submit(REQUEST, jobs_root=ROOT, idempotency_key="k") for _ in range(2))
+    one, two = (queue.client.submit(REQUEST, idempotency_key="k") for _ in range(2))
     assert one == two
     assert queue.lists.listed() == {rq_id(one.id, 1)}
     assert queue.redis.llen("rq:queue:darefine") == 1
 
 
 def test_an_idempotency_key_refuses_another_request(queue: Queue) -> None:
-    job = queue.client.submit(REQUEST, jobs_root=ROOT, idempotency_key="k")
+    job = queue.client.submit(REQUEST, idempotency_key="k")
     with pytest.raises(IdempotencyConflictError, match=job.id):
-        queue.client.submit(replace(REQUEST, model="other"), jobs_root=ROOT, idempotency_key="k")
-    assert queue.client.submit(REQUEST, jobs_root=ROOT, idempotency_key="k2").id != job.id
+        queue.client.submit(replace(REQUEST, model="other"), idempotency_key="k")
+    assert queue.client.submit(REQUEST, idempotency_key="k2").id != job.id
 
 
 def test_an_idempotency_key_is_free_again_once_its_job_is_deleted(queue: Queue) -> None:
-    job = queue.client.submit(REQUEST, jobs_root=ROOT, idempotency_key="k")
+    job = queue.client.submit(REQUEST, idempotency_key="k")
     queue.client.delete(job.id)
-    assert queue.client.submit(REQUEST, jobs_root=ROOT, idempotency_key="k").id != job.id
+    assert queue.client.submit(REQUEST, idempotency_key="k").id != job.id
 
 
 def test_a_queued_job_is_cancelled_at_once_and_never_starts(queue: Queue) -> None:

@@ -28,7 +28,7 @@ def queue(settings: WorkerSettings) -> Iterator[Queue]:
     with connect(settings.redis_url) as redis:
         while redis.info("server")["uptime_in_seconds"] < 1:
             time.sleep(0.05)
-        yield Queue.of(redis, lease_s=LEASE_S)
+        yield Queue.of(redis, settings.model_copy(update={"lease_s": LEASE_S}))
 
 
 @pytest.fixture

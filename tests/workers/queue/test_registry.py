@@ -1,17 +1,18 @@
 """What workers announce and the API reads."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from tests.workers.conftest import Queue
-from workers.errors import RecordInvalidError
 from workers.jobs import Problem
 from workers.queue.registry import WorkerInfo, WorkerState
 
 from .examples import PROBLEM
 
 READY = WorkerInfo("a", WorkerState.IDLE, "cpu", "float32", ("m",), 1.0)
+CARD = {"name": "m", "input": {"mpp": 0.934, "context_ratio": 5, "slices_per_side": 5, "halo_px": 64}}
 BROKEN = WorkerInfo("b", WorkerState.FAILED, None, None, (), 2.0, PROBLEM)
 
 
@@ -40,9 +41,10 @@ def test_a_worker_that_gives_no_sign_of_life_is_forgotten(queue: Queue, bench) -
 
 def test_published_models_are_listed_with_their_default(queue: Queue) -> None:
     assert (queue.client.models().default, queue.client.models().cards) == (None, ())
-    queue.registry.publish_models("b", ('{"name": "a"}', '{"name": "b"}'))
+    cards = tuple({**CARD, "name": name} for name in ("a", "b"))
+    queue.registry.publish_models("b", tuple(map(json.dumps, cards)))
     assert queue.client.models().default == "b"
-    assert queue.client.models().cards == ({"name": "a"}, {"name": "b"})
+    assert queue.client.models().cards == cards
 
 
 # As version 0.1.0 wrote them
@@ -51,7 +53,10 @@ WORKER = (
     '{"name": "w", "state": "failed", "device": null, "dtype": null, "models": [], '
     '"started_at": 1764000000.5, "problem": {"type": "weights", "title": "Weights", "detail": "No card."}}'
 )
-MODELS = '{"default": "m", "cards": [{"name": "m", "input": {"mpp": 0.934}}]}'
+MODELS = (
+    '{"default": "m", "cards": [{"name": "m", "input": {"mpp": 0.934, "context_ratio": 5, '
+    '"slices_per_side": 5, "halo_px": 64}}]}'
+)
 
 
 def test_announcements_are_written_and_read_as_before(queue: Queue) -> None:
@@ -65,15 +70,34 @@ def test_announcements_are_written_and_read_as_before(queue: Queue) -> None:
 
 
 def test_models_are_written_and_read_as_before(queue: Queue) -> None:
-    queue.registry.publish_models("m", ('{"name": "m", "input": {"mpp": 0.934}}',))
+    queue.registry.publish_models("m", (json.dumps(CARD),))
     assert queue.redis.get("darefine:models") == MODELS.encode()
     queue.redis.set("darefine:models", MODELS)
-    assert queue.client.models().cards == ({"name": "m", "input": {"mpp": 0.934}},)
+    assert queue.client.models().cards == (CARD,)
 
 
-@pytest.mark.parametrize("change", [{"state": "asleep"}, {"unheard_of": 1}, {"started_at": "now"}])
-def test_an_announcement_of_another_form_is_refused(queue: Queue, change: dict[str, object]) -> None:
+@pytest.mark.parametrize("change", [{"state": "asleep"}, {"device": 1}, {"started_at": "now"}])
+def test_an_announcement_of_another_form_is_left_out(queue: Queue, change: dict[str, object]) -> None:
     queue.registry.announce(READY, ttl_s=60)
+    queue.registry.announce(replace(READY, name="b"), ttl_s=60)
     queue.redis.set("darefine:workers:a", json.dumps({**json.loads(WORKER), **change}))
-    with pytest.raises(RecordInvalidError, match="WorkerInfo"):
-        queue.client.workers()
+    assert [worker.name for worker in queue.client.workers()] == ["b"]
+
+
+def test_an_announcement_of_a_later_version_is_read(queue: Queue) -> None:
+    queue.registry.announce(READY, ttl_s=60)
+    queue.redis.set("darefine:workers:a", json.dumps({**json.loads(WORKER), "unheard_of": 1}))
+    assert [worker.name for worker in queue.client.workers()] == ["w"]
+
+
+@pytest.mark.parametrize(
+    "published",
+    ["", "{", '{"default": "m", "cards": 3}', '{"default": "m", "cards": [{"name": 3}]}']
+    + [
+        json.dumps({"default": "m", "cards": [{"name": "m", "input": {**CARD["input"], **change}}]})
+        for change in ({"mpp": 0}, {"halo_px": "16"}, {"slices_per_side": 10**9}, {"unheard_of": 1})
+    ],
+)
+def test_cards_that_nobody_could_use_are_left_out(queue: Queue, published: str) -> None:
+    queue.redis.set("darefine:models", published)
+    assert queue.client.models().cards == ()

@@ -48,9 +48,11 @@ def test_a_worker_without_its_queue_still_stops_when_told(bench, workers, valkey
     assert not bench.is_alive(bench.starts(job)[0])
 
 
-def test_leases_are_not_judged_before_workers_had_time_to_renew_them(bench, valkey: EmbeddedValkey) -> None:
+def test_leases_are_not_judged_before_workers_had_time_to_renew_them(
+    bench, settings, valkey: EmbeddedValkey
+) -> None:
     job = bench.submit()
-    hasty = Queue.of(connect(valkey.url), lease_s=0.1)
+    hasty = Queue.of(connect(valkey.url), settings.model_copy(update={"lease_s": 0.1}))
     assert hasty.lease.start(job.id, 1, "w")
     crash(valkey)
     valkey.start()

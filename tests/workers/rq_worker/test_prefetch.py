@@ -13,7 +13,7 @@ import psutil
 import pytest
 import tifffile
 
-from tests.workers.conftest import Queue
+from tests.workers.conftest import Queue, store_slide
 from workers.jobs import Job, JobParameters, JobRequest, JobState
 from workers.queue.client import JobClient
 from workers.queue.connection import connect
@@ -40,9 +40,10 @@ def slide(tmp_path: Path) -> Path:
 def submit(queue: Queue, slide: Path, tmp_path: Path) -> Submit:
     """Queue a job on the slide; keywords are members of its request."""
 
-    def queued(**members: object) -> Job:
-        request = JobRequest(slide_id="slide", slide_name="{}", slide_path=str(slide), model="stand-in")
-        return queue.client.submit(replace(request, **members), jobs_root=tmp_path / "jobs")
+    def queued(slide_path: str | Path = slide, **members: object) -> Job:
+        slide_id = store_slide(tmp_path / "slides", slide_path)
+        request = JobRequest(slide_id=slide_id, slide_name="{}", slide_path="", model="stand-in")
+        return queue.client.submit(replace(request, **members))
 
     return queued
 
