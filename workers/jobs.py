@@ -3,6 +3,7 @@
 Knows no Redis, so that every process may import it.
 """
 
+import re
 import secrets
 import time
 from dataclasses import asdict, dataclass
@@ -94,6 +95,17 @@ class JobRequest:
     model: str
     parameters: JobParameters = JobParameters()
     priority: Priority = "normal"
+
+
+def result_stem(slide_name: str, model: str) -> str:
+    """Return what names of result files outside their job begin with: `case.m` of `case.svs` and model `m`.
+
+    The suffix of a slide, or of the zip that a folder came in, goes; numbers at the end of a name stay.
+    """
+    return f"{_SLIDE_SUFFIX.sub('', slide_name) or slide_name}.{model}"
+
+
+_SLIDE_SUFFIX = re.compile(r"(\.mrxs)?\.zip$|\.[a-z]\w*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
