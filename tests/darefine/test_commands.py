@@ -37,7 +37,15 @@ def test_the_list_of_commands_is_complete() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["darefine.cli.main", "darefine.cli.submit", "darefine.cli.serve", "darefine.cli.worker"]
+    "module",
+    [
+        "darefine.cli.main",
+        "darefine.cli.submit",
+        "darefine.cli.jobs",
+        "darefine.cli.slides",
+        "darefine.cli.serve",
+        "darefine.cli.worker",
+    ],
 )
 def test_light_commands_load_no_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
