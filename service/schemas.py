@@ -1,9 +1,9 @@
 """Pydantic models of the requests and responses of the HTTP API."""
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from workers.jobs import Job, JobState
 from wsi.grid import TILE_PX
@@ -76,10 +76,21 @@ class JobOptions(BaseModel):
 
 
 class JobCreate(JobOptions):
-    """A job on a slide that the service already has."""
+    """A job on a slide that the service already has, or that lies where it may read: one of the two."""
 
     model_config = example({"slide_id": SLIDE_ID, "mpp": 0.25})
-    slide_id: str
+    slide_id: str | None = Field(None, description="A slide of GET /v1/slides.")
+    uri: str | None = Field(
+        None,
+        max_length=4096,
+        description="A path, or a file:// URI, to register in place; nothing is copied.",
+    )
+
+    @model_validator(mode="after")
+    def _one_slide(self) -> Self:
+        if (self.slide_id is None) == (self.uri is None):
+            raise ValueError("send either slide_id or uri")
+        return self
 
 
 class SlideRegister(BaseModel):
@@ -361,6 +372,33 @@ class LabelTilesOut(BaseModel):
             version=coverage.version,
             patches=None if coverage.is_finished else list(coverage.patches),
         )
+
+
+class ModelRef(BaseModel):
+    """The model a job would run with."""
+
+    name: str
+    version: str
+    sha256: str = Field(description="Of its weights.")
+
+
+class PreflightOut(BaseModel):
+    """What a job with these options would run with."""
+
+    model_config = example(
+        {
+            "model": {"name": "phantom-resnet18-aligned", "version": "1", "sha256": "5c57b512..."},
+            "parameters": {
+                "mpp": 0.25,
+                "halo_px": None,
+                "precision": None,
+                "tissue": True,
+                "priority": "normal",
+            },
+        }
+    )
+    model: ModelRef
+    parameters: dict[str, Any] = Field(description="As they will stand in the job.")
 
 
 class ModelList(BaseModel):

@@ -5,11 +5,15 @@ from typing import Any
 from workers.jobs import Job, JobParameters, JobRequest
 from workers.queue.client import JobClient
 from wsi.errors import MppUnknownError
+from wsi.geometry import Size
 from wsi.grid import InputGeometry, make_grid
 
 from .errors import ModelNotReadyError, ModelUnknownError
-from .schemas import JobOptions
+from .schemas import JobOptions, ModelRef, PreflightOut
 from .slides.store import StoredSlide
+
+NOMINAL_SIZE = Size(100_000, 100_000)
+"""Size of the slide that options are judged with before there is one, level-0 px."""
 
 
 def submit_job(
@@ -36,10 +40,32 @@ def submit_job(
         slide_name=slide.name,
         slide_path=slide.path,
         model=card["name"],
-        parameters=JobParameters(**options.model_dump(include={"mpp", "halo_px", "precision", "tissue"})),
+        parameters=job_parameters(options),
         priority=options.priority,
     )
     return queue.submit(request, idempotency_key=idempotency_key)
+
+
+def job_parameters(options: JobOptions) -> JobParameters:
+    """Return the parameters of a job with `options`."""
+    return JobParameters(**options.model_dump(include={"mpp", "halo_px", "precision", "tissue"}))
+
+
+def preflight(queue: JobClient, options: JobOptions) -> PreflightOut:
+    """Judge the options of a job before there is a slide; return model and parameters it would run with.
+
+    Raises:
+        ModelUnknownError: when no worker serves the model asked for.
+        ModelNotReadyError: when no worker has announced its models yet.
+        MppOutOfRangeError: when the pixel size asked for is too coarse for the model.
+        HaloError: when the halo does not fit the model's tiles.
+    """
+    card = model_card(queue, options.model)
+    geometry = InputGeometry(**card["input"])
+    make_grid(NOMINAL_SIZE, options.mpp or geometry.mpp, geometry, halo_px=options.halo_px)
+    model = ModelRef(name=card["name"], version=card["version"], sha256=card["weights"]["sha256"])
+    parameters = {**job_parameters(options).to_json(), "priority": options.priority}
+    return PreflightOut(model=model, parameters=parameters)
 
 
 def model_card(queue: JobClient, name: str | None) -> dict[str, Any]:

@@ -108,6 +108,17 @@ class JobRequest:
     priority: Priority = "normal"
 
 
+def result_stem(slide_name: str, model: str) -> str:
+    """Return what names of result files outside their job begin with: `case.m` of `case.svs` and model `m`.
+
+    The suffix of a slide, or of the zip that a folder came in, goes; numbers at the end of a name stay.
+    """
+    return f"{_SLIDE_SUFFIX.sub('', slide_name) or slide_name}.{model}"
+
+
+_SLIDE_SUFFIX = re.compile(r"(\.mrxs)?\.zip$|\.[a-z]\w*$", re.IGNORECASE)
+
+
 @dataclass(frozen=True, slots=True)
 class JobFiles:
     """Paths of the files that a job keeps inside its own directory."""

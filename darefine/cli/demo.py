@@ -10,19 +10,20 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
 
+from darefine.client import Client, ClientError, Job, JobState, Result
 from model.evaluation.label_maps import compare_label_maps
 from model.evaluation.metrics import Metrics
 from wsi.palette import LabelClass, Palette
 from wsi.phantom import PhantomFiles, write_phantom
 
-from .client import Client
+from .cohort import facts
 from .picture import overlay_panel, side_by_side, slide_panel
-from .submit import class_table, fetch, run_job, upload
+from .progress_bar import progress_bar
+from .submit import class_table
 
 START_SECONDS = 120
 
@@ -39,7 +40,7 @@ class Labelled:
 
     title: str
     overlay: Path
-    result: dict[str, Any]
+    result: Result
     scores: Metrics
     """Against the phantom's truth."""
 
@@ -70,8 +71,8 @@ def demo(out: Path, size_px: int, seed: int) -> None:
     with running_service(out / "data", out / "service.log") as client:
         console.print(f"Making a phantom slide of {size_px} x {size_px} px (synthetic, not tissue) ...")
         files = write_phantom(out / "slide.tif", size_px=size_px, seed=seed)
-        slide_id = upload(client, files.slide, console)
-        labelled = [label(client, slide_id, model, files, out, console) for model in MODELS]
+        slide = client.upload(files.slide)
+        labelled = [label(client, slide.id, model, files, out, console) for model in MODELS]
     draw(files, labelled, out / "demo.png")
     console.print(class_table(labelled[0].result))
     for one in labelled:
@@ -85,9 +86,19 @@ def label(
     """Run a job with `model`, download its files into `out`/`model` and compare them with the truth."""
     console.print(f"Labelling it with {model} ({MODELS[model]}) ...")
     folder = out / model
-    job = run_job(client, slide_id, {"model": model}, console)
-    result = fetch(client, job["id"], folder)
-    confusion = compare_label_maps(folder / "labels.tif", files.truth, classes=len(result["classes"]))
+    folder.mkdir(exist_ok=True)
+    job = client.submit(slide_id, model=model)
+    with progress_bar(console=console, estimate=False) as show:
+
+        def told(job: Job) -> None:
+            stage = job.progress.stage if job.state is JobState.RUNNING else str(job.state)
+            show("job", job.progress.fraction, label=stage, facts=facts(job))
+
+        client.wait(job.id, progress=told)
+    result = client.result(job.id)
+    for name in result.files:
+        client.download(job.id, name, folder / name, result=result)
+    confusion = compare_label_maps(folder / "labels.tif", files.truth, classes=len(result.classes))
     return Labelled(MODELS[model], folder / "overlay.tif", result, confusion.metrics())
 
 
@@ -103,6 +114,8 @@ def running_service(data_dir: Path, log: Path) -> Iterator[Client]:
         try:
             wait_ready(client, service, log)
             yield client
+        except ClientError as error:
+            raise click.ClickException(str(error)) from error
         finally:
             client.close()
             service.send_signal(signal.SIGTERM)
@@ -141,8 +154,7 @@ def free_port() -> int:
 
 def draw(files: PhantomFiles, labelled: Sequence[Labelled], picture: Path) -> None:
     """Write the picture of slide, truth and overlays side by side."""
-    classes = labelled[0].result["classes"]
-    palette = Palette(tuple(LabelClass(c["value"], c["name"], tuple(c["colour"])) for c in classes))
+    palette = Palette(tuple(LabelClass(c.value, c.name, c.colour) for c in labelled[0].result.classes))
     overlays = [(f"{one.title}: MIoU {one.scores.miou:.3f}", overlay_panel(one.overlay)) for one in labelled]
     panels = (
         ("slide (synthetic, not tissue)", slide_panel(files.slide)),
@@ -155,11 +167,9 @@ def draw(files: PhantomFiles, labelled: Sequence[Labelled], picture: Path) -> No
 def score_line(labelled: Labelled) -> str:
     """Return a line with MIoU, IoU per class and accuracy against the truth, and the speed."""
     result, scores = labelled.result, labelled.scores
-    iou = ", ".join(
-        f"{c['name']} {value:.3f}" for c, value in zip(result["classes"], scores.iou, strict=True)
-    )
+    iou = ", ".join(f"{c.name} {value:.3f}" for c, value in zip(result.classes, scores.iou, strict=True))
     return (
         f"{labelled.title}: MIoU against the truth {scores.miou:.3f} (IoU: {iou}); "
         f"accuracy {scores.accuracy:.3f}; {scores.coverage:.1%} of the truth labelled; "
-        f"{result['megapixels']:.0f} MP at {result['megapixels_per_second']:.1f} MP/s"
+        f"{result.megapixels:.0f} MP at {result.megapixels_per_second:.1f} MP/s"
     )

@@ -1,4 +1,4 @@
-"""Command `darefine models`: size and arithmetic of the networks of the paper's tables."""
+"""Command `darefine models`: the networks of the paper's tables, or the models of a service."""
 
 import dataclasses
 import json
@@ -12,6 +12,9 @@ from model.card import ModelCard
 from model.network.flops import COUNTED_SIDE_PX, network_cost
 from model.network.zoo import NETWORKS, NamedNetwork
 
+from .connect import url_option
+from .served_models import list_served
+
 SIDE_NOTE = (
     f"Slice and context of {COUNTED_SIDE_PX} x {COUNTED_SIDE_PX} px: the paper's 500, to a multiple of 32."
 )
@@ -22,7 +25,9 @@ SIDE_NOTE = (
     "--json", "as_json", is_flag=True, help="Print JSON, with each configuration and the paper's scores."
 )
 @click.option("--card-schema", is_flag=True, help="Print the JSON Schema of model cards instead.")
-def models(as_json: bool, card_schema: bool) -> None:
+@click.option("--served", is_flag=True, help="List the models that the service at --url has instead.")
+@url_option
+def models(as_json: bool, card_schema: bool, served: bool, url: str) -> None:
     """List the networks of the paper's tables: size beside the paper's, and arithmetic.
 
     Sizes are of float32 parameters with four classes. A slice's GFLOP do not hold its context's, which is
@@ -30,6 +35,9 @@ def models(as_json: bool, card_schema: bool) -> None:
     """
     if card_schema:
         click.echo(json.dumps(ModelCard.json_schema(), indent=1))
+        return
+    if served:
+        list_served(url, as_json=as_json)
         return
     rows = [row_of(name, network) for name, network in NETWORKS.items()]
     if as_json:

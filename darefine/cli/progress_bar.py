@@ -24,7 +24,16 @@ LINE_EVERY_S = 30.0
 class ShowProgress(Protocol):
     """Call that moves a progress bar; it also fits where `Callable[[str, float], None]` is wanted."""
 
-    def __call__(self, name: str, share: float, /, *, label: str | None = None, facts: str = "") -> None:
+    def __call__(
+        self,
+        name: str,
+        share: float,
+        /,
+        *,
+        label: str | None = None,
+        facts: str = "",
+        visible: bool = True,
+    ) -> None:
         """Set the bar called `name` to `share` in 0..1; it is added when it is new.
 
         Args:
@@ -32,6 +41,7 @@ class ShowProgress(Protocol):
             share: fraction that is done.
             label: text before the bar.
             facts: text behind the bar, such as a speed.
+            visible: False takes it away for good.
         """
 
 
@@ -60,7 +70,19 @@ def progress_bar(
         tasks: dict[str, TaskID] = {}
         lines = _Lines(shown, clock)
 
-        def show(name: str, share: float, /, *, label: str | None = None, facts: str = "") -> None:
+        def show(
+            name: str,
+            share: float,
+            /,
+            *,
+            label: str | None = None,
+            facts: str = "",
+            visible: bool = True,
+        ) -> None:
+            if not visible:
+                if name in tasks:
+                    bars.remove_task(tasks.pop(name))
+                return
             if name not in tasks:
                 tasks[name] = bars.add_task(name, total=1.0, facts="")
             bars.update(tasks[name], completed=share, description=label or name, facts=facts)

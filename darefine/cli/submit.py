@@ -1,34 +1,51 @@
-"""Command `darefine submit`: send a slide to a service and download the result."""
+"""Command `darefine submit`: send slides to a service and download the results."""
 
+import contextlib
 import json
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-import httpx
 from rich.console import Console
 from rich.table import Table
 
-from .client import Client, ServiceRefusedError
-from .progress_bar import progress_bar
+from darefine.client import JobOptions, Result
 
-DEFAULT_URL = "http://127.0.0.1:8000"
+from .cohort import Cohort, End, Outcome, Stop
+from .cohort_record import beside
+from .connect import connected, url_option
+from .progress_bar import ShowProgress, progress_bar
+from .slide_files import FoundSlide, SameNameError, find_slides, result_names
+from .summary import in_short, write_summary
 
-
-class JobFailedError(Exception):
-    """Error of a job that ended without a result; the message says why."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 
 @click.command()
-@click.argument("slide", type=click.Path(exists=True, path_type=Path))
-@click.option("--url", default=DEFAULT_URL, show_default=True, envvar="DAREFINE_URL", help="The service.")
+@click.argument(
+    "slides", type=click.Path(exists=True, path_type=Path), nargs=-1, required=True, metavar="SLIDE..."
+)
+@url_option
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the results [default: the slide's name].",
+    help="Folder for the results [default: <slide>-darefine, or darefine-results for several].",
 )
+@click.option("-r", "--recursive", is_flag=True, help="Look for slides in the folders of folders too.")
+@click.option(
+    "--jobs",
+    "at_once",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    help="Slides that are sent, run or fetched at the same time.",
+)
+@click.option("--in-place", is_flag=True, help="The service reads slides where they lie; nothing is sent.")
 @click.option("--model", help="Model to use [default: the service's].")
-@click.option("--mpp", type=float, help="Micrometres per pixel, if the slide does not say or is wrong.")
+@click.option("--mpp", type=float, help="Micrometres per pixel, if the slides do not say or are wrong.")
 @click.option("--halo-px", type=int, help="Overlap around each slice, in label pixels.")
 @click.option(
     "--precision",
@@ -37,109 +54,148 @@ class JobFailedError(Exception):
 )
 @click.option("--tissue/--no-tissue", default=True, help="Leave glass out, or label every pixel.")
 @click.option("--priority", type=click.Choice(["normal", "high"]), default="normal", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print the job and its result as JSON, nothing else.")
-def submit(slide: Path, url: str, out: Path | None, as_json: bool, **options: Any) -> None:
-    """Send SLIDE, wait, download overlay.tif, labels.tif and result.json.
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each slide, nothing else.")
+def submit(
+    slides: tuple[Path, ...],
+    url: str,
+    out: Path | None,
+    recursive: bool,
+    at_once: int,
+    in_place: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Send slides, wait, download <slide>.<model>.overlay.tif, .labels.tif and .result.json.
 
-    SLIDE is a file, or a folder for DICOM and the like. The exit code is 0 only when the job succeeded.
+    SLIDE is a file, a folder of slides, or a folder with DICOM files, which is one slide. The same command
+    again goes on where it ended: slides are left out whose results lie in --out already, made of the same
+    slide, weights and parameters. summary.csv there has a line for every slide.
+
+    Ctrl-C cancels the jobs that are not over. Exit code: 0 when all slides have their results, 1 when some
+    failed, 130 after Ctrl-C.
     """
-    folder = out or Path(f"{slide.resolve().stem}-darefine")
-    console = Console(stderr=as_json, quiet=as_json)
-    client = Client(url)
-    chosen = {name: value for name, value in options.items() if value is not None}
+    chosen: JobOptions = {name: value for name, value in options.items() if value is not None}  # type: ignore[assignment]
+    folder = out or default_folder(slides)
+    found = find_slides(slides, recursive=recursive, leave_out=folder)
+    if not found:
+        raise click.UsageError(f"No slide in {slides[0]}. With --recursive its folders are searched too.")
+    require_writable(folder)
+    console = Console(stderr=as_json, quiet=as_json, highlight=False)
+    stop = Stop()
+    with connected(url, sleep=stop.sleep) as client:
+        preflight = client.preflight(**chosen)
+        try:
+            names = result_names(found, preflight.model.name)
+        except SameNameError as error:
+            raise click.UsageError(str(error)) from error
+        with shown(len(found), console) as show:
+            cohort = Cohort(client, folder, preflight, chosen, in_place, show, stop)
+            pairs = list(zip(found, names, strict=True))
+            code = follow(cohort, pairs, at_once, console, as_json=as_json)
+    click.get_current_context().exit(code)
+
+
+def default_folder(slides: Sequence[Path]) -> Path:
+    """Return the folder for the results when none is named."""
+    alone = slides[0].resolve()
+    return Path(f"{alone.stem}-darefine") if len(slides) == 1 else Path("darefine-results")
+
+
+def require_writable(folder: Path) -> None:
+    """Make the folder, and see that files can be written there, before anything is sent.
+
+    Raises:
+        ClickException: when they cannot.
+    """
     try:
-        job = run_job(client, upload(client, slide, console), chosen, console)
-        result = fetch(client, job["id"], folder)
-    except (ServiceRefusedError, JobFailedError) as error:
-        raise click.ClickException(str(error)) from error
-    except httpx.TransportError as error:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
         raise click.ClickException(
-            f"{url} does not answer ({error}). Start one with `darefine serve`."
+            f"Cannot write to {folder} ({error.strerror}). Choose another --out."
         ) from error
-    finally:
-        client.close()
-    if as_json:
-        click.echo(json.dumps({"job": job, "result": result, "folder": str(folder)}))
-    else:
-        console.print(class_table(result))
-        console.print(
-            f"pixel size {result['mpp']['slide']:g} um ({result['mpp']['source']}); --mpp overrules it"
-        )
-        console.print(f"{folder}/overlay.tif, labels.tif, result.json")
 
 
-def upload(client: Client, slide: Path, console: Console) -> str:
-    """Send a slide with a progress bar and return its id.
-
-    Raises:
-        ServiceRefusedError: when the service does not take it.
-    """
-    with progress_bar(console=console) as show:
-        stored = client.upload(
-            slide,
-            lambda done, total: show("upload", done / total, facts=f"{done / 1e6:.1f}/{total / 1e6:.1f} MB"),
-        )
-    slide_id: str = stored["id"]
-    return slide_id
+@contextlib.contextmanager
+def shown(slides: int, console: Console) -> Iterator[ShowProgress]:
+    """Show a bar for each slide at work, and one for all if there are several."""
+    with progress_bar(
+        console=console, estimate=False, transient=True, disable=not console.is_terminal
+    ) as show:
+        if slides > 1:
+            show("all", 0.0, facts=f"0/{slides} slides")
+        yield show
 
 
-def run_job(client: Client, slide_id: str, options: dict[str, Any], console: Console) -> dict[str, Any]:
-    """Submit a job, follow it with a progress bar and return it finished; Ctrl-C cancels it.
-
-    Raises:
-        ServiceRefusedError: when the service refuses, or does not answer any more.
-        JobFailedError: when the job ends without a result.
-    """
-    job = client.submit(slide_id, options)
+def follow(
+    cohort: Cohort,
+    slides: Sequence[tuple[FoundSlide, Path]],
+    at_once: int,
+    console: Console,
+    *,
+    as_json: bool,
+) -> int:
+    """Run the slides, tell each outcome, write the summary, return the exit code."""
+    ends: list[End] = []
+    code = 0
     try:
-        with progress_bar(console=console, estimate=False) as show:
-            for job in client.follow(job["id"]):  # noqa: B020  (the newest state is the job)
-                progress = job["progress"]
-                label = progress["stage"] if job["state"] == "running" else job["state"]
-                show("job", progress["fraction"], label=label, facts=facts(progress))
+        with contextlib.closing(cohort.run(slides, at_once=at_once)) as outcomes:
+            for outcome in outcomes:
+                ends.append(outcome.end)
+                if len(slides) > 1:
+                    cohort.show("all", len(ends) / len(slides), facts=f"{len(ends)}/{len(slides)} slides")
+                tell(outcome, console, alone=len(slides) == 1, as_json=as_json)
+        code = int(End.FAILED in ends)
     except KeyboardInterrupt:
-        client.cancel(job["id"])
-        raise
-    if job["state"] != "succeeded":
-        detail = job["error"]["detail"] if job["error"] else ""
-        raise JobFailedError(f"The job {job['id']} ended as {job['state']}. {detail}".strip())
-    return job
+        click.echo("Interrupted; the same command goes on with the slides that have no result.", err=True)
+        code = INTERRUPTED
+    summary = write_summary(cohort.folder)
+    if len(slides) > 1:
+        counts = ", ".join(f"{ends.count(end)} {end}" for end in End if end in ends)
+        console.print(f"{len(slides)} slides: {counts or 'none done'}. {summary}", soft_wrap=True)
+    return code
 
 
-def facts(progress: dict[str, Any]) -> str:
-    """Return patches, speed and time left as text, as far as they are known."""
-    parts = (
-        [f"{progress['patches_done']}/{progress['patches_total']} patches"]
-        if progress["patches_total"]
-        else []
-    )
-    if progress["megapixels_per_second"]:
-        parts.append(f"{progress['megapixels_per_second']:.1f} MP/s")
-    if progress["eta_s"]:
-        minutes, seconds = divmod(round(progress["eta_s"]), 60)
-        parts.append(f"ETA {minutes}:{seconds:02d}")
-    return "  ".join(parts)
+def tell(outcome: Outcome, console: Console, *, alone: bool, as_json: bool) -> None:
+    """Print what became of one slide: a line, or a table if it is alone."""
+    if as_json:
+        click.echo(json.dumps(outcome_document(outcome)))
+    if outcome.result is None:
+        prefix = "Error: " if alone else f"{outcome.end:<9}  {outcome.slide}  "
+        click.echo(f"{prefix}{outcome.error}", err=True)
+        return
+    result = outcome.result
+    warnings = f"  [yellow]{', '.join(one.code for one in result.warnings)}[/]" if result.warnings else ""
+    done = "  (done before)" if outcome.end is End.SKIPPED else ""
+    line = f"{outcome.end:<9}  {outcome.slide}  {in_short(result)}{warnings}{done}"
+    if not alone:
+        console.print(line, soft_wrap=True)
+        return
+    console.print(class_table(result))
+    console.print(f"pixel size {result.mpp.slide:g} um ({result.mpp.source}); --mpp overrules it{warnings}")
+    files = ", ".join([*result.files, "result.json"])
+    console.print(f"{beside(outcome.stem, '')}{{{files}}}{done}", soft_wrap=True, markup=False)
 
 
-def fetch(client: Client, job_id: str, folder: Path) -> dict[str, Any]:
-    """Download the result files into `folder` and return the result document.
+def outcome_document(outcome: Outcome) -> dict[str, Any]:
+    """Return the line of JSON of one slide."""
+    names = [*outcome.result.files, "result.json"] if outcome.result else []
+    return {
+        "slide": str(outcome.slide),
+        "state": outcome.end,
+        "job": outcome.job.document() if outcome.job else None,
+        "result": outcome.result.document() if outcome.result else None,
+        "files": {name: str(beside(outcome.stem, name)) for name in names},
+        "error": outcome.error or None,
+    }
 
-    Raises:
-        ServiceRefusedError: when there is no result.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("overlay.tif", "labels.tif"):
-        client.download(job_id, name, folder / name)
-    result = client.result(job_id)
-    (folder / "result.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    return result
 
-
-def class_table(result: dict[str, Any]) -> Table:
+def class_table(result: Result) -> Table:
     """Return the table of the area of each class."""
     table = Table("value", "class", "mm²", "% of tissue")
-    for item in result["classes"]:
-        red, green, blue = item["colour"]
-        name = f"[rgb({red},{green},{blue})]■[/] {item['name']}"
-        table.add_row(str(item["value"]), name, f"{item['area_mm2']:.3f}", f"{100 * item['fraction']:.1f}")
+    for item in result.classes:
+        red, green, blue = item.colour
+        name = f"[rgb({red},{green},{blue})]■[/] {item.name}"
+        table.add_row(str(item.value), name, f"{item.area_mm2:.3f}", f"{100 * item.fraction:.1f}")
     return table

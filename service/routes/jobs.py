@@ -1,6 +1,7 @@
-"""Job routes: submit, list, get, cancel, delete."""
+"""Job routes: judge options, submit, list, get, cancel, delete."""
 
 import shutil
+from asyncio import Semaphore
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -21,6 +22,7 @@ from ..errors import (
     ModelNotReadyError,
     ModelUnknownError,
     RequestInvalidError,
+    RootNotAllowedError,
     SlideNameError,
     SlideNotFoundError,
     SlideTooLargeError,
@@ -28,14 +30,15 @@ from ..errors import (
 )
 from ..openapi import problems
 from ..receive import read_small, receive_form
-from ..schemas import PREFIX, JobCreate, JobList, JobOptions, JobOut, JobRefusedOut
-from ..submission import model_card, submit_job
+from ..schemas import PREFIX, JobCreate, JobList, JobOptions, JobOut, JobRefusedOut, PreflightOut
+from ..slides.store import SlideStore, StoredSlide
+from ..submission import model_card, preflight, submit_job
 
 M = TypeVar("M", bound=BaseModel)
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
-POLL_SECONDS = "2"
+POLL_SECONDS = "1"
 
 MULTIPART_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -61,7 +64,9 @@ CREATE_BODY: dict[str, Any] = {
 }
 
 NO_JOB = problems(JobNotFoundError, RedisError)
-UPLOAD_PROBLEMS = problems(SlideTooLargeError, BodyTooLargeError, SlideNotFoundError, StorageFullError)
+UPLOAD_PROBLEMS = problems(
+    SlideTooLargeError, BodyTooLargeError, SlideNotFoundError, RootNotAllowedError, StorageFullError
+)
 REFUSALS = problems(
     RequestInvalidError,
     SlideNameError,
@@ -96,7 +101,7 @@ async def create_job(
         str | None, Header(max_length=200, description="Send it again, get the same job")
     ] = None,
 ) -> JobOut:
-    """Send a slide as `multipart/form-data`, or name one the service has in JSON; get a queued job."""
+    """Send a slide as `multipart/form-data`, or name one in JSON by id or by path; get a queued job."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     options: JobOptions
     # Before gigabytes are sent: without a queue or a worker there is nobody to run the job.
@@ -112,14 +117,43 @@ async def create_job(
     elif content_type == "application/json":
         body = await read_small(request)
         options = create = parse(JobCreate, body)
-        slide = await run_in_threadpool(slides.get, create.slide_id)
+        slide = await named_slide(create, slides, inspections)
     else:
         raise RequestInvalidError(
-            'Send multipart/form-data with a file part `slide`, or application/json with {"slide_id": ...}.'
+            'Send multipart/form-data with a file part `slide`, or application/json with {"slide_id": ...} '
+            'or {"uri": "/path/on/the/service"}.'
         )
     job = await run_in_threadpool(submit_job, queue, slide, options, idempotency_key)
     response.headers["Location"] = f"{PREFIX}/jobs/{job.id}"
     return await run_in_threadpool(job_out, response, queue, job)
+
+
+async def named_slide(create: JobCreate, slides: SlideStore, inspections: Semaphore) -> StoredSlide:
+    """Return the slide that the JSON of a job names by id, or register the one it names by URI.
+
+    Raises:
+        SlideNotFoundError: when there is none of this id.
+        RootNotAllowedError: when it lies, or leads, outside the folders this service may read.
+        SlideUnreadableError: when what the URI names is not a slide that can be read.
+        SlideLimitError: when that claims sizes that should not be decoded.
+    """
+    if create.slide_id is not None:
+        return await run_in_threadpool(slides.get_readable, create.slide_id)
+    assert create.uri is not None, "JobCreate sees to that"
+    async with inspections:
+        return await run_in_threadpool(slides.register, create.uri)
+
+
+@router.post(
+    "/preflight",
+    response_model=PreflightOut,
+    responses=problems(
+        RequestInvalidError, ModelUnknownError, MppOutOfRangeError, HaloError, ModelNotReadyError, RedisError
+    ),
+)
+def check_options(body: JobOptions, queue: Queue) -> PreflightOut:
+    """Judge the options of a job before its slide is sent; say which model they stand for. Queue nothing."""
+    return preflight(queue, body)
 
 
 @router.get("", response_model=JobList, responses=problems(RequestInvalidError, RedisError))

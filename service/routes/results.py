@@ -11,7 +11,7 @@ from starlette.responses import MalformedRangeHeader, RangeNotSatisfiable
 from starlette.staticfiles import NotModifiedResponse
 
 from workers.errors import JobNotFoundError
-from workers.jobs import JobFiles, JobState
+from workers.jobs import Job, JobState, result_stem
 from workers.queue.client import JobClient
 
 from ..dependencies import Queue
@@ -61,26 +61,28 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["results"])
 @router.head("/overlay.tif", include_in_schema=False)
 def get_overlay(job_id: str, request: Request, queue: Queue) -> Response:
     """Download the label map in the classes' colours, a pyramidal palette TIFF: for people and viewers."""
-    return tiff(request, finished(queue, job_id).overlay)
+    job = finished(queue, job_id)
+    return tiff(request, job, job.files.overlay)
 
 
 @router.get("/labels.tif", response_class=FileResponse, responses=TIFF)
 @router.head("/labels.tif", include_in_schema=False)
 def get_labels(job_id: str, request: Request, queue: Queue) -> Response:
     """Download the label map as 8-bit grey, value = class, 0 = not analysed: for programs."""
-    return tiff(request, finished(queue, job_id).labels)
+    job = finished(queue, job_id)
+    return tiff(request, job, job.files.labels)
 
 
 @router.get("/result", responses=RESULT)
 def get_result(job_id: str, queue: Queue) -> dict[str, Any]:
     """Get files with their sha256, class areas, mpp and its source, model, parameters, times."""
-    text = finished(queue, job_id).result.read_text(encoding="ascii")
+    text = finished(queue, job_id).files.result.read_text(encoding="ascii")
     result: dict[str, Any] = json.loads(text)
     return result
 
 
-def finished(queue: JobClient, job_id: str) -> JobFiles:
-    """Return the files of a succeeded job.
+def finished(queue: JobClient, job_id: str) -> Job:
+    """Return a job that has succeeded.
 
     Raises:
         JobNotFoundError: when there is no such job.
@@ -90,7 +92,7 @@ def finished(queue: JobClient, job_id: str) -> JobFiles:
     if job.state is not JobState.SUCCEEDED:
         why = f": {job.error.detail}" if job.error else "; poll the job until it has succeeded."
         raise ResultNotReadyError(f"The job is {job.state}{why}")
-    return job.files
+    return job
 
 
 class TiffResponse(FileResponse):
@@ -112,9 +114,10 @@ class TiffResponse(FileResponse):
             raise RangeNotSatisfiableError(error.max_size) from error
 
 
-def tiff(request: Request, path: Path) -> Response:
-    """Return the file as a download, or 304 when the client's copy is current."""
-    response = TiffResponse(path, media_type="image/tiff", filename=path.name, stat_result=path.stat())
+def tiff(request: Request, job: Job, path: Path) -> Response:
+    """Return the file as a download called `<slide>.<model>.overlay.tif`, or 304 when the client has it."""
+    name = f"{result_stem(job.request.slide_name, job.request.model)}.{path.name}"
+    response = TiffResponse(path, media_type="image/tiff", filename=name, stat_result=path.stat())
     if CONDITIONS.is_not_modified(response.headers, request.headers):
         return NotModifiedResponse(response.headers)
     return response

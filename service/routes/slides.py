@@ -79,10 +79,19 @@ async def register_slide(
     return created(response, slide)
 
 
-@router.get("", response_model=SlideList)
-def list_slides(slides: Slides) -> SlideList:
-    """List every slide, newest first."""
-    return SlideList(slides=[SlideOut.of(slide) for slide in slides.list()])
+@router.get("", response_model=SlideList, responses=problems(RequestInvalidError))
+def list_slides(
+    slides: Slides,
+    sha256: Annotated[
+        str | None,
+        Query(
+            pattern="^[0-9a-f]{64}$", description="Only the upload of these bytes: ask before sending them."
+        ),
+    ] = None,
+) -> SlideList:
+    """List every slide, newest first, or the one that was uploaded with this sha256."""
+    found = slides.list() if sha256 is None else slides.with_sha256(sha256)
+    return SlideList(slides=[SlideOut.of(slide) for slide in found])
 
 
 @router.get("/{slide_id}", response_model=SlideOut, responses=problems(SlideNotFoundError))

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from wsi.atomic import atomic_file
 from wsi.errors import SlideUnreadableError
@@ -25,6 +24,7 @@ from wsi.stored_slides import RECORD, SLIDE_ID, path_in_record, path_of
 from ..errors import RootNotAllowedError, SlideNotFoundError
 from .archive import slide_name
 from .disk import require_space
+from .roots import is_under, local_path, require_inside
 from .upload import Upload, remove_stale_uploads, require_size
 
 logger = logging.getLogger(__name__)
@@ -136,16 +136,17 @@ class SlideStore:
         Its id is made of path, size and modification time, so a file that changed becomes another slide.
 
         Raises:
-            RootNotAllowedError: when it lies outside those folders.
+            RootNotAllowedError: when it, or a file that belongs to it, lies outside those folders.
             SlideUnreadableError: when it is not a slide that can be read, or vanishes meanwhile.
             SlideLimitError: when it claims sizes that should not be decoded.
         """
         path = local_path(uri)
-        if not any(path.is_relative_to(folder) for folder in self._allowed):
+        if not is_under(path, self._allowed):
             raise RootNotAllowedError(
                 f"{uri} is not under a folder this service may read. "
                 "Set DAREFINE_SLIDE_ROOTS, or upload the slide."
             )
+        require_inside(path, self._allowed)
         info = self._inspect(path)
         try:
             stat = path.stat()
@@ -197,6 +198,23 @@ class SlideStore:
             raise SlideNotFoundError(f"No slide has the id {slide_id!r}.")
         return slide
 
+    def get_readable(self, slide_id: str) -> StoredSlide:
+        """Return the slide of this id if a job may read it; links may have changed since it was registered.
+
+        Raises:
+            SlideNotFoundError: when there is none.
+            RootNotAllowedError: when a slide registered in place leads outside the allow-listed folders.
+        """
+        slide = self.get(slide_id)
+        if slide.sha256 is None:
+            require_inside(Path(slide.path), self._allowed)
+        return slide
+
+    def with_sha256(self, sha256: str) -> tuple[StoredSlide, ...]:
+        """Return the slide that was uploaded with this sha256, or nothing."""
+        slide = self._load(sha256[:24])
+        return (slide,) if slide is not None and slide.sha256 == sha256 else ()
+
     def list(self) -> list[StoredSlide]:
         """Return every slide, newest first."""
         slides = (self._load(folder.name) for folder in self._root.iterdir())
@@ -231,19 +249,3 @@ class SlideStore:
         except (ValueError, TypeError, KeyError):
             logger.exception("the record of slide %s cannot be read, leaving it out", slide_id)
             return None
-
-
-def local_path(uri: str) -> Path:
-    """Return the absolute path that a `file://` URI or plain path names, symbolic links resolved.
-
-    Raises:
-        RootNotAllowedError: for another scheme, or a NUL character.
-    """
-    scheme, separator, rest = uri.partition("://")
-    if separator and scheme != "file":
-        raise RootNotAllowedError(
-            f"{scheme}:// is not read here. Send a path or file:// URI, or upload the slide."
-        )
-    if "\0" in uri:
-        raise RootNotAllowedError("A path cannot hold a NUL character.")
-    return Path(unquote(rest) if separator else uri).resolve()

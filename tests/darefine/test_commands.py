@@ -36,7 +36,16 @@ def test_the_list_of_commands_is_complete() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [f"darefine.cli.{name}" for name in ("main", "submit", "serve", "worker", "keys")]
+    "module",
+    [
+        "darefine.cli.main",
+        "darefine.cli.submit",
+        "darefine.cli.jobs",
+        "darefine.cli.slides",
+        "darefine.cli.serve",
+        "darefine.cli.worker",
+        "darefine.cli.keys",
+    ],
 )
 def test_light_commands_load_no_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"

@@ -12,8 +12,8 @@ import psutil
 import pytest
 import torch
 
-from darefine.cli.client import Client
 from darefine.cli.demo import free_port, own_environment
+from darefine.client import Client
 from model.card import CardWeights, ModelCard, NetworkConfig, Normalisation
 from model.network.build import build_network
 from model.weights import save_weights
@@ -74,7 +74,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[RunningService]:
+def slide_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder whose slides the service may read in place."""
+    return tmp_path_factory.mktemp("nas")
+
+
+@pytest.fixture(scope="session")
+def service(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, slide_root: Path
+) -> Iterator[RunningService]:
     """`darefine serve` on a free port. Its last log lines are shown when a test fails."""
     data_dir = tmp_path_factory.mktemp("data")
     port = free_port()
@@ -83,7 +91,11 @@ def service(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Itera
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            env={**own_environment(), "DAREFINE_DATA_DIR": str(data_dir / "state")},
+            env={
+                **own_environment(),
+                "DAREFINE_DATA_DIR": str(data_dir / "state"),
+                "DAREFINE_SLIDE_ROOTS": str(slide_root),
+            },
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -99,10 +111,9 @@ def service(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Itera
 
 @pytest.fixture
 def client(service: RunningService) -> Iterator[Client]:
-    """A client of the running service."""
-    client = Client(service.url)
-    yield client
-    client.close()
+    """A client of the running service; it asks more often than users need, to meet a job in its middle."""
+    with Client(service.url, sleep=lambda seconds: time.sleep(min(seconds, 0.2))) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

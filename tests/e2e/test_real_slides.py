@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from darefine.cli.client import Client, ServiceRefusedError
+from darefine.client import Client, Job, ServiceRefusedError
 from model.inference.segmenter import Segmenter
 from tests import WEIGHTS
 from tests.conftest import BROKEN_SLIDES
@@ -20,16 +20,16 @@ pytestmark = pytest.mark.e2e
 DEMO_CARD = WEIGHTS / "phantom-resnet18-aligned.json"
 
 
-def run(client: Client, path: Path, **options: Any) -> dict[str, Any]:
-    slide = client.upload(path, lambda done, total: None)
-    job = client.submit(slide["id"], options)
-    *_, job = client.follow(job["id"])
+def run(client: Client, path: Path, **options: Any) -> Job:
+    slide = client.upload(path)
+    job = client.submit(slide.id, **options)
+    *_, job = client.follow(job.id)
     return job
 
 
-def labels_of(client: Client, job: dict[str, Any], folder: Path) -> np.ndarray:
-    path = folder / f"{job['id']}.tif"
-    client.download(job["id"], "labels.tif", path)
+def labels_of(client: Client, job: Job, folder: Path) -> np.ndarray:
+    path = folder / f"{job.id}.tif"
+    client.download(job.id, "labels.tif", path)
     labels: np.ndarray = tifffile.imread(path)
     return labels
 
@@ -44,8 +44,8 @@ def labels_of(client: Client, job: dict[str, Any], folder: Path) -> np.ndarray:
 )
 def test_good_slides(client: Client, real_slides: Path, name: str, size: tuple[int, int]) -> None:
     job = run(client, real_slides / "slides" / name)
-    assert job["state"] == "succeeded", job["error"]
-    label_map = client.result(job["id"])["label_map"]
+    assert job.state == "succeeded", job.error
+    label_map = client.result(job.id).label_map
     assert (label_map["width"], label_map["height"]) == size
 
 
@@ -94,16 +94,16 @@ def why_not(client: Client, path: Path) -> str:
     except ServiceRefusedError as refusal:
         status, _, reason = str(refusal).partition(" ")
         return reason if status.startswith("4") else ""
-    expected = job["state"] == "failed" and job["error"]["type"] != "internal"
-    return job["error"]["detail"] if expected else ""
+    expected = job.state == "failed" and job.error.type != "internal"
+    return job.error.detail if expected else ""
 
 
 @pytest.mark.parametrize("name", ["no_mpp.svs", "mpp_negative.svs"])
 def test_unknown_pixel_size_is_told_or_rescued(client: Client, real_slides: Path, name: str) -> None:
-    slide = client.upload(real_slides / "broken" / name, lambda done, total: None)
-    if slide["mpp"] is None:
+    slide = client.upload(real_slides / "broken" / name)
+    if slide.mpp is None:
         with pytest.raises(ServiceRefusedError, match="mpp="):
-            client.submit(slide["id"], {})
+            client.submit(slide.id)
     job = run(client, real_slides / "broken" / name, mpp=0.499)
-    assert job["state"] == "succeeded", job["error"]
-    assert client.result(job["id"])["mpp"]["source"] == "request"
+    assert job.state == "succeeded", job.error
+    assert client.result(job.id).mpp.source == "request"

@@ -10,7 +10,7 @@ import openslide
 import pytest
 import tifffile
 
-from darefine.cli.client import Client
+from darefine.client import Client
 from wsi.phantom import PhantomFiles
 
 from .conftest import RunningService
@@ -44,23 +44,29 @@ def test_submit_leaves_the_three_files(
     answer = json.loads(done.stdout)
     assert answer["job"]["state"] == "succeeded"
     assert answer["job"]["progress"]["fraction"] == 1.0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.tif", "overlay.tif", "result.json"]
-    assert json.loads((tmp_path / "result.json").read_text()) == answer["result"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "small.tiny.job.json",
+        "small.tiny.labels.tif",
+        "small.tiny.overlay.tif",
+        "small.tiny.result.json",
+        "summary.csv",
+    ]
+    assert json.loads((tmp_path / "small.tiny.result.json").read_text()) == answer["result"]
 
 
 def test_the_files_lie_exactly_on_the_slide(
     service: RunningService, small_phantom: PhantomFiles, tmp_path: Path
 ) -> None:
     assert submit(service, small_phantom.slide, tmp_path).returncode == 0
-    result = json.loads((tmp_path / "result.json").read_text())
-    labels = tifffile.imread(tmp_path / "labels.tif")
+    result = json.loads((tmp_path / "small.tiny.result.json").read_text())
+    labels = tifffile.imread(tmp_path / "small.tiny.labels.tif")
     assert labels.shape == (2048, 2048)
     counts = np.bincount(labels.ravel(), minlength=5)
     assert [item["pixels"] for item in result["classes"]] == counts[1:5].tolist()
     assert counts[0] > 0, "glass is 0"
     with (
         openslide.OpenSlide(small_phantom.slide) as slide,
-        openslide.OpenSlide(tmp_path / "overlay.tif") as overlay,
+        openslide.OpenSlide(tmp_path / "small.tiny.overlay.tif") as overlay,
     ):
         n = slide.dimensions[0] / overlay.dimensions[0]
         assert (n, slide.dimensions[1] / overlay.dimensions[1]) == (2, 2)
@@ -84,22 +90,24 @@ def test_submit_fails_loudly(service: RunningService, tmp_path: Path) -> None:
 
 
 def test_same_slide_same_bytes(client: Client, small_phantom: PhantomFiles) -> None:
-    slide = client.upload(small_phantom.slide, lambda done, total: None)
+    slide = client.upload(small_phantom.slide)
     hashes = []
     for _ in range(2):
-        job = client.submit(slide["id"], {})
-        *_, job = client.follow(job["id"])
-        assert job["state"] == "succeeded", job
-        hashes.append({name: file["sha256"] for name, file in client.result(job["id"])["files"].items()})
+        job = client.submit(slide.id)
+        *_, job = client.follow(job.id)
+        assert job.state == "succeeded", job
+        hashes.append({name: file.sha256 for name, file in client.result(job.id).files.items()})
     assert hashes[0] == hashes[1]
 
 
 def test_cancel_stops_a_running_job(client: Client, large_phantom: PhantomFiles) -> None:
-    slide = client.upload(large_phantom.slide, lambda done, total: None)
+    slide = client.upload(large_phantom.slide)
     # The widest halo: a job that lasts many heartbeats, however fast the machine.
-    job_id = client.submit(slide["id"], {"halo_px": 256})["id"]
+    job_id = client.submit(slide.id, halo_px=256).id
+    asked = False
     for job in client.follow(job_id):
-        if job["progress"]["patches_done"] >= 1:
+        if job.progress.patches_done >= 1 and not asked:
             client.cancel(job_id)
-    assert job["state"] == "cancelled"
-    assert job["progress"]["patches_done"] < job["progress"]["patches_total"]
+            asked = True
+    assert job.state == "cancelled"
+    assert job.progress.patches_done < job.progress.patches_total

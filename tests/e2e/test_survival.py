@@ -1,11 +1,10 @@
 """kill -9 of each part in the middle of a job: it finishes by itself, with the same bytes."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from darefine.cli.client import Client
+from darefine.client import Client, Result
 from wsi.phantom import PhantomFiles
 
 from .conftest import RunningService
@@ -25,7 +24,7 @@ PARTS = {
 def slide_id(service: RunningService, large_phantom: PhantomFiles) -> Iterator[str]:
     """The slide of all runs, uploaded once."""
     client = Client(service.url)
-    yield client.upload(large_phantom.slide, lambda done, total: None)["id"]
+    yield client.upload(large_phantom.slide).id
     client.close()
 
 
@@ -33,16 +32,16 @@ def slide_id(service: RunningService, large_phantom: PhantomFiles) -> Iterator[s
 def undisturbed(service: RunningService, slide_id: str) -> dict[str, str]:
     """sha256 of the result files of a run that nobody disturbs."""
     client = Client(service.url)
-    job = client.submit(slide_id, {})
-    *_, job = client.follow(job["id"])
-    assert job["state"] == "succeeded", job
-    hashes = file_hashes(client.result(job["id"]))
+    job = client.submit(slide_id)
+    *_, job = client.follow(job.id)
+    assert job.state == "succeeded", job
+    hashes = file_hashes(client.result(job.id))
     client.close()
     return hashes
 
 
-def file_hashes(result: dict[str, Any]) -> dict[str, str]:
-    return {name: file["sha256"] for name, file in result["files"].items()}
+def file_hashes(result: Result) -> dict[str, str]:
+    return {name: file.sha256 for name, file in result.files.items()}
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -50,34 +49,29 @@ def test_kill_in_the_middle_of_a_job(
     service: RunningService, client: Client, slide_id: str, undisturbed: dict[str, str], part: str
 ) -> None:
     service.wait_ready()
-    job_id = client.submit(slide_id, {})["id"]
+    job_id = client.submit(slide_id).id
     killed_at = None
     for job in client.follow(job_id):
-        if killed_at is None and job["progress"]["patches_done"] >= 2:
-            killed_at = job["progress"]["patches_done"]
+        if killed_at is None and job.progress.patches_done >= 2:
+            killed_at = job.progress.patches_done
             service.part(PARTS[part]).kill()
     assert killed_at is not None, "the job was over before anything could be killed"
-    assert killed_at < job["progress"]["patches_total"]
-    assert job["state"] == "succeeded", job["error"]
+    assert killed_at < job.progress.patches_total
+    assert job.state == "succeeded", job.error
     assert file_hashes(client.result(job_id)) == undisturbed
 
 
 def test_a_resumed_job_goes_on_where_it_was(service: RunningService, client: Client, slide_id: str) -> None:
     service.wait_ready()
-    job_id = client.submit(slide_id, {})["id"]
+    job_id = client.submit(slide_id).id
     before = after = None
     for job in client.follow(job_id):
-        done = job["progress"]["patches_done"]
+        done = job.progress.patches_done
         if before is None and done >= 3:
             before = done
             service.part(PARTS["model process"]).kill()
-        elif (
-            before is not None
-            and after is None
-            and job["attempt"] == 2
-            and job["progress"]["stage"] == "segment"
-        ):
+        elif before is not None and after is None and job.attempt == 2 and job.progress.stage == "segment":
             after = done
-    assert job["attempt"] == 2
+    assert job.attempt == 2
     assert after is not None
     assert after >= before

@@ -31,8 +31,11 @@ from workers.supervisor.valkey import EmbeddedValkey
 CARD = {
     "name": "stand-in",
     "version": "1",
+    "title": "Stand-in",
+    "phantom": True,
     "classes": [{"value": 1, "name": "normal", "colour": [0, 0, 0]}],
     "input": {"mpp": 0.934, "context_ratio": 5, "slices_per_side": 5, "halo_px": 64},
+    "weights": {"file": "stand-in.safetensors", "sha256": "ab" * 32, "dtype": "float16"},
 }
 
 

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from workers.jobs import JobRequest, JobState, new_job, problem_type
+import pytest
+
+from workers.jobs import JobRequest, JobState, new_job, problem_type, result_stem
 
 
 class SlideNotFoundError(Exception):
@@ -26,3 +28,19 @@ def test_a_new_job_is_queued_and_has_a_directory_of_its_own() -> None:
 
 def test_a_state_is_final_unless_the_job_waits_or_runs() -> None:
     assert [state for state in JobState if not state.is_final] == [JobState.QUEUED, JobState.RUNNING]
+
+
+@pytest.mark.parametrize(
+    ("slide", "stem"),
+    [
+        ("case.svs", "case.m"),
+        ("case.ome.tif", "case.ome.m"),
+        ("case.mrxs.zip", "case.m"),
+        ("1.2.840.zip", "1.2.840.m"),
+        ("1.2.840", "1.2.840.m"),
+        ("folder", "folder.m"),
+        (".svs", ".svs.m"),
+    ],
+)
+def test_result_files_are_called_after_slide_and_model(slide: str, stem: str) -> None:
+    assert result_stem(slide, "m") == stem

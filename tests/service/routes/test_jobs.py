@@ -1,6 +1,7 @@
 """POST, list, get, cancel, delete."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,53 @@ def test_job_on_a_stored_slide(api: Api, slide: Path) -> None:
     assert response.json()["parameters"] == {
         "mpp": 0.25, "halo_px": 32, "precision": None, "tissue": True, "priority": "normal",
     }  # fmt: skip
+
+
+def test_job_on_a_slide_where_it_lies(api: Api) -> None:
+    path = write_slide(api.slide_root / "nas.tif", seed=52)
+    job = api.http.post("/v1/jobs", json={"uri": str(path), "mpp": 0.25})
+    assert (job.status_code, job.json()["slide"]["name"]) == (202, "nas.tif")
+    stored = api.http.get(f"/v1/slides/{job.json()['slide']['id']}").json()
+    assert stored["sha256"] is None
+    assert not (api.data_dir / "slides" / stored["id"] / "content").exists(), "nothing is copied"
+    assert api.http.post("/v1/jobs", json={"uri": f"file://{path}"}).json()["slide"]["id"] == stored["id"]
+
+
+def test_job_on_a_path_that_may_not_be_read(api: Api, slide: Path) -> None:
+    assert_problem(api.http.post("/v1/jobs", json={"uri": str(slide)}), 403, "root-not-allowed")
+
+
+@pytest.mark.parametrize("body", [{}, {"slide_id": "x", "uri": "/x"}])
+def test_a_job_names_its_slide_once(api: Api, body: dict[str, str]) -> None:
+    assert "either slide_id or uri" in assert_problem(
+        api.http.post("/v1/jobs", json=body), 422, "request-invalid"
+    )
+
+
+def test_preflight_says_what_would_run_and_queues_nothing(api: Api) -> None:
+    before = len(api.http.get("/v1/jobs", params={"limit": 200}).json()["jobs"])
+    response = api.http.post("/v1/jobs/preflight", json={"mpp": 0.25, "halo_px": 32})
+    assert response.status_code == 200
+    assert response.json() == {
+        "model": {"name": "stand-in", "version": "1", "sha256": "ab" * 32},
+        "parameters": {"mpp": 0.25, "halo_px": 32, "precision": None, "tissue": True, "priority": "normal"},
+    }
+    assert len(api.http.get("/v1/jobs", params={"limit": 200}).json()["jobs"]) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "kind"),
+    [
+        ({"mpp": 9}, 422, "request-invalid"),
+        ({"mmp": 0.5}, 422, "request-invalid"),
+        ({"model": "other"}, 422, "model-unknown"),
+        ({"mpp": 4}, 422, "mpp-out-of-range"),
+    ],
+)
+def test_preflight_refuses_what_a_job_would_be_refused_for(
+    api: Api, options: dict[str, Any], status: int, kind: str
+) -> None:
+    assert_problem(api.http.post("/v1/jobs/preflight", json=options), status, kind)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,10 @@ def test_the_whole_file_and_its_head(api: Api, url: str) -> None:
     whole = api.http.get(url)
     assert (whole.status_code, whole.content) == (200, CONTENT)
     assert whole.headers["content-type"] == "image/tiff"
-    assert whole.headers["content-disposition"] == f'attachment; filename="{url.rsplit("/", 1)[1]}"'
+    assert (
+        whole.headers["content-disposition"]
+        == f'attachment; filename="good.stand-in.{url.rsplit("/", 1)[1]}"'
+    )
     head = api.http.head(url)
     assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", "200")
 

@@ -1,5 +1,6 @@
 """Uploads, registration, deletion."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,14 @@ def test_same_file_twice_is_stored_once_under_its_first_name(api: Api, slide: Pa
     assert first == second
     assert first["name"] == "a.tif"
     assert [s["id"] for s in api.http.get("/v1/slides").json()["slides"]].count(first["id"]) == 1
+
+
+def test_a_client_can_ask_by_sha256_before_it_sends(api: Api, slide: Path) -> None:
+    content = write_slide(slide.parent / "asked.tif", seed=61).read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    assert api.http.get("/v1/slides", params={"sha256": sha256}).json() == {"slides": []}
+    stored = put(api, "asked.tif", content).json()
+    assert api.http.get("/v1/slides", params={"sha256": sha256}).json() == {"slides": [stored]}
+    same_id = sha256[:24] + "0" * 40
+    assert api.http.get("/v1/slides", params={"sha256": same_id}).json() == {"slides": []}
+    assert_problem(api.http.get("/v1/slides", params={"sha256": "x"}), 422, "request-invalid")

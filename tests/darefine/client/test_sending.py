@@ -1,13 +1,12 @@
-"""What goes over the wire as one slide, and what is made of the answers."""
+"""What goes over the wire as one slide."""
 
+import os
 import zipfile
 from pathlib import Path
 
-import httpx
 import pytest
 
-from darefine.cli.client import CHUNK, ServiceRefusedError, as_one_file, checked, read_chunks
-from darefine.cli.submit import facts
+from darefine.client.sending import CHUNK, as_one_file, read_chunks, sha256_of
 
 
 def names_in(archive: Path) -> list[str]:
@@ -55,16 +54,14 @@ def test_a_file_is_read_in_chunks_and_each_is_told(tmp_path: Path) -> None:
     assert told == [CHUNK, CHUNK + 3]
 
 
-def test_a_refusal_is_told_with_the_detail_of_its_problem_document() -> None:
-    assert checked(httpx.Response(202, json={"id": "a"})) == {"id": "a"}
-    with pytest.raises(ServiceRefusedError, match=r"^422 Unprocessable .*: send mpp$"):
-        checked(httpx.Response(422, json={"detail": "send mpp"}))
-    with pytest.raises(ServiceRefusedError, match=r"^502 Bad Gateway: <html>$"):
-        checked(httpx.Response(502, text="<html>"))
-
-
-def test_facts_are_what_is_known_of_a_job() -> None:
-    known = {"patches_done": 3, "patches_total": 9, "megapixels_per_second": 2.04, "eta_s": 70.6}
-    assert facts(known) == "3/9 patches  2.0 MP/s  ETA 1:11"
-    assert facts({**known, "patches_total": None, "eta_s": None}) == "2.0 MP/s"
-    assert facts(dict.fromkeys(known)) == ""
+def test_a_copy_of_a_folder_makes_the_same_bytes(mirax: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "elsewhere"
+    copy.mkdir()
+    for file in (mirax.parent / "case").iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+        os.utime(copy / file.name, (1e9, 1e9))
+    with as_one_file(mirax.parent / "case") as one, as_one_file(copy) as other:
+        assert sha256_of(one) == sha256_of(other)
+    (copy / "Data0000.dat").write_text("Y")
+    with as_one_file(mirax.parent / "case") as one, as_one_file(copy) as other:
+        assert sha256_of(one) != sha256_of(other)

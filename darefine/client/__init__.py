@@ -1,0 +1,53 @@
+"""Typed client of the service: upload, submit, wait, download. Loads no torch."""
+
+from workers.jobs import JobState
+
+from .answers import (
+    ClassArea,
+    FileFacts,
+    Job,
+    ModelRef,
+    Preflight,
+    Progress,
+    Result,
+    ResultMpp,
+    ServedModel,
+    ServedModels,
+    Slide,
+    SlideRef,
+)
+from .client import Client, JobOptions
+from .errors import (
+    AnswerInvalidError,
+    ClientError,
+    DownloadDamagedError,
+    JobUnsuccessfulError,
+    ServiceRefusedError,
+    ServiceUnreachableError,
+    WaitTimeoutError,
+)
+
+__all__ = [
+    "AnswerInvalidError",
+    "ClassArea",
+    "Client",
+    "ClientError",
+    "DownloadDamagedError",
+    "FileFacts",
+    "Job",
+    "JobOptions",
+    "JobState",
+    "JobUnsuccessfulError",
+    "ModelRef",
+    "Preflight",
+    "Progress",
+    "Result",
+    "ResultMpp",
+    "ServedModel",
+    "ServedModels",
+    "ServiceRefusedError",
+    "ServiceUnreachableError",
+    "Slide",
+    "SlideRef",
+    "WaitTimeoutError",
+]
