@@ -76,7 +76,7 @@ def _features(data: Any, file: str) -> Iterator[Mapping[str, Any]]:
     """
     if isinstance(data, Mapping) and data.get("type") == "FeatureCollection":
         data = data.get("features")
-    waiting = [data] if isinstance(data, Mapping) else data
+    waiting = [data] if isinstance(data, Mapping) and data.get("type") == "Feature" else data
     if not isinstance(waiting, list):
         raise CohortError(f"{file} has no list of features. Export the annotations from QuPath as GeoJSON.")
     waiting = waiting[::-1]
