@@ -7,6 +7,7 @@ ModelError
 │   └── DeviceMemoryError
 ├── InputError           (also ValueError)
 ├── CohortError
+│   └── ClassesError     (also ValueError)
 ├── ReportError
 └── TrainingError
     ├── DivergedError
@@ -41,6 +42,10 @@ class InputError(ModelError, ValueError):
 
 class CohortError(ModelError):
     """Slides and truths for training or evaluation do not fit together, or are too few."""
+
+
+class ClassesError(CohortError, ValueError):
+    """A file of classes is missing, is no JSON, or holds a value that is not allowed."""
 
 
 class ReportError(ModelError):

@@ -1,25 +1,21 @@
 """Command `darefine prepare`: make the index of slides and truths that `train` and `evaluate` read."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
-from rich import box
-from rich.console import Console
-from rich.table import Column, Table
 
 from model.data.bach import BACH_CLASSES, Glass, annotated_slides, prepare_annotated
-from model.data.index import PlannedSlice, SlideIndex
 from model.data.phantom import HELD_OUT_PX, PHANTOM_CLASSES, prepare_phantoms
-from model.data.prepared import PreparedSlides
 from model.data.slices import PAPER_INPUT, PAPER_QUOTAS, Quota
 from model.data.splits import BACH_SPLITS, Split, own_split
 from model.training.from_scratch_recipe import PHANTOM_INPUT
-from wsi.palette import LabelClass
 
+from .prepare_report import finish_index
+from .prepare_slides import slides
 from .progress_bar import progress_bar
 
 DEFAULT_FOLDER = "darefine-index"
@@ -123,7 +119,7 @@ def bach(
         prepared = prepare_annotated(folder, out, chosen, card_input, glass=glass, progress=show)
     quotas = _quotas(slices)
     index = prepared.index("bach", BACH_CLASSES, card_input, quotas, seed=seed)
-    _finish(index, prepared, quotas, out, started)
+    finish_index(index, prepared, quotas, out, started)
 
 
 @prepare.command()
@@ -179,7 +175,10 @@ def phantom(
     card_input = replace(PAPER_INPUT, context_ratio=context_ratio)
     quotas = _quotas(slices) if plan else {}
     index = prepared.index("phantom", PHANTOM_CLASSES, card_input, quotas, seed=seed)
-    _finish(index, prepared, quotas, out, started)
+    finish_index(index, prepared, quotas, out, started)
+
+
+prepare.add_command(slides)
 
 
 def _split(folder: Path, split: str | None, validation: str, test: str, seed: int) -> Split:
@@ -196,60 +195,3 @@ def _quotas(slices: tuple[int, int, int]) -> Mapping[str, Quota]:
         name: Quota(wanted, None if paper.rare is None else round(wanted * paper.rare / paper.slices))
         for (name, paper), wanted in zip(PAPER_QUOTAS.items(), slices, strict=True)
     }
-
-
-def _finish(
-    index: SlideIndex, prepared: PreparedSlides, quotas: Mapping[str, Quota], out: Path, started: float
-) -> None:
-    """Write the index and report what is in it."""
-    path = out / "index.json"
-    index.save(path)
-    console = Console()
-    for notes in (slide.notes for slides in prepared.sets().values() for slide in slides):
-        for note in notes:
-            console.print(note, style="yellow", markup=False)
-    console.print(_areas(prepared, index.classes))
-    taught = [sum(slide.pixels[entry.value] for slide in prepared.train) for entry in index.classes]
-    if absent := [entry.name for entry, px in zip(index.classes, taught, strict=True) if not px]:
-        console.print(
-            f"No slide to train on has {', '.join(absent)}: training will refuse. "
-            "Add slides, or larger phantoms.",
-            style="yellow",
-        )
-    if quotas:
-        console.print(_slices(index, quotas))
-    for name, quota in quotas.items():
-        if quota.slices and getattr(index.cohort, name) and not getattr(index, name):
-            console.print(
-                f"No slice fits a slide of the {name} set: all its places will be used.", style="yellow"
-            )
-    click.echo(f"{path} in {time.perf_counter() - started:.0f} s")
-
-
-def _areas(prepared: PreparedSlides, classes: Sequence[LabelClass]) -> Table:
-    """Return the table of the area of each class in each slide, set by set."""
-    table = _table("Truth, mm²", "slide", "um/px", *(entry.name for entry in classes), "none")
-    for name, slides in prepared.sets().items():
-        table.add_row(f"[bold]{name}[/]")
-        for slide in slides:
-            areas = [count * slide.label_mpp**2 / 1e6 for count in slide.pixels]
-            cells = [f"{area:.2f}" for area in (*areas[1:], areas[0])]
-            table.add_row(slide.pair.slide.stem, f"{slide.mpp:.3f}", *cells)
-    return table
-
-
-def _slices(index: SlideIndex, quotas: Mapping[str, Quota]) -> Table:
-    """Return the table of planned slices of each set, and how many of them hold each class."""
-    names = [entry.name for entry in index.classes]
-    table = _table("Planned slices, and how many hold a class", "set", "slides", "slices", "wanted", *names)
-    for name, quota in quotas.items():
-        slices: Sequence[PlannedSlice] = getattr(index, name)
-        held = [sum(planned.shares[entry.value] > 0 for planned in slices) for entry in index.classes]
-        slides = len(getattr(index.cohort, name))
-        table.add_row(name, *map(str, (slides, len(slices), quota.slices, *held)))
-    return table
-
-
-def _table(title: str, first: str, *numbers: str) -> Table:
-    columns = (Column(header, justify="right") for header in numbers)
-    return Table(Column(first, no_wrap=True), *columns, title=title, box=box.SIMPLE_HEAD)

@@ -60,7 +60,7 @@ SEES = {
     "--recipe",
     type=click.Choice(["paper", "from-scratch", "phantom"]),
     help="paper: three stages of SGD, for encoders from ImageNet. from-scratch (formerly phantom): "
-    "AdamW without such a start.  [default: from-scratch for phantoms, else paper]",
+    "AdamW without such a start.  [default: paper where slices are planned, else from-scratch]",
 )
 @click.option(
     "--network",
@@ -198,7 +198,10 @@ def _config(name: str, index: SlideIndex, chosen: Mapping[str, Any]) -> TrainCon
         config = from_scratch_recipe(card, steps=chosen["steps"], seed=chosen["seed"])
     else:
         if not index.train:
-            raise click.UsageError("the paper recipe needs planned slices: `darefine prepare phantom --plan`")
+            raise click.UsageError(
+                "the paper recipe needs planned slices: `darefine prepare slides --slices 3000 500 4000`, "
+                "or phantom --plan"
+            )
         config = paper_recipe(
             paper_card(name, network, index),
             slices=len(index.train),
@@ -212,7 +215,8 @@ def _config(name: str, index: SlideIndex, chosen: Mapping[str, Any]) -> TrainCon
 
 
 def _recipe(index: SlideIndex, chosen: Mapping[str, Any]) -> str:
-    recipe: str = chosen["recipe"] or ("from-scratch" if index.source == "phantom" else "paper")
+    planned = index.source != "phantom" and index.train
+    recipe: str = chosen["recipe"] or ("paper" if planned else "from-scratch")
     return recipe
 
 

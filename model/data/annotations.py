@@ -1,31 +1,18 @@
-"""Read Aperio ImageScope annotations (the XML of ICIAR2018 part B) and draw the truth that they outline.
+"""Read the annotations of a slide, of any format, and look up the class of each region."""
 
-Parsed by the standard library's expat. A file with a DOCTYPE is refused: without one there are no entities,
-so nothing can expand or be fetched, and ImageScope writes none. That is all defusedxml would add.
-"""
-
-import math
-import xml.etree.ElementTree as ET
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
-
-import numpy as np
-from numpy.typing import NDArray
-
-from wsi.geometry import Rect, Size
 
 from ..errors import CohortError
-from .polygons import Points, polygon_mask
+from .annotation_xml import read_xml
+from .class_scheme import HOLE, LEFT_OUT, NO_TRUTH, ClassScheme
+from .geojson import read_geojson
+from .shapes import Outline, Shape, ShapeFile, listed
 
-NORMAL = 1
-"""Value of the class "normal", which also everything has that no region covers."""
-
-WORDINGS = {"normal": NORMAL, "benign": 2, "situ": 3, "invasive": 4}
-"""Class value by the word that the text of a region must contain, in upper or lower case."""
-
-FARTHEST_PX = 1e9
-"""Bound of vertex coordinates: no slide reaches this far, so a vertex beyond is damage."""
+GEOJSON_SUFFIXES = (".geojson", ".geojson.gz", ".json", ".json.gz")
+SHAPE_SUFFIXES = (*GEOJSON_SUFFIXES, ".xml")
+"""Ends of the names of files with shapes, in lower case."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,161 +20,102 @@ class Region:
     """Outline of one region and its class."""
 
     name: str
-    """Id in the file, for messages."""
+    """Id or number in the file, for messages."""
     value: int
-    """Class value; NORMAL for a hole (`NegativeROA`), whatever its words."""
-    vertices_l0: Points
-    """(V, 2), V >= 3: x and y in l0 px; pixel (0, 0) reaches from 0 to 1."""
+    """Class value; 0 where there is no truth, and for a hole."""
+    outline: Outline
+    """In l0 px; pixel (0, 0) reaches from 0 to 1. As it is in the file, so it may cross itself."""
+    hole: bool = False
+    """Whether it is a hole in another region."""
 
 
 @dataclass(frozen=True, slots=True)
 class Annotations:
-    """Contents of one XML, in the order of the file."""
+    """Contents of one file, in its order."""
 
     file: str
     """Name of the file, for messages."""
     mpp: float | None
-    """`MicronsPerPixel` of the root; None unless it is a number above 0."""
+    """Pixel size that the file states."""
     regions: tuple[Region, ...]
     skipped: tuple[str, ...]
     """Names of regions with fewer than three vertices, which have no area and are left out."""
+    unclassified: tuple[str, ...] = ()
+    """Names of regions without a class that are left out."""
+    left_out: int = 0
+    """Number of regions that the scheme leaves out."""
+    passed_over: int = 0
+    """Number of cells and other detections."""
 
 
-class AnnotationTruth:
-    """Truth of a slide drawn from its annotations on demand. Thread-safe. Memory: the vertices.
-
-    A label px belongs to a region if its centre does, by the even-odd rule where an outline crosses itself.
-    Regions are painted in file order: a later one covers an earlier one. What lies outside the slide is cut
-    off.
-    """
-
-    def __init__(
-        self, annotations: Annotations, label_size: Size, downsample: int, *, unannotated: int = NORMAL
-    ) -> None:
-        """Scale the outlines to the grid.
-
-        Args:
-            annotations: Regions in l0 px.
-            label_size: Size of the slide's label map, in label px.
-            downsample: l0 px a label px of the slide's grid.
-            unannotated: Value where no region is.
-        """
-        self._frame = Rect.of(label_size)
-        self._unannotated = unannotated
-        self._values = [region.value for region in annotations.regions]
-        self._outlines = [region.vertices_l0 / downsample for region in annotations.regions]
-        self._boxes = [_box(outline) for outline in self._outlines]
-
-    def read(self, rect: Rect) -> NDArray[np.uint8]:
-        """Return the class values (H, W) of a rectangle of label px, 0 outside the label map.
-
-        The values of a pixel do not depend on the rectangle it is read with.
-        """
-        labels = np.zeros((rect.height, rect.width), np.uint8)
-        inside = rect.intersect(self._frame)
-        _part(labels, rect, inside)[...] = self._unannotated
-        for outline, value, box in zip(self._outlines, self._values, self._boxes, strict=True):
-            touched = box.intersect(inside)
-            if not touched.is_empty:
-                _part(labels, rect, touched)[polygon_mask(outline, touched)] = value
-        return labels
-
-
-def read_annotations(path: Path) -> Annotations:
-    """Read an ImageScope XML.
-
-    The class of a region is the first of its Attributes' Value and its own Text that names one.
+def read_shapes(path: Path) -> ShapeFile:
+    """Read a file of GeoJSON or XML.
 
     Raises:
-        CohortError: The file cannot be read, is no such XML or has a DOCTYPE, the words of a region name no
-            class or several, or a vertex is no position. The message names file and region.
+        CohortError: It cannot be read, or a vertex is no position. The message names file and region.
     """
-    try:
-        root = ET.parse(path, ET.XMLParser(target=_NoDoctype())).getroot()  # noqa: S314  (no DOCTYPE, no entities)
-    except (OSError, ET.ParseError, ValueError, LookupError) as error:
-        raise CohortError(f"{path.name} cannot be read as XML ({error}). Export it again.") from error
-    if root.tag != "Annotations":
-        raise CohortError(
-            f"{path.name} starts with <{root.tag}>, an Aperio ImageScope file with <Annotations>. "
-            "Export it as that."
-        )
-    outlines = [
-        (name, element, element.findall("Vertices/Vertex"))
-        for number, element in enumerate(root.iter("Region"), start=1)
-        for name in [element.get("Id") or f"number {number}"]
-    ]
+    return read_geojson(path) if path.name.lower().endswith(GEOJSON_SUFFIXES) else read_xml(path)
+
+
+def read_annotations(path: Path, scheme: ClassScheme) -> Annotations:
+    """Read a file of GeoJSON or XML, with the classes of a scheme.
+
+    Raises:
+        CohortError: The file cannot be read, a vertex is no position, or the words of a region name no class
+            or several. The message names file and region.
+    """
+    shapes = read_shapes(path)
+    regions: list[Region] = []
+    unclassified: list[str] = []
+    problems: dict[str, list[str]] = {}
+    drawn = [shape for shape in shapes.shapes if shape.outline is not None]
+    for shape in drawn:
+        meaning, problem = _meaning(shape, scheme)
+        if problem is not None and not shape.classified and scheme.unclassified == "leave out":
+            unclassified.append(shape.name)
+        elif problem is not None:
+            problems.setdefault(problem, []).append(shape.name)
+        elif meaning != LEFT_OUT:
+            assert shape.outline is not None
+            value = meaning if isinstance(meaning, int) else 0
+            regions.append(Region(shape.name, value, shape.outline, hole=meaning == HOLE))
+    if problems:
+        raise CohortError(f"{path.name}: {_told(problems, scheme)}")
     return Annotations(
-        file=path.name,
-        mpp=_mpp(root.get("MicronsPerPixel")),
-        regions=tuple(
-            Region(name, _class_value(element, path.name, name), _points(vertices, path.name, name))
-            for name, element, vertices in outlines
-            if len(vertices) >= 3
-        ),
-        skipped=tuple(name for name, _, vertices in outlines if len(vertices) < 3),
+        file=shapes.file,
+        mpp=shapes.mpp,
+        regions=tuple(regions),
+        skipped=tuple(shape.name for shape in shapes.shapes if shape.outline is None),
+        unclassified=tuple(unclassified),
+        left_out=len(drawn) - len(regions) - len(unclassified),
+        passed_over=shapes.passed_over,
     )
 
 
-class _NoDoctype(ET.TreeBuilder):
-    """Tree builder that refuses a DOCTYPE."""
+def _meaning(shape: Shape, scheme: ClassScheme) -> tuple[int | str, str | None]:
+    """Return what a shape is, or what is wrong with its words."""
+    if shape.hole:
+        return HOLE, None
+    for word in shape.words:
+        meant = scheme.meanings(word)
+        if len(meant) == 1:
+            return meant[0], None
+        if meant:
+            return NO_TRUTH, f'"{word}", which names several classes'
+    if not shape.classified and not shape.words:
+        return NO_TRUTH, "nothing, which names no class"
+    return NO_TRUTH, " and ".join(f'"{word}"' for word in shape.words) + ", which names no class"
 
-    def doctype(self, _name: str, _public: str | None, _system: str | None) -> NoReturn:
-        """Refuse a DOCTYPE; the parser calls this before it reads what the DOCTYPE declares."""
-        raise ValueError("it has a DOCTYPE, which ImageScope never writes")
 
-
-def _class_value(element: ET.Element, file: str, name: str) -> int:
-    """Return the class that a region's attributes or text name; NORMAL for a hole."""
-    if element.get("NegativeROA") == "1":
-        return NORMAL
-    values = [attribute.get("Value") for attribute in element.findall("Attributes/Attribute")]
-    words = [text.strip() for text in (*values, element.get("Text")) if text and text.strip()]
-    for text in words:
-        named = [value for wording, value in WORDINGS.items() if wording in text.lower()]
-        if len(named) == 1:
-            return named[0]
-        if named:
-            raise CohortError(f'{file}: region {name} says "{text}", which names several classes. Keep one.')
-    said = " and ".join(f'"{text}"' for text in words) or "nothing"
-    raise CohortError(
-        f"{file}: region {name} says {said}, which names no class. Its Attribute Value or its Text must "
-        f"contain one of {', '.join(WORDINGS)}."
+def _told(problems: dict[str, list[str]], scheme: ClassScheme) -> str:
+    """Return in words which regions have which words that are no class."""
+    said = "; ".join(
+        f"region{'s' * (len(names) > 1)} {listed(names, 5)} say{'s' * (len(names) == 1)} {problem}"
+        for problem, names in list(problems.items())[:5]
     )
-
-
-def _points(vertices: list[ET.Element], file: str, name: str) -> Points:
-    """Return the vertices (V, 2) of a region in l0 px."""
-    try:
-        points = np.array([(float(v.get("X", "")), float(v.get("Y", ""))) for v in vertices])
-    except ValueError as error:
-        raise CohortError(
-            f"{file}: region {name} has a vertex without numbers X and Y ({error}). Mend or remove it."
-        ) from error
-    if not (np.abs(points) < FARTHEST_PX).all():
-        raise CohortError(
-            f"{file}: region {name} has a vertex that is on no slide (its X or Y is not finite, or beyond "
-            f"{FARTHEST_PX:g} px). Mend or remove it."
-        )
-    return points
-
-
-def _mpp(text: str | None) -> float | None:
-    """Return a positive finite number, or None for any other text."""
-    try:
-        mpp = float(text or "")
-    except ValueError:
-        return None
-    return mpp if mpp > 0 and math.isfinite(mpp) else None
-
-
-def _box(outline: Points) -> Rect:
-    """Return the pixels that an outline may touch."""
-    left, top = np.floor(outline.min(axis=0)).astype(int)
-    right, bottom = np.ceil(outline.max(axis=0)).astype(int)
-    return Rect(int(left), int(top), int(right - left), int(bottom - top))
-
-
-def _part(labels: NDArray[np.uint8], rect: Rect, part: Rect) -> NDArray[np.uint8]:
-    """Return the view of `part` in the labels of `rect`."""
-    at = part.moved(-rect.x, -rect.y)
-    return labels[at.y : at.bottom, at.x : at.right]
+    more = f"; and {len(problems) - 5} more such words" if len(problems) > 5 else ""
+    known = [word for entry in scheme.classes for word in (entry.name, *entry.aliases)]
+    word = next(iter(problems)).split('"')[1] if '"' in next(iter(problems)) else ""
+    near = difflib.get_close_matches(word.casefold(), [one.casefold() for one in known], 1)
+    hint = f' Did you mean "{near[0]}"?' if near else ""
+    return f"{said}{more}.{hint} The classes are {scheme.vocabulary()}."

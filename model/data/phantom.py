@@ -11,12 +11,14 @@ from wsi.phantom import PHANTOM_PALETTE, write_phantom
 from wsi.reading.slide import open_slide
 from wsi.tissue import TissueMask
 
-from .bach import Progress, unheard
-from .prepared import PreparedSlide, PreparedSlides
+from .prepared import PreparedSlide, PreparedSlides, Progress, unheard
 from .slices import PAPER_INPUT
 from .splits import SlideWithTruth
 
 PHANTOM_CLASSES = PHANTOM_PALETTE.classes
+
+NORMAL = 1
+"""Value of the class normal, which most of the tissue has."""
 
 HELD_OUT_PX = 20_480
 """Side of a held-out slide in l0 px: large enough to hold all four classes, about in balance."""
@@ -65,7 +67,7 @@ def _prepared(folder: Path, side_px: int, seed: int, progress: Progress) -> Prep
         grid = make_grid(slide.info.size, slide.info.mpp.value, PAPER_INPUT)
     # Its truth knows what is glass.
     tissue = TissueMask.everywhere(grid, Rect.of(grid.slide))
-    return PreparedSlide.of(pair, grid, tissue, PHANTOM_CLASSES, started=started)
+    return PreparedSlide.of(pair, grid, tissue, PHANTOM_CLASSES, background=NORMAL, started=started)
 
 
 def _written(out: Path, side_px: int, seed: int, report: Callable[[float], None]) -> SlideWithTruth:

@@ -1,7 +1,7 @@
 """Prepared slides: pixel counts and candidate slices, and the index made from them."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,13 @@ from wsi.tissue import TissueMask
 from .index import SlideIndex
 from .slices import Candidates, Quota, count_blocks, find_candidates, screen
 from .splits import Cohort, SlideWithTruth
+
+Progress = Callable[[str, float], None]
+"""Callback that gets a slide's name and the fraction of it that is done, 0..1."""
+
+
+def unheard(_name: str, _done: float) -> None:
+    """Ignore progress."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,17 +47,19 @@ class PreparedSlide:
         tissue: TissueMask,
         classes: Sequence[LabelClass],
         *,
+        background: int | None,
         notes: tuple[str, ...] = (),
         started: float,
     ) -> "PreparedSlide":
         """Count the truth of a slide and find its candidate slices.
 
-        `started` is the `time.perf_counter()` of when work on the slide began.
+        `background` is the class of which bare glass is left out (see `find_candidates`). `started` is the
+        `time.perf_counter()` of when work on the slide began.
 
         Raises:
             CohortError: The truth has values that are no class.
         """
-        blocks = count_blocks(pair.truth, len(classes))
+        blocks = count_blocks(pair.truth, classes)
         counts = blocks.sum(axis=(0, 1))
         counts[0] = grid.label_size.pixels - counts[1:].sum()  # without what blocks have beyond the slide
         return cls(
@@ -58,7 +67,7 @@ class PreparedSlide:
             mpp=grid.slide_mpp,
             label_mpp=grid.label_mpp,
             pixels=tuple(counts.tolist()),
-            candidates=find_candidates(grid, blocks, tissue),
+            candidates=find_candidates(grid, blocks, tissue, background=background),
             notes=notes,
             seconds=time.perf_counter() - started,
         )
@@ -75,6 +84,12 @@ class PreparedSlides:
     def sets(self) -> Mapping[str, Sequence[PreparedSlide]]:
         """Return the slides by the name of their set."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def untaught(self, classes: Sequence[LabelClass]) -> tuple[str, ...]:
+        """Return the names of the classes of which no slide to train on has a pixel."""
+        return tuple(
+            entry.name for entry in classes if not any(slide.pixels[entry.value] for slide in self.train)
+        )
 
     def index(
         self,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi.geometry import Rect
+from wsi.palette import LabelClass
 from wsi.patch_view import PatchView
 
 from ..errors import CohortError
@@ -43,47 +44,51 @@ class PatchSampler(Protocol):
         """Choose patch `number` (0, 1, ...) of the batches of `spec`; all chance comes from `rng`."""
 
 
-def index_slides(slides: Sequence[AnnotatedSlide], classes: int) -> list[IndexedSlide]:
+def index_slides(slides: Sequence[AnnotatedSlide], classes: Sequence[LabelClass]) -> list[IndexedSlide]:
     """Look up the classes of slides; memory: 1 / 256 byte a label px.
 
     Raises:
-        CohortError: A class is in none of them, a value is no class, or a slide is not at the model's scale.
+        CohortError: None has truth, a value is no class, or a slide is not at the model's scale.
     """
     indexed = [IndexedSlide(slide, slide.truth_cells(CELL_PX)) for slide in slides]
     for one in indexed:
         _check(one, classes)
-    present = set().union(*(np.unique(one.cells).tolist() for one in indexed))
-    if absent := set(range(1, classes + 1)) - present:
-        raise CohortError(
-            f"no training slide has truth of class {sorted(absent)} (values); make the index with slides "
-            "that have it"
-        )
+    if not any(one.cells.any() for one in indexed):
+        raise CohortError("no slide to train on has truth; annotate some, and make the index again")
     return indexed
 
 
-def _check(indexed: IndexedSlide, classes: int) -> None:
+def absent_classes(slides: Sequence[IndexedSlide], classes: Sequence[LabelClass]) -> list[LabelClass]:
+    """Return the classes of which no slide has a pixel."""
+    present = set().union(*(np.unique(one.cells).tolist() for one in slides))
+    return [entry for entry in classes if entry.value not in present]
+
+
+def _check(indexed: IndexedSlide, classes: Sequence[LabelClass]) -> None:
     slide = indexed.slide
     if not slide.grid.exact:
         raise CohortError(
             f"{slide.name} has {slide.grid.label_mpp:g} um a label px, over 10 % off the model's scale; "
             "training reads slides as they are. Leave it out, or set input.mpp to fit the slides."
         )
-    if (most := int(indexed.cells.max(initial=0))) > classes:
-        raise CohortError(f"the truth of {slide.name} has value {most}; the card has classes 1..{classes}")
+    if (most := int(indexed.cells.max(initial=0))) > len(classes):
+        names = ", ".join(f"{entry.value} {entry.name}" for entry in classes)
+        raise CohortError(f"the truth of {slide.name} has value {most}; the card has the classes {names}")
 
 
 class RandomPatchSampler:
-    """Random patches, every class equally often, whatever its area.
+    """Random patches, every class that the slides have equally often, whatever its area.
 
     Patches lie anywhere an inference patch could reach, so their edges, glass and the slide's outside are
     seen in training as they are later.
     """
 
     def __init__(self, slides: Sequence[IndexedSlide], classes: int) -> None:
-        self._cells = [
+        cells = [
             [(slide, found) for slide in slides if (found := np.flatnonzero(slide.cells == k + 1)).size]
             for k in range(classes)
         ]
+        self._cells = [holders for holders in cells if holders]
 
     def draw(self, rng: np.random.Generator, _number: int, spec: BatchSpec, /) -> PatchSample:
         """Choose a random patch (see PatchSampler).

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from wsi.geometry import Rect
 from wsi.grid import TILE_PX, Grid, InputGeometry
+from wsi.palette import LabelClass
 from wsi.tissue import TissueMask
 from wsi.writing.label_tiff import LabelTiff
 
@@ -24,9 +25,6 @@ PAPER_INPUT = InputGeometry(mpp=0.934, context_ratio=5, slices_per_side=5, halo_
 SLICE_PX = TILE_PX
 STEP_PX = TILE_PX // 2
 
-RARE = (2, 3)
-"""Values of benign and in situ, which screening looks for."""
-
 
 @dataclass(frozen=True, slots=True)
 class Quota:
@@ -34,7 +32,9 @@ class Quota:
 
     slices: int
     rare: int | None
-    """Number of them with benign or in situ, the others without; None takes them as they come."""
+    """Number of them with a rare class, the others without; None takes them as they come."""
+    rare_values: tuple[int, ...] = (2, 3)
+    """Values of the rare classes: by default the paper's, benign and in situ."""
 
 
 PAPER_QUOTAS: Mapping[str, Quota] = {
@@ -71,7 +71,7 @@ class Candidates:
         )
 
 
-def count_blocks(truth: Path, classes: int) -> NDArray[np.int64]:
+def count_blocks(truth: Path, classes: Sequence[LabelClass]) -> NDArray[np.int64]:
     """Count the label px of each value in blocks of STEP_PX: (rows, columns, classes + 1).
 
     What lies beyond the map counts as 0. Reads the truth once, a row of tiles at a time.
@@ -82,14 +82,15 @@ def count_blocks(truth: Path, classes: int) -> NDArray[np.int64]:
     """
     with LabelTiff(truth) as tiff:
         blocks = tiff.size.tiles(STEP_PX)
-        counts = np.zeros((blocks.height, blocks.width, classes + 1), np.int64)
+        counts = np.zeros((blocks.height, blocks.width, len(classes) + 1), np.int64)
         for row in range(0, blocks.height, 2):
             band = tiff.read(Rect(0, row * STEP_PX, blocks.width * STEP_PX, 2 * STEP_PX))
-            if band.max() > classes:
+            if band.max() > len(classes):
+                names = ", ".join(f"{entry.value} {entry.name}" for entry in classes)
                 raise CohortError(
-                    f"{truth.name} has value {band.max()}; the classes are 1..{classes}. Make it again."
+                    f"{truth.name} has value {band.max()}; the classes are {names}. Make it again."
                 )
-            for value in range(classes + 1):
+            for value in range(len(classes) + 1):
                 of_value = (band == value).reshape(2, STEP_PX, blocks.width, STEP_PX)
                 # Along the contiguous axis first: adding bytes there is faster than along both axes at once.
                 sums = of_value.sum(axis=3, dtype=np.int32).sum(axis=1)
@@ -97,11 +98,13 @@ def count_blocks(truth: Path, classes: int) -> NDArray[np.int64]:
     return counts
 
 
-def find_candidates(grid: Grid, blocks: NDArray[np.int64], tissue: TissueMask) -> Candidates:
+def find_candidates(
+    grid: Grid, blocks: NDArray[np.int64], tissue: TissueMask, *, background: int | None
+) -> Candidates:
     """Return all slices wholly on the slide that have tissue and truth.
 
-    Those with a class beyond normal need no tissue in the mask. Bare glass is left out because the service
-    labels none of it.
+    Those with a class beyond `background` need no tissue in the mask. Bare glass is left out because the
+    service labels none of it.
     """
     patches, corners = _patches_and_corners(grid)
     on_slide = (corners + SLICE_PX <= (grid.label_size.width, grid.label_size.height)).all(axis=1)
@@ -111,7 +114,9 @@ def find_candidates(grid: Grid, blocks: NDArray[np.int64], tissue: TissueMask) -
     has_tissue = _block_has_tissue(grid, tissue)
     on_tissue = np.any([has_tissue[y + down, x + right] for down in (0, 1) for right in (0, 1)], axis=0)
     shares = np.asarray(counts) / SLICE_PX**2
-    wanted = (shares[:, 1] > 0) & on_tissue | (shares[:, 2:] > 0).any(axis=1)
+    common = [] if background is None else [background]
+    wanted = (shares[:, common] > 0).any(axis=1) & on_tissue
+    wanted |= (np.delete(shares, [0, *common], axis=1) > 0).any(axis=1)
     return Candidates(grid.patch_px, patches[wanted], corners[wanted], shares[wanted])
 
 
@@ -121,13 +126,17 @@ def screen(slides: Sequence[Candidates], quota: Quota, rng: np.random.Generator)
         (slide, number) for slide, found in enumerate(slides) for number in range(len(found.corners))
     ]
     rare = np.concatenate(
-        [np.zeros(0, np.bool_), *((found.shares[:, list(RARE)] > 0).any(axis=1) for found in slides)]
+        [np.zeros(0, np.bool_), *((found.shares[:, _rare(quota)] > 0).any(axis=1) for found in slides)]
     )
     groups = [(np.arange(len(found_slices)), quota.slices)]
     if quota.rare is not None:
         groups = [(np.flatnonzero(rare), quota.rare), (np.flatnonzero(~rare), quota.slices - quota.rare)]
     drawn = np.sort(np.concatenate([rng.permutation(group)[:wanted] for group, wanted in groups]))
     return tuple(slides[slide].planned(number, slide) for slide, number in (found_slices[k] for k in drawn))
+
+
+def _rare(quota: Quota) -> list[int]:
+    return list(quota.rare_values) if quota.rare is not None else []
 
 
 def _patches_and_corners(grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,7 +1,7 @@
 """Split slides into training, validation and test sets."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -86,48 +86,89 @@ BACH_SPLITS = {
 }
 
 
-def own_split(names: Sequence[str], validation: str, test: str, *, seed: int) -> Split:
+DRAWS = 200
+"""Draws among which the split is chosen that leaves the most classes to train on."""
+
+
+def own_split(
+    names: Sequence[str],
+    validation: str,
+    test: str,
+    *,
+    seed: int,
+    patients: Mapping[str, str] | None = None,
+    holds: Mapping[str, frozenset[int]] | None = None,
+) -> Split:
     """Split `names` into three sets; those that are not held out are trained on.
 
     Args:
         names: Slides without their endings.
-        validation: Held-out slides: a comma-separated list of names, or a fraction like 0.2 of all names, at
-            least one, drawn at random. "" holds none out.
+        validation: Held-out slides: a comma-separated list of names or patients, or a fraction like 0.2 of
+            all patients, at least one, drawn at random. "" holds none out.
         test: Likewise.
         seed: Seed of the draw.
+        patients: Patient of each slide, whose slides go to one set. [default: each slide has its own]
+        holds: Class values that each slide has: the draw is repeated, DRAWS times at most, until all of them
+            are trained on, or as many as can be.
 
     Raises:
         CohortError: A name is not there or is named twice, or nothing is left to train on or to validate on.
     """
-    order = [names[k] for k in np.random.default_rng(seed).permutation(len(names))]
+    owner = {name: (patients or {}).get(name, name) for name in names}
+    everyone = list(dict.fromkeys(owner[name] for name in names))
+    rng = np.random.default_rng(seed)
+    all_held = frozenset().union(*(holds or {}).values())
+    best: tuple[int, Split | None] = (-1, None)
+    for _ in range(DRAWS if holds else 1):
+        split = _drawn(owner, [everyone[k] for k in rng.permutation(len(everyone))], validation, test)
+        taught = len(frozenset().union(*((holds or {}).get(name, frozenset()) for name in split.train)))
+        if taught > best[0]:
+            best = taught, split
+        if taught == len(all_held):
+            break
+    assert best[1] is not None
+    return best[1]
+
+
+def _drawn(owner: Mapping[str, str], order: Sequence[str], validation: str, test: str) -> Split:
+    """Split slides by the order of their patients.
+
+    Raises:
+        CohortError: See own_split.
+    """
     held_out: list[tuple[str, ...]] = [(), ()]
     # Lists first: a fraction draws from what no list names.
     for number, wanted in sorted(
         enumerate((validation, test)), key=lambda item: _fraction(item[1]) is not None
     ):
         taken = {name for chosen in held_out for name in chosen}
-        held_out[number] = _held_out(wanted, order, taken)
-    train = tuple(name for name in names if name not in {*held_out[0], *held_out[1]})
-    if not train or not held_out[0]:
+        held_out[number] = _held_out(wanted, order, taken, owner)
+    sets = [tuple(name for name in owner if owner[name] in chosen) for chosen in held_out]
+    train = tuple(name for name in owner if name not in {*sets[0], *sets[1]})
+    if not train or not sets[0]:
         raise CohortError(
             "training needs slides to learn from and others for --validation; hold out some, not all"
         )
-    return Split(train, held_out[0], held_out[1])
+    return Split(train, sets[0], sets[1])
 
 
-def _held_out(wanted: str, order: Sequence[str], taken: set[str]) -> tuple[str, ...]:
+def _held_out(
+    wanted: str, order: Sequence[str], taken: set[str], owner: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Return the patients that are held out."""
     fraction = _fraction(wanted)
     if fraction is not None:
         free = [name for name in order if name not in taken]
         return tuple(sorted(free[: max(1, math.floor(fraction * len(order) + 0.5))]))
     chosen = tuple(name.strip() for name in wanted.split(",") if name.strip())
-    if unknown := sorted(set(chosen) - set(order)):
+    if unknown := sorted(set(chosen) - set(order) - set(owner)):
         raise CohortError(
-            f"{', '.join(unknown)}: no such slide with annotations; there are {', '.join(sorted(order))}"
+            f"{', '.join(unknown)}: no such slide with annotations; there are {', '.join(sorted(owner))}"
         )
-    if len(set(chosen)) < len(chosen) or taken & set(chosen):
+    named = {owner.get(name, name) for name in chosen}
+    if len(set(chosen)) < len(chosen) or taken & named:
         raise CohortError(f"{', '.join(chosen)}: a slide is named twice; give each to one set")
-    return chosen
+    return tuple(sorted(named))
 
 
 def _fraction(wanted: str) -> float | None:

@@ -12,7 +12,9 @@ from wsi.geometry import Rect, Size, ceil_div
 from wsi.palette import LabelClass
 from wsi.writing.label_tiff import LabelTiff
 
-from ..data.annotations import Annotations, AnnotationTruth, read_annotations
+from ..data.annotations import Annotations, read_annotations
+from ..data.presets import BACH
+from ..data.truth import AnnotationTruth
 from ..errors import InputError
 from .metrics import ConfusionMatrix
 
@@ -78,7 +80,7 @@ def open_truth(path: Path, labels: LabelTiff) -> Iterator[Truth]:
         InputError: The files do not fit each other; the message says what to give.
     """
     if path.suffix.lower() == ".xml":
-        yield _AnnotatedTruth(read_annotations(path), labels.size, _downsample(labels))
+        yield _AnnotatedTruth(read_annotations(path, BACH), labels.size, _downsample(labels))
         return
     with LabelTiff(path) as truth:
         if truth.size != labels.size:
@@ -115,7 +117,7 @@ class _AnnotatedTruth:
 
     def __init__(self, annotations: Annotations, size: Size, downsample: int) -> None:
         self._annotations, self._size, self._downsample = annotations, size, downsample
-        self._truth = AnnotationTruth(annotations, size, downsample)
+        self._truth = AnnotationTruth(annotations, size, downsample, BACH)
 
     def read(self, rect: Rect) -> NDArray[np.uint8]:
         return self._truth.read(rect)
@@ -123,7 +125,7 @@ class _AnnotatedTruth:
     def overview(self, side_px: int) -> NDArray[np.uint8]:
         step = ceil_div(max(self._size.width, self._size.height), side_px)
         small = Size(max(1, self._size.width // step), max(1, self._size.height // step))
-        return AnnotationTruth(self._annotations, small, self._downsample * step).read(Rect.of(small))
+        return AnnotationTruth(self._annotations, small, self._downsample * step, BACH).read(Rect.of(small))
 
 
 def _downsample(labels: LabelTiff) -> int:

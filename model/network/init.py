@@ -1,5 +1,7 @@
 """Initial weights for training from scratch."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -17,6 +19,9 @@ decoder's features, which lowers the learning rate that still converges. So the 
 CLASSIFIER_SCALE = 0.3
 """Factor on the classifier: all classes start out about equally likely."""
 
+NEVER = -1e4
+"""Logit of a class that is never chosen: its probability and its gradients are 0 in every precision."""
+
 
 def initialise(network: nn.Module, seed: int) -> None:
     """Initialise all kernels by He et al. 2015 and scale down the decoder's residual branches.
@@ -32,6 +37,13 @@ def initialise(network: nn.Module, seed: int) -> None:
     with torch.no_grad():
         for module in network.modules():
             _scale_down(module)
+
+
+def silence_classes(network: SegmentationNetwork, channels: Sequence[int]) -> None:
+    """Make a network never choose the classes of these channels, before training or after it."""
+    with torch.no_grad():
+        network.classify.weight[channels] = 0.0
+        network.classify.get_parameter("bias")[channels] = NEVER
 
 
 def _scale_down(module: nn.Module) -> None:

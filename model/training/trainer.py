@@ -11,20 +11,28 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from wsi.palette import LabelClass
 from wsi.work_ahead import work_ahead
 
 from ..card import ModelCard
 from ..data.annotated_slide import AnnotatedSlide
 from ..data.index import SlideIndex
 from ..data.loader import Batch, BatchLoader
-from ..data.sampler import PatchSampler, PlannedPatchSampler, RandomPatchSampler, index_slides
+from ..data.sampler import (
+    IndexedSlide,
+    PatchSampler,
+    PlannedPatchSampler,
+    RandomPatchSampler,
+    absent_classes,
+    index_slides,
+)
 from ..data.splits import Cohort
 from ..errors import DivergedError, TrainingStoppedError
 from ..evaluation.evaluate import check_classes, open_slides
 from ..evaluation.examples import Example
 from ..evaluation.metrics import Metrics
 from ..network.build import build_network
-from ..network.init import initialise
+from ..network.init import initialise, silence_classes
 from ..weights import load_weights, save_weights
 from .checkpoint import History, TrainState, training_fingerprint
 from .config import TrainConfig
@@ -90,17 +98,20 @@ def train(
     """
     check_classes(config.card, index.classes)
     with process_group(device) as group, _open_cohort(config.card, index.cohort) as cohort:
-        loader = _make_loader(config, index, cohort[0], threads)
+        indexed = index_slides(cohort[0], config.card.classes)
+        untaught = _untaught(config.card, indexed, group)
+        loader = _make_loader(config, index, indexed, threads)
         validator = _make_validator(config, index, cohort[1], group)
         state_path = out / f"{config.card.name}.state.safetensors"
-        state = _initial_state(config, index, state_path, start, group.device)
+        state = _initial_state(config, index, state_path, start, group.device, untaught)
         if forecast is not None:
             forecast(stage_costs(config, state, loader, group))
         _run_steps(config, state, loader, validator, group, progress, should_stop)
         card = None
         if group.is_main:
             _use_best(config, state, loader, group.device)
-            card = export_model(config, index, state, cohort[2], group, provenance or {})
+            facts = {"untaught_classes": [entry.name for entry in untaught], **(provenance or {})}
+            card = export_model(config, index, state, cohort[2], group, facts)
             state.remove()
         group.barrier()
     return card
@@ -268,29 +279,45 @@ def _recalibrate_batch_norm(
         compute_loss(loader.batch(step, recalibration.batch), 0.0)
 
 
+def _untaught(card: ModelCard, slides: Sequence[IndexedSlide], group: ProcessGroup) -> list[LabelClass]:
+    """Return the classes that no slide to train on has; warn of them."""
+    untaught = absent_classes(slides, card.classes)
+    if untaught and group.is_main:
+        names = ", ".join(entry.name for entry in untaught)
+        logger.warning("no slide to train on has %s: the network will never choose it", names)
+    return untaught
+
+
 def _make_loader(
-    config: TrainConfig, index: SlideIndex, slides: Sequence[AnnotatedSlide], threads: int
+    config: TrainConfig, index: SlideIndex, slides: Sequence[IndexedSlide], threads: int
 ) -> BatchLoader:
     """Return the loader of training batches: planned slices where the index has some, else random patches."""
-    classes = len(config.card.classes)
-    indexed = index_slides(slides, classes)
     sampler: PatchSampler = (
-        PlannedPatchSampler(indexed, index.train, config.seed)
+        PlannedPatchSampler(slides, index.train, config.seed)
         if index.train
-        else RandomPatchSampler(indexed, classes)
+        else RandomPatchSampler(slides, len(config.card.classes))
     )
     return BatchLoader(sampler, seed=config.seed, stain_jitter=config.stain_jitter, threads=threads)
 
 
 def _initial_state(
-    config: TrainConfig, index: SlideIndex, path: Path, start: Start | None, device: torch.device
+    config: TrainConfig,
+    index: SlideIndex,
+    path: Path,
+    start: Start | None,
+    device: torch.device,
+    untaught: Sequence[LabelClass],
 ) -> TrainState:
-    """Return the state saved at `path`, or that of the first step: weights of the seed, then `start`'s."""
+    """Return the state saved at `path`, or that of the first step: weights of the seed, then `start`'s.
+
+    The classes `untaught` are never chosen.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     network = build_network(config.card.network, len(config.card.classes), dropout=config.dropout)
     initialise(network, config.seed)
     if start is not None:
         start(network)
+    silence_classes(network, [entry.value - 1 for entry in untaught])
     module = TrainingModule(network, config).to(device)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
     state = TrainState(

@@ -5,11 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.data.annotations import AnnotationTruth, read_annotations
+from model.data.annotations import Annotations
+from model.data.annotations import read_annotations as read_with
+from model.data.presets import BACH
+from model.data.truth import AnnotationTruth
 from model.errors import CohortError
 from wsi.geometry import Rect, Size
 
 from .image_scope import Outline, Vertices, write_xml, xml_of
+
+
+def read_annotations(path: Path) -> Annotations:
+    return read_with(path, BACH)
 
 
 def square(left: float, top: float, side: float) -> Vertices:
@@ -68,7 +75,7 @@ def test_regions_without_area_are_named_and_left_out(tmp_path: Path) -> None:
     [
         ("", "cannot be read as XML"),
         ("<Annotations><Annotation></Annotations>", "cannot be read as XML"),
-        ("<ASAP_Annotations/>", "starts with <ASAP_Annotations>"),
+        ("<annotation/>", "starts with <annotation>"),
         (xml_of([Outline("benign", SQUARE)])[:-40], "cannot be read as XML"),
         (
             xml_of([Outline("benign", SQUARE)]).replace('X="8"', 'X="eight"', 1),
@@ -125,7 +132,7 @@ def test_truth_follows_the_file_from_first_to_last(tmp_path: Path) -> None:
         Outline("benign", square(26, 26, 4), hole=True),
         Outline("invasive", square(30, -50, 60)),  # out of bounds on three sides
     ]
-    truth = AnnotationTruth(read_annotations(write_xml(tmp_path / "a.xml", outlines)), Size(18, 16), 2)
+    truth = AnnotationTruth(read_annotations(write_xml(tmp_path / "a.xml", outlines)), Size(18, 16), 2, BACH)
     expected = np.ones((16, 18), np.uint8)
     expected[2:14, 2:14] = 4
     expected[6:18, 6:18] = 2
@@ -141,5 +148,5 @@ def test_truth_follows_the_file_from_first_to_last(tmp_path: Path) -> None:
 
 def test_what_no_region_covers_can_be_left_without_truth(tmp_path: Path) -> None:
     annotations = read_annotations(write_xml(tmp_path / "a.xml", [Outline("normal", square(0, 0, 2))]))
-    truth = AnnotationTruth(annotations, Size(4, 2), 1, unannotated=0)
+    truth = AnnotationTruth(annotations, Size(4, 2), 1, BACH, unannotated=0)
     assert truth.read(Rect(0, 0, 4, 2)).tolist() == [[1, 1, 0, 0]] * 2

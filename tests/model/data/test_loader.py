@@ -18,7 +18,14 @@ from model.data.augment import Augmentation
 from model.data.batch import BatchSpec
 from model.data.index import PlannedSlice
 from model.data.loader import BatchLoader
-from model.data.sampler import CELL_PX, PlannedPatchSampler, RandomPatchSampler, index_slides
+from model.data.phantom import PHANTOM_CLASSES
+from model.data.sampler import (
+    CELL_PX,
+    PlannedPatchSampler,
+    RandomPatchSampler,
+    absent_classes,
+    index_slides,
+)
 from model.data.splits import Cohort, SlideWithTruth
 from model.errors import CohortError
 from model.inference.preprocess import context_from_region
@@ -76,7 +83,7 @@ def slide(write_slide: WriteSlide, geometry: InputGeometry) -> Iterator[Annotate
 def sampler_of(
     slide: AnnotatedSlide, classes: int, *, seed: int = 0, stain_jitter: float = 0.0
 ) -> BatchLoader:
-    sampler = RandomPatchSampler(index_slides([slide], classes), classes)
+    sampler = RandomPatchSampler(index_slides([slide], PHANTOM_CLASSES[:classes]), classes)
     return BatchLoader(sampler, seed=seed, stain_jitter=stain_jitter)
 
 
@@ -134,7 +141,7 @@ def test_a_batch_is_shared_out_among_ranks(slide: AnnotatedSlide) -> None:
 
 def test_threads_do_not_change_a_batch(slide: AnnotatedSlide) -> None:
     stage = BatchSpec(64, patches=4, slices=2)
-    sampler = RandomPatchSampler(index_slides([slide], 3), 3)
+    sampler = RandomPatchSampler(index_slides([slide], PHANTOM_CLASSES[:3]), 3)
     one, four = (BatchLoader(sampler, seed=1, stain_jitter=0.1, threads=n).batch(0, stage) for n in (1, 4))
     assert torch.equal(one.slices, four.slices)
     assert torch.equal(one.context, four.context)
@@ -143,7 +150,7 @@ def test_threads_do_not_change_a_batch(slide: AnnotatedSlide) -> None:
 def test_planned_slices_come_once_an_epoch_zoomed_about_their_rect(slide: AnnotatedSlide) -> None:
     patch = slide.grid.patch_core(0)
     planned = [PlannedSlice(0, patch, Rect(x, 64, 128, 128), (0, 1, 0, 0)) for x in (0, 128, 256)]
-    sampler = PlannedPatchSampler(index_slides([slide], 3), planned, seed=1)
+    sampler = PlannedPatchSampler(index_slides([slide], PHANTOM_CLASSES[:3]), planned, seed=1)
     rng = np.random.default_rng(0)
     whole = BatchSpec(128, patches=1, slices=1)
     for epoch in (0, 1):
@@ -216,7 +223,7 @@ def test_slices_hold_the_wanted_pixel_inside_a_region_that_inference_could_read(
     geometry = InputGeometry(mpp=0.934, context_ratio=5, slices_per_side=1, halo_px=16)
     x, y = (CELL_PX * data.draw(st.integers(0, (side - 1) // CELL_PX)) for side in (width, height))
     slide = Blank(Size(width, height), (x, y), geometry)
-    sampler = RandomPatchSampler(index_slides([cast("AnnotatedSlide", slide)], 1), 1)
+    sampler = RandomPatchSampler(index_slides([cast("AnnotatedSlide", slide)], PHANTOM_CLASSES[:1]), 1)
     stage = BatchSpec(32 * sides, patches=1, slices=3, scales=(scale, scale))
 
     draw = sampler.draw(np.random.default_rng(seed), 0, stage)
@@ -230,13 +237,38 @@ def test_slices_hold_the_wanted_pixel_inside_a_region_that_inference_could_read(
         assert square.intersect(Rect(x, y, 1, 1)) == Rect(x, y, 1, 1)
 
 
-def test_a_class_without_truth_and_a_foreign_value_are_refused(
-    slide: AnnotatedSlide, write_slide: WriteSlide, geometry: InputGeometry
-) -> None:
-    with pytest.raises(CohortError, match=r"class \[4\]"):
-        sampler_of(slide, 4)
-    with pytest.raises(CohortError, match="has value 3"):
+def test_a_foreign_value_is_refused(slide: AnnotatedSlide) -> None:
+    with pytest.raises(CohortError, match=r"a\.tif has value 3; the card has the classes 1 normal, 2 benign"):
         sampler_of(slide, 2)
+
+
+def test_slides_without_any_truth_are_refused(write_slide: WriteSlide, geometry: InputGeometry) -> None:
+    pair = write_slide("a", 0)
+    tifffile.imwrite(pair.truth, np.zeros((640, 704), np.uint8), photometric="minisblack")
+    with (
+        AnnotatedSlide.open(pair, geometry) as slide,
+        pytest.raises(CohortError, match="no slide to train on has truth"),
+    ):
+        sampler_of(slide, 3)
+
+
+def test_a_class_without_truth_is_named_and_passed_over(slide: AnnotatedSlide) -> None:
+    indexed = index_slides([slide], PHANTOM_CLASSES)
+    assert [entry.name for entry in absent_classes(indexed, PHANTOM_CLASSES)] == ["invasive"]
+    batch = BatchLoader(RandomPatchSampler(indexed, 4), seed=1, stain_jitter=0.0).batch(0, BatchSpec(64))
+    assert set(batch.labels.unique().tolist()) <= {0, 1, 2, 3}
+
+
+def test_a_region_smaller_than_the_cells_is_found(write_slide: WriteSlide, geometry: InputGeometry) -> None:
+    pair = write_slide("a", 0, classes=2)
+    truth = tifffile.imread(pair.truth)
+    truth[601:606, 337:341] = 3  # between the cells at 592, 608 and 336, 352
+    tifffile.imwrite(pair.truth, truth, photometric="minisblack", tile=(256, 256))
+    with AnnotatedSlide.open(pair, geometry) as slide:
+        indexed = index_slides([slide], PHANTOM_CLASSES[:3])
+        assert np.argwhere(indexed[0].cells == 3).tolist() == [[37, 21]]
+        seen = BatchLoader(RandomPatchSampler(indexed, 3), seed=1, stain_jitter=0.0)
+        assert sum((seen.batch(step, BatchSpec(64)).labels == 3).any() for step in range(12)) >= 4
 
 
 def test_a_slide_at_another_scale_is_refused(write_slide: WriteSlide, geometry: InputGeometry) -> None:
@@ -277,7 +309,7 @@ def test_centred_contexts_lie_about_their_slice_with_some_jitter(
     write_slide: WriteSlide, geometry: InputGeometry, planned: bool
 ) -> None:
     with AnnotatedSlide.open(write_slide("a", 0), replace(geometry, context="centred")) as slide:
-        indexed = index_slides([slide], 3)
+        indexed = index_slides([slide], PHANTOM_CLASSES[:3])
         row = PlannedSlice(0, slide.grid.patch_core(0), Rect(64, 32, 128, 128), (0, 1, 0, 0))
         sampler = PlannedPatchSampler(indexed, [row], 1) if planned else RandomPatchSampler(indexed, 3)
         offsets = []

@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.torch
+import tifffile
 import torch
 
 from model.card import ModelCard
 from model.data.batch import BatchSpec
 from model.data.index import SlideIndex
-from model.errors import CohortError, DivergedError, ResumeError, TrainingStoppedError
+from model.errors import DivergedError, ResumeError, TrainingStoppedError
 from model.inference.segmenter import Segmenter
 from model.training.config import Stage, TrainConfig
 from model.training.forecast import StageCost
 from model.training.trainer import TrainProgress, train
 from tests.model.oracle import confusion_of
+from wsi.palette import LabelClass
 
 
 @pytest.fixture(autouse=True)
@@ -225,13 +227,26 @@ def test_a_diverging_training_stops_and_says_why(
         assert all(tensor.isfinite().all() for tensor in safetensors.torch.load_file(path).values())
 
 
-def test_a_class_nobody_has_stops_the_training(
-    config: TrainConfig, index: SlideIndex, tmp_path: Path
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_class_nobody_has_is_named_and_never_chosen(
+    config: TrainConfig, index: SlideIndex, tmp_path: Path, optimizer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fourth = replace(config.card.classes[0], value=4, name="unseen")
-    card = replace(config.card, classes=(*config.card.classes, fourth))
-    with pytest.raises(CohortError, match=r"class \[4\]"):
-        train(replace(config, card=card), replace(index, classes=card.classes), tmp_path / "out")
+    unseen = LabelClass(3, "unseen", (0, 255, 0))
+    classes = (*config.card.classes[:2], unseen, replace(config.card.classes[2], value=4))
+    for pair in index.cohort.train:
+        truth = tifffile.imread(pair.truth)
+        tifffile.imwrite(pair.truth, np.where(truth == 3, 4, truth).astype(np.uint8), tile=(256, 256))
+    card = replace(config.card, classes=classes)
+    config = replace(config, card=card, optimizer=optimizer, weight_decay=0.1, learning_rate=1e-3)
+    trained = train(config, replace(index, classes=classes), tmp_path / "out")
+    assert "no slide to train on has unseen: the network will never choose it" in caplog.text
+    assert trained.training["untaught_classes"] == ["unseen"]
+    assert np.array(trained.metrics["confusion"])[:, 2].sum() == 0
+    losses = [loss for _, loss in trained.training["curve"]]
+    assert max(losses) < 100  # the silent logit is in no loss
+    network = Segmenter.load(tmp_path / "out" / "tiny.json", device="cpu").network
+    assert network.classify.bias[2] < -5000
+    assert not network.classify.weight[2].any()
 
 
 @pytest.mark.slow
