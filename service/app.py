@@ -11,9 +11,10 @@ from fastapi import FastAPI
 from workers.queue.client import JobClient
 from wsi.reading.inspect import inspect_slide
 
+from .assets import Assets
 from .errors import add_error_handlers
 from .openapi import DocumentedApp
-from .routes import health, jobs, models, results, slides
+from .routes import health, jobs, models, pages, results, slides
 from .schemas import PREFIX, ProblemOut
 from .settings import ServiceSettings
 from .slides.store import SlideStore
@@ -32,6 +33,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.settings = settings
+        app.state.assets = Assets.load()
         app.state.slides = SlideStore(
             (settings.data_dir / "slides").resolve(),
             allowed=settings.slide_roots,
@@ -48,6 +50,9 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         version=version("darefine"),
         description=DESCRIPTION,
         lifespan=lifespan,
+        # Those of FastAPI load their scripts from another host.
+        docs_url=None,
+        redoc_url=None,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         responses={"default": {"description": "A problem", "model": ProblemOut}},
     )
@@ -55,4 +60,5 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     for router in (jobs.router, results.router, slides.router, models.router):
         app.include_router(router, prefix=PREFIX)
     app.include_router(health.router)
+    app.include_router(pages.router)
     return app

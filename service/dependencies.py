@@ -1,4 +1,4 @@
-"""FastAPI dependencies of the routes: queue, slide store, inspection limit and settings of the app."""
+"""FastAPI dependencies of the routes: queue, slides, inspection limit, settings and page files of the app."""
 
 from asyncio import Semaphore
 from typing import Annotated
@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from workers.queue.client import JobClient
 
+from .assets import Assets
 from .settings import ServiceSettings
 from .slides.store import SlideStore
 
@@ -38,7 +39,14 @@ def get_settings(request: Request) -> ServiceSettings:
     return settings
 
 
+def get_assets(request: Request) -> Assets:
+    """Return the files of the browser page."""
+    assets: Assets = request.app.state.assets
+    return assets
+
+
 Queue = Annotated[JobClient, Depends(get_queue)]
 Slides = Annotated[SlideStore, Depends(get_slides)]
 Inspections = Annotated[Semaphore, Depends(get_inspections)]
 Settings = Annotated[ServiceSettings, Depends(get_settings)]
+PageAssets = Annotated[Assets, Depends(get_assets)]

@@ -13,6 +13,7 @@ ServiceError
 ├── ModelNotReadyError
 ├── ResultNotReadyError
 ├── RangeNotSatisfiableError
+├── PageNotFoundError
 └── StorageFullError
 """
 
@@ -93,6 +94,10 @@ class RangeNotSatisfiableError(ServiceError):
         self.size = size
 
 
+class PageNotFoundError(ServiceError):
+    """The browser page has no such file."""
+
+
 class StorageFullError(ServiceError):
     """The upload does not fit on the disk."""
 
@@ -100,6 +105,7 @@ class StorageFullError(ServiceError):
 STATUS: dict[type[Exception], int] = {
     SlideNotFoundError: 404,
     JobNotFoundError: 404,
+    PageNotFoundError: 404,
     RootNotAllowedError: 403,
     SlideInUseError: 409,
     JobFinalError: 409,
