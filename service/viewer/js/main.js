@@ -100,10 +100,11 @@ function buildStage() {
  */
 function sayBusy(view, layers) {
   const say = () => {
-    const busy = view.loading || layers.some(({ tiles }) => tiles && !tiles.complete);
+    const busy = session.opening.value || view.loading || layers.some(({ tiles }) => tiles && !tiles.complete);
     byId("stage").setAttribute("aria-busy", String(busy));
   };
   layers.forEach((layer) => (layer.onDrawn = say));
+  session.opening.watch(say);
   view.osd.world.addHandler("add-item", ({ item }) => item.addHandler("fully-loaded-change", say));
 }
 
