@@ -13,6 +13,9 @@ SAFE = {1: (0x56, 0xB4, 0xE9), 2: (0x00, 0x9E, 0x73), 3: (0xF0, 0xE4, 0x42)}
 """Colours of the classes by default."""
 
 
+TOOLS_AWAY = ".toolbar, .overview, .scale-bar, .readout { visibility: hidden }"
+
+
 class Viewer:
     """A tab with the viewer, and what went wrong in it."""
 
@@ -50,15 +53,15 @@ class Viewer:
         )
 
     def get(self, role: str, name: str) -> Locator:
-        """The element of a role with an accessible name."""
-        return self.page.get_by_role(role, name=name)  # type: ignore[arg-type]
+        """The element of a role with this accessible name."""
+        return self.page.get_by_role(role, name=name, exact=True)  # type: ignore[arg-type]
 
     def pixels(self) -> NDArray[np.int16]:
         """What the stage shows, (height, width, 3)."""
-        shot = self.page.locator("#stage").screenshot()
+        shot = self.page.locator("#stage").screenshot(style=TOOLS_AWAY)
         return np.asarray(Image.open(BytesIO(shot)).convert("RGB"), np.int16)
 
-    def box(self, colour: tuple[int, int, int], tolerance: int = 60) -> tuple[int, int, int, int]:
+    def box(self, colour: tuple[int, int, int], tolerance: int = 30) -> tuple[int, int, int, int]:
         """Left, top, right, bottom of what is of a colour on the stage."""
         found = np.abs(self.pixels() - np.array(colour)).max(axis=2) <= tolerance
         assert found.any(), f"nothing on the stage is {colour}"
