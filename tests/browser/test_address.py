@@ -29,7 +29,7 @@ def test_the_address_follows_what_is_done(viewer: Viewer, finished: DrawnJob) ->
     viewer.page.locator("#opacity").fill("30")
     viewer.get("checkbox", "Show one").uncheck()
     viewer.page.keyboard.press("z")
-    viewer.page.wait_for_function("location.hash.includes('zoom=1&')")
+    viewer.until("location.hash.includes('zoom=1&')")
     given = parse_qs(viewer.page.evaluate("location.hash.slice(1)"))
     assert given["job"] == [finished.id]
     assert given["opacity"] == ["30"]

@@ -4,8 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .conftest import Service
-from .drawn_job import DrawnJob
+from .drawn_job import HEIGHT, WIDTH, DrawnJob
 from .viewer import Viewer
+
+TILE_REQUESTS = "performance.getEntriesByType('resource').filter(({ name }) => name.includes('/tiles/') && !name.endsWith('jpeg')).length"
 
 
 def patch_boxes(viewer: Viewer, job: DrawnJob, shape: tuple[int, ...]) -> list[NDArray[np.bool_]]:
@@ -22,7 +24,8 @@ def patch_boxes(viewer: Viewer, job: DrawnJob, shape: tuple[int, ...]) -> list[N
         row, column = divmod(index, job.grid.patch_columns)
         mask = np.zeros(shape[:2], bool)
         x0, y0 = left + column * side, top + row * side
-        mask[round(y0) + 3 : round(y0 + side) - 3, round(x0) + 3 : round(x0 + side) - 3] = True
+        right, bottom = min(x0 + side, left + WIDTH * zoom), min(y0 + side, top + HEIGHT * zoom)
+        mask[round(y0) + 3 : round(bottom) - 3, round(x0) + 3 : round(right) - 3] = True
         masks.append(mask)
     return masks
 
@@ -37,9 +40,9 @@ def test_the_overlay_grows_patch_by_patch(viewer: Viewer, service: Service, squa
     shown = viewer.pixels()
     masks = patch_boxes(viewer, job, shown.shape)
     for index in (4, 1):
+        before = viewer.page.evaluate(TILE_REQUESTS)
         job.finish_patch(index)
-        viewer.page.wait_for_function("before => performance.getEntriesByType('resource').filter(({ name }) => name.includes('/tiles/')).length > before",
-            arg=viewer.page.evaluate("performance.getEntriesByType('resource').filter(({ name }) => name.includes('/tiles/')).length"))  # fmt: skip
+        viewer.until(f"{TILE_REQUESTS} > {before}")
         viewer.settle()
         now = viewer.pixels()
         changed = np.abs(now - shown).max(axis=2) > 8

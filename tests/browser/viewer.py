@@ -1,5 +1,6 @@
 """The viewer in a browser, as tests use it."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -13,7 +14,9 @@ SAFE = {1: (0x56, 0xB4, 0xE9), 2: (0x00, 0x9E, 0x73), 3: (0xF0, 0xE4, 0x42)}
 """Colours of the classes by default."""
 
 
-TOOLS_AWAY = ".toolbar, .overview, .scale-bar, .readout { visibility: hidden }"
+SHOW_TOOLS = """visibility => {
+    for (const one of document.querySelectorAll('.toolbar, .overview, .scale-bar, .readout')) one.style.visibility = visibility;
+}"""
 
 
 class Viewer:
@@ -52,13 +55,23 @@ class Viewer:
             "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
         )
 
+    def until(self, expression: str) -> None:
+        """Wait until a JavaScript expression holds. (Playwright's own way is against the page's policy.)"""
+        deadline = time.monotonic() + 10
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < deadline, expression
+            self.page.wait_for_timeout(50)
+
     def get(self, role: str, name: str) -> Locator:
         """The element of a role with this accessible name."""
         return self.page.get_by_role(role, name=name, exact=True)  # type: ignore[arg-type]
 
     def pixels(self) -> NDArray[np.int16]:
         """What the stage shows, (height, width, 3)."""
-        shot = self.page.locator("#stage").screenshot(style=TOOLS_AWAY)
+        # Not by a style of the test: the page's Content-Security-Policy allows none.
+        self.page.evaluate(SHOW_TOOLS, "hidden")
+        shot = self.page.locator("#stage").screenshot()
+        self.page.evaluate(SHOW_TOOLS, "")
         return np.asarray(Image.open(BytesIO(shot)).convert("RGB"), np.int16)
 
     def box(self, colour: tuple[int, int, int], tolerance: int = 30) -> tuple[int, int, int, int]:
@@ -75,4 +88,4 @@ class Viewer:
         yield
         lists = ("/v1/jobs?limit", "/v1/slides", "/v1/models")
         asked = [url for url in self.requests[before:] if not url.removeprefix(self.url).startswith(lists)]
-        assert asked == []
+        assert not asked, asked
