@@ -12,10 +12,22 @@ from workers.queue.client import JobClient
 from wsi.reading.inspect import inspect_slide
 
 from .access.guard import add_guard
+from .conversions import Conversions
 from .errors import add_error_handlers
 from .events import JobWatches
 from .openapi import DocumentedApp
-from .routes import events, health, jobs, label_tiles, models, results, session, slide_tiles, slides
+from .routes import (
+    events,
+    health,
+    jobs,
+    label_tiles,
+    models,
+    regions,
+    results,
+    session,
+    slide_tiles,
+    slides,
+)
 from .schemas import PREFIX, ProblemOut
 from .settings import ServiceSettings
 from .slides.store import SlideStore
@@ -44,6 +56,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             inspect=partial(inspect_slide, timeout_s=settings.inspect_timeout_s),
         )
         app.state.inspections = Semaphore(settings.inspections)
+        app.state.conversions = Conversions(settings.conversions)
         app.state.queue = JobClient.connect(settings.redis_url, settings.data_dir.resolve() / "jobs")
         app.state.label_tiles = JobLabelsCache(app.state.queue)
         app.state.watches = JobWatches(app.state.queue, app.state.label_tiles)
@@ -72,6 +85,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         session.router,
         jobs.router,
         results.router,
+        regions.router,
         label_tiles.router,
         events.router,
         slides.router,

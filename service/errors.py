@@ -17,6 +17,7 @@ ServiceError
 ├── SlideQuarantinedError
 ├── TilesBusyError
 ├── RangeNotSatisfiableError
+├── ConversionFailedError
 ├── StorageFullError
 ├── KeyNeededError
 ├── ScopeMissingError
@@ -132,6 +133,10 @@ class RangeNotSatisfiableError(ServiceError):
         self.size = size
 
 
+class ConversionFailedError(ServiceError):
+    """A result file that is made on request could not be made."""
+
+
 class StorageFullError(ServiceError):
     """The upload does not fit on the disk."""
 
@@ -203,6 +208,7 @@ STATUS: dict[type[Exception], int] = {
     SlideQuarantinedError: 502,
     TilesBusyError: 503,
     ModelNotReadyError: 503,
+    ConversionFailedError: 500,
     RedisError: 503,
     StorageFullError: 507,
 }

@@ -35,8 +35,11 @@ def submit_job(
         slide_id=slide.id,
         slide_name=slide.name,
         slide_path=slide.path,
+        slide_sha256=slide.sha256,
         model=card["name"],
-        parameters=JobParameters(**options.model_dump(include={"mpp", "halo_px", "precision", "tissue"})),
+        parameters=JobParameters(
+            **options.model_dump(include={"mpp", "halo_px", "precision", "tissue", "outputs"})
+        ),
         priority=options.priority,
     )
     return queue.submit(request, idempotency_key=idempotency_key)
