@@ -34,6 +34,17 @@ class Normalisation:
 
 
 @dataclass(frozen=True, slots=True)
+class ColourStatistics:
+    """Optical density of the training slides' tissue in red, green and blue, as `wsi.appearance` measures it.
+
+    Mean over the slides, and standard deviation between them.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkConfig:
     """Network that the weights fit; `model.network.build.build_network` makes it. Widths are channel counts.
 
@@ -115,6 +126,10 @@ class ModelCard:
     weights: CardWeights
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    colours: ColourStatistics | None = None
+    """What jobs compare a slide's colours with; without it they are compared with H&E in general."""
+    untrained: tuple[int, ...] = ()
+    """Values of classes that no training pixel had."""
 
     def __post_init__(self) -> None:
         _check(self)
@@ -161,14 +176,17 @@ class ModelCard:
         return _CARD.json_schema()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the card as JSON-ready values."""
+        """Return the card as JSON-ready values, without members that say nothing and are not old."""
         values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
-        return values
+        return {name: value for name, value in values.items() if value or name not in _ADDED}
 
     def save(self, path: Path) -> None:
         """Write the card: whole, or not at all."""
         write_atomically(path, (json.dumps(self.to_json(), indent=2) + "\n").encode())
 
+
+_ADDED = frozenset({"colours", "untrained"})
+"""Members that cards of earlier versions have not; an empty one is not written."""
 
 _CARD = TypeAdapter(ModelCard)
 _GEOMETRY = TypeAdapter(InputGeometry)
@@ -248,6 +266,7 @@ def _check(card: ModelCard) -> None:
             card.input.context == "centred" and not card.network.sees_patch
         ),
         "normalisation.std must be above 0": min(card.normalisation.std) <= 0,
+        "untrained names values that are no class": not set(card.untrained) <= set(values),
         "weights.file must be a bare file name; the weights lie beside the card": not _is_file_name(
             card.weights.file
         ),

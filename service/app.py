@@ -13,10 +13,23 @@ from wsi.reading.inspect import inspect_slide
 
 from .access.guard import add_guard
 from .assets import Assets
+from .conversions import Conversions
 from .errors import add_error_handlers
 from .events import JobWatches
 from .openapi import DocumentedApp
-from .routes import events, health, jobs, label_tiles, models, pages, results, session, slide_tiles, slides
+from .routes import (
+    events,
+    health,
+    jobs,
+    label_tiles,
+    models,
+    pages,
+    regions,
+    results,
+    session,
+    slide_tiles,
+    slides,
+)
 from .schemas import PREFIX, ProblemOut
 from .settings import ServiceSettings
 from .slides.store import SlideStore
@@ -46,6 +59,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             inspect=partial(inspect_slide, timeout_s=settings.inspect_timeout_s),
         )
         app.state.inspections = Semaphore(settings.inspections)
+        app.state.conversions = Conversions(settings.conversions)
         app.state.queue = JobClient.connect(settings.redis_url, settings.data_dir.resolve() / "jobs")
         app.state.label_tiles = JobLabelsCache(app.state.queue)
         app.state.watches = JobWatches(app.state.queue, app.state.label_tiles)
@@ -77,6 +91,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         session.router,
         jobs.router,
         results.router,
+        regions.router,
         label_tiles.router,
         events.router,
         slides.router,

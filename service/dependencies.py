@@ -10,6 +10,7 @@ from workers.queue.client import JobClient
 from .access.keys import KeyStore
 from .access.sessions import SessionStore
 from .assets import Assets
+from .conversions import Conversions
 from .events import JobWatches
 from .settings import ServiceSettings
 from .slides.store import SlideStore
@@ -36,6 +37,12 @@ def get_inspections(request: Request) -> Semaphore:
     """
     inspections: Semaphore = request.app.state.inspections
     return inspections
+
+
+def get_conversions(request: Request) -> Conversions:
+    """Return what makes result files on request."""
+    conversions: Conversions = request.app.state.conversions
+    return conversions
 
 
 def get_settings(request: Request) -> ServiceSettings:
@@ -83,6 +90,7 @@ def get_assets(request: Request) -> Assets:
 Queue = Annotated[JobClient, Depends(get_queue)]
 Slides = Annotated[SlideStore, Depends(get_slides)]
 Inspections = Annotated[Semaphore, Depends(get_inspections)]
+Converter = Annotated[Conversions, Depends(get_conversions)]
 Settings = Annotated[ServiceSettings, Depends(get_settings)]
 LabelTiles = Annotated[JobLabelsCache, Depends(get_label_tiles)]
 Watches = Annotated[JobWatches, Depends(get_watches)]

@@ -18,6 +18,7 @@ ServiceError
 ├── TilesBusyError
 ├── RangeNotSatisfiableError
 ├── PageNotFoundError
+├── ConversionFailedError
 ├── StorageFullError
 ├── KeyNeededError
 ├── ScopeMissingError
@@ -137,6 +138,10 @@ class PageNotFoundError(ServiceError):
     """The browser page has no such file."""
 
 
+class ConversionFailedError(ServiceError):
+    """A result file that is made on request could not be made."""
+
+
 class StorageFullError(ServiceError):
     """The upload does not fit on the disk."""
 
@@ -209,6 +214,7 @@ STATUS: dict[type[Exception], int] = {
     SlideQuarantinedError: 502,
     TilesBusyError: 503,
     ModelNotReadyError: 503,
+    ConversionFailedError: 500,
     RedisError: 503,
     StorageFullError: 507,
 }

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from workers.jobs import Job, JobState
+from workers.jobs import Job, JobState, OutputName
 from wsi.grid import TILE_PX
 from wsi.tiles.levels import level_count
 
@@ -72,7 +72,20 @@ class JobOptions(BaseModel):
         None, description="Number format of the network; what the device is fast at if absent."
     )
     tissue: bool = Field(True, description="Look for tissue and leave glass out; false labels every pixel.")
+    outputs: tuple[OutputName, ...] = Field(
+        (),
+        description="Results to make with the job, besides the two TIFFs; in a form separated by commas.",
+    )
     priority: Literal["normal", "high"] = Field("normal", description="`high` jobs go before `normal` ones.")
+
+    @field_validator("outputs", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """Split what came as one form field; the order and repetitions do not matter."""
+        names = value.split(",") if isinstance(value, str) else value
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            return value
+        return tuple(sorted({name.strip() for name in names}))
 
 
 class JobCreate(JobOptions):
@@ -215,6 +228,13 @@ class ProgressOut(BaseModel):
     eta_s: float | None
 
 
+class WarningOut(BaseModel):
+    """What a reader of the labels should know before believing them."""
+
+    code: str = Field(description="One of a few kebab-case words, such as `phantom-weights` or `blurred`.")
+    words: str
+
+
 class SlideRef(BaseModel):
     """The slide a job runs on."""
 
@@ -248,9 +268,11 @@ class JobOut(BaseModel):
                 "halo_px": None,
                 "precision": None,
                 "tissue": True,
+                "outputs": [],
                 "priority": "normal",
             },
             "slide": {"id": SLIDE_ID, "name": "case-17.svs"},
+            "warnings": [{"code": "mpp-guessed", "words": "The pixel size of 0.25 um is a guess from ..."}],
             "error": None,
             "links": {
                 "self": f"{PREFIX}/jobs/{JOB_ID}",
@@ -271,6 +293,7 @@ class JobOut(BaseModel):
     model: str
     parameters: dict[str, Any]
     slide: SlideRef
+    warnings: list[WarningOut] = Field(description="Known soon after the job has started.")
     error: ProblemOut | None
     links: dict[str, str]
 
@@ -289,6 +312,7 @@ class JobOut(BaseModel):
             model=job.request.model,
             parameters={**job.request.parameters.to_json(), "priority": job.request.priority},
             slide=SlideRef(id=job.request.slide_id, name=job.request.slide_name),
+            warnings=[WarningOut.model_validate(w, from_attributes=True) for w in job.progress.warnings],
             error=ProblemOut.model_validate(job.error, from_attributes=True) if job.error else None,
             links=job_links(job),
         )
@@ -470,7 +494,12 @@ def job_links(job: Job) -> dict[str, str]:
     if job.state is JobState.SUCCEEDED:
         links |= {
             name: f"{self}/{path}"
-            for name, path in (("overlay", "overlay.tif"), ("labels", "labels.tif"), ("result", "result"))
+            for name, path in (
+                ("overlay", "overlay.tif"),
+                ("labels", "labels.tif"),
+                ("regions", "regions.geojson"),
+                ("result", "result"),
+            )
         }
     elif not job.state.is_final:
         links["cancel"] = f"{self}/cancel"

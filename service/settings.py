@@ -35,6 +35,9 @@ class ServiceSettings(BaseSettings):
     inspections: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     """New slides inspected (and archives unpacked) at once; further ones wait. One a core by default."""
 
+    conversions: int = Field(default=1, ge=1)
+    """Result files made on request (polygons) at once, each in a process of its own; further ones wait."""
+
     tile_readers: int = Field(default=2, ge=1)
     """Processes that read slides for viewers, one tile at a time each."""
 

@@ -39,6 +39,7 @@ def submit_job(
         slide_id=slide.id,
         slide_name=slide.name,
         slide_path=slide.path,
+        slide_sha256=slide.sha256,
         model=card["name"],
         parameters=job_parameters(options),
         priority=options.priority,
@@ -48,7 +49,7 @@ def submit_job(
 
 def job_parameters(options: JobOptions) -> JobParameters:
     """Return the parameters of a job with `options`."""
-    return JobParameters(**options.model_dump(include={"mpp", "halo_px", "precision", "tissue"}))
+    return JobParameters(**options.model_dump(include={"mpp", "halo_px", "precision", "tissue", "outputs"}))
 
 
 def preflight(queue: JobClient, options: JobOptions) -> PreflightOut:

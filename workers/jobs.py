@@ -15,6 +15,9 @@ from pydantic import ConfigDict, Field, with_config
 
 Priority = Literal["normal", "high"]
 
+OutputName = Literal["regions.geojson"]
+"""Results that are made only when a job asks for them by name."""
+
 STRICT = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 """How dataclasses are read from JSON: no number from a string. Members that a later version adds are passed
 over, so that versions can run side by side while a service is upgraded."""
@@ -24,6 +27,10 @@ JOB_ID = re.compile("[0-9a-f]{24}")
 
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 Positive = Annotated[float, Field(gt=0)]
+
+ADDED = Field(exclude_if=lambda value: not value)
+"""Annotation of members that earlier versions had not: left out of JSON while empty, so records and requests
+that do not use them are written as before."""
 
 
 class JobState(StrEnum):
@@ -59,6 +66,15 @@ def problem_type(error: type[Exception]) -> str:
 
 @with_config(STRICT)
 @dataclass(frozen=True, slots=True)
+class JobWarning:
+    """What a reader of the labels should know; `code` is a kebab-case word, `words` a sentence."""
+
+    code: str
+    words: str
+
+
+@with_config(STRICT)
+@dataclass(frozen=True, slots=True)
 class Progress:
     """Progress of a job.
 
@@ -71,6 +87,8 @@ class Progress:
     patches_total: Count = 0
     megapixels_per_second: float | None = None
     eta_s: float | None = None
+    warnings: Annotated[tuple[JobWarning, ...], ADDED] = ()
+    """Known once the slide has been looked at, and kept from then on."""
 
 
 @with_config(STRICT)
@@ -85,6 +103,8 @@ class JobParameters:
     halo_px: Count | None = None
     precision: str | None = None
     tissue: bool = True
+    outputs: Annotated[tuple[str, ...], ADDED] = ()
+    """`OutputName`s to make besides the two TIFFs; they change nothing in those."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the parameters as JSON members."""
@@ -106,6 +126,8 @@ class JobRequest:
     model: str
     parameters: JobParameters = JobParameters()
     priority: Priority = "normal"
+    slide_sha256: Annotated[str | None, ADDED] = None
+    """Of the slide as it was uploaded; None for one that is registered in place."""
 
 
 def result_stem(slide_name: str, model: str) -> str:
@@ -139,6 +161,10 @@ class JobFiles:
     def result(self) -> Path:
         """The JSON that sums the job up."""
         return self.directory / "result.json"
+
+    def regions(self, tolerance_um: float, min_area_um2: float) -> Path:
+        """Return the path of the polygons, gzipped GeoJSON; a file for each pair of options."""
+        return self.directory / f"regions-{tolerance_um:.10g}um-{min_area_um2:.10g}um2.geojson.gz"
 
     @property
     def plan(self) -> Path:

@@ -3,12 +3,12 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import TypeAdapter, ValidationError, with_config
 
 from .errors import RecordInvalidError
-from .jobs import STRICT, Job, JobParameters, Problem, Progress
+from .jobs import ADDED, STRICT, Job, JobParameters, Problem, Progress
 
 # From worker to engine process
 
@@ -25,6 +25,7 @@ class RunJob:
     directory: str
     model: str
     parameters: JobParameters
+    slide_sha256: Annotated[str | None, ADDED] = None
 
     @classmethod
     def of(cls, job: Job, attempt: int, slide: Path) -> Self:
@@ -38,6 +39,7 @@ class RunJob:
             directory=job.directory,
             model=request.model,
             parameters=request.parameters,
+            slide_sha256=request.slide_sha256,
         )
 
     def to_json(self) -> str:

@@ -1,8 +1,6 @@
 """Result routes: the TIFFs and the JSON of a succeeded job."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
@@ -17,6 +15,7 @@ from workers.queue.client import JobClient
 from ..dependencies import Queue
 from ..errors import RangeNotSatisfiableError, ResultNotReadyError
 from ..openapi import Responses, problems
+from ..result_schema import ResultOut
 from ..tiles.caching import CONDITIONS
 
 PROBLEMS = problems(JobNotFoundError, ResultNotReadyError, RedisError)
@@ -30,29 +29,7 @@ TIFF: Responses = {
     **problems(RangeNotSatisfiableError),
     **PROBLEMS,
 }
-RESULT: Responses = {
-    200: {
-        "content": {
-            "application/json": {
-                "example": {
-                    "files": {"overlay.tif": {"bytes": 1_204_332, "sha256": "5f0c..."}},
-                    "classes": [
-                        {
-                            "value": 1,
-                            "name": "normal",
-                            "colour": [0, 0, 0],
-                            "pixels": 1_200_000,
-                            "area_mm2": 1.04682,
-                            "fraction": 0.31,
-                        }
-                    ],
-                    "mpp": {"slide": 0.467, "label": 0.934, "downsample": 2, "resampled": False},
-                }
-            }
-        }
-    },
-    **PROBLEMS,
-}
+RESULT: Responses = {200: {"model": ResultOut}, **PROBLEMS}
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["results"])
 
@@ -73,12 +50,11 @@ def get_labels(job_id: str, request: Request, queue: Queue) -> Response:
     return tiff(request, job, job.files.labels)
 
 
-@router.get("/result", responses=RESULT)
-def get_result(job_id: str, queue: Queue) -> dict[str, Any]:
-    """Get files with their sha256, class areas, mpp and its source, model, parameters, times."""
-    text = finished(queue, job_id).files.result.read_text(encoding="ascii")
-    result: dict[str, Any] = json.loads(text)
-    return result
+@router.get("/result", response_model=None, responses=RESULT)
+def get_result(job_id: str, queue: Queue) -> Response:
+    """Get files with their sha256, class areas, warnings, mpp and its source, model, parameters, times."""
+    document = finished(queue, job_id).files.result.read_bytes()
+    return Response(document, media_type="application/json")
 
 
 def finished(queue: JobClient, job_id: str) -> Job:

@@ -7,6 +7,7 @@ that is killed at any point goes on at its first unfinished patch when the same 
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from wsi.writing.label_store import LabelStore
 from wsi.writing.pyramid import PyramidSummary, write_label_pyramids
 
 from ..errors import NotEnoughDiskError
-from ..jobs import JobFiles, Progress
+from ..jobs import JobFiles, JobWarning, Progress
 from ..protocol import RunJob
+from .caveats import job_warnings, telling
+from .outputs import write_outputs
 from .progress import ProgressThrottle
-from .result import job_result, provenance, write_json
-from .resume import adopt, run_identity
+from .result import Finished, job_result, provenance, write_json
+from .resume import adopt, run_identity, stored_json
 from .segment import PatchRun, segment_patches
 from .stopwatch import Stopwatch
 from .tissue import job_grid, job_tissue
@@ -40,38 +43,72 @@ def run_pipeline(
     *,
     watch: Stopwatch | None = None,
 ) -> None:
-    """Label the slide of `run` and leave `overlay.tif`, `labels.tif` and `result.json` in its directory.
+    """Label the slide of `run`; leave `overlay.tif`, `labels.tif` and `result.json` in its directory.
 
-    Goes on from what an earlier attempt at the same run left there. `watch` sees every stage begin and end.
+    Outputs that the job asks for by name lie there too. Goes on from what an earlier attempt at the same run
+    left there. `watch` sees every stage begin and end.
 
     Raises:
         WsiError: The slide cannot be read, its mpp is unknown or too coarse for the model.
         NotEnoughDiskError: What the job may need does not fit on the disk.
         JobCancelledError: `cancelled()` became true.
     """
-    watch, card = watch or Stopwatch(), segmenter.card
+    watch, card, started = watch or Stopwatch(), segmenter.card, datetime.now(UTC)
     files = JobFiles(Path(run.directory))
     files.directory.mkdir(parents=True, exist_ok=True)
     report(Progress(stage="plan"))
     with open_slide(Path(run.slide_path), mpp=run.parameters.mpp) as slide:
         identity = run_identity(run, slide.info, segmenter)
         if adopt(files, identity):
+            telling(report, stored_warnings(files))(Progress(fraction=1.0, stage="done"))
             return
         with watch.stage("plan"):
             throttle = ProgressThrottle("plan", 0, report, cancelled)
             plan, tissue = plan_job(run, files, slide, card, throttle)
             classes = [asdict(label) for label in card.classes]
             write_json(files.plan, {"run": identity, "classes": classes, **plan.to_json()})
+            warnings = job_warnings(run, slide, card, plan, tissue)
+            report = telling(report, warnings)
         store = LabelStore(files.patches, plan.grid)
         patches = PatchRun(slide, plan, tissue, store, segmenter, watch)
         with watch.stage("segment"):
             labelled_slices = segment_patches(patches, report, cancelled)
-        with watch.stage("pyramid"):
-            throttle = ProgressThrottle("pyramid", len(plan.patches), report, cancelled)
-            summary = write_pyramids(run, slide, card, plan.grid, store, files, throttle, watch.stage)
-        result = job_result(run, slide.info, segmenter, plan, summary, watch.seconds, labelled_slices, files)
-        write_json(files.result, result)
+        finished = Finished(run, slide.info, segmenter, plan, warnings, labelled_slices, started)
+        write_results(finished, store, files, report, cancelled, watch)
     shutil.rmtree(files.patches, ignore_errors=True)
+
+
+def write_results(
+    finished: Finished,
+    store: LabelStore,
+    files: JobFiles,
+    report: Callable[[Progress], None],
+    cancelled: Callable[[], bool],
+    watch: Stopwatch,
+) -> None:
+    """Write pyramids, outputs and `result.json` of a job whose patches are all in the store.
+
+    Raises:
+        WsiError: A file cannot be written or did not survive being read back.
+        JobCancelledError: `cancelled()` became true.
+    """
+    plan, card = finished.plan, finished.segmenter.card
+    with watch.stage("pyramid"):
+        throttle = ProgressThrottle("pyramid", len(plan.patches), report, cancelled)
+        description = provenance(finished.run, finished.info, card, plan.grid, finished.warnings)
+        summary = write_pyramids(description, card, plan.grid, store, files, throttle, watch.stage)
+    outputs: tuple[Path, ...] = ()
+    if names := finished.run.parameters.outputs:
+        with watch.stage("outputs"):
+            throttle = ProgressThrottle("outputs", len(plan.patches), report, cancelled)
+            outputs = write_outputs(names, card, files, throttle)
+    written = (files.overlay, files.labels, *outputs)
+    write_json(files.result, job_result(finished, summary, watch.seconds, written))
+
+
+def stored_warnings(files: JobFiles) -> tuple[JobWarning, ...]:
+    """Return the warnings in a finished job's result."""
+    return tuple(JobWarning(**warning) for warning in stored_json(files.result).get("warnings", ()))
 
 
 def plan_job(
@@ -110,8 +147,7 @@ def require_disk(directory: Path, grid: Grid) -> None:
 
 
 def write_pyramids(
-    run: RunJob,
-    slide: Slide,
+    description: Mapping[str, Any],
     card: ModelCard,
     grid: Grid,
     store: LabelStore,
@@ -120,12 +156,10 @@ def write_pyramids(
     stage: StageTimer,
 ) -> PyramidSummary:
     """Write and verify `labels.tif` and `overlay.tif` from the label store."""
-    palette = card.palette
-    description: Mapping[str, Any] = provenance(run, slide.info, card, grid)
     return write_label_pyramids(
         store,
         grid,
-        palette,
+        card.palette,
         description,
         labels=files.labels,
         overlay=files.overlay,

@@ -20,7 +20,7 @@ class ProgressThrottle:
 
     def __init__(
         self,
-        stage: Literal["plan", "pyramid"],
+        stage: Literal["plan", "pyramid", "outputs"],
         patches: int,
         report: Callable[[Progress], None],
         cancelled: Callable[[], bool],
@@ -53,12 +53,21 @@ class ProgressThrottle:
         self._told = percent
         self._report(
             Progress(
-                fraction=PLAN_SHARE * share if self._stage == "plan" else 1 - PYRAMID_SHARE * (1 - share),
+                fraction=self._fraction(share),
                 stage=self._stage,
                 patches_done=self._patches,
                 patches_total=self._patches,
             )
         )
+
+    def _fraction(self, share: float) -> float:
+        """Return the fraction of the job that is done with a share of the stage.
+
+        Outputs asked for come on top: nobody knows how long they will take.
+        """
+        if self._stage == "plan":
+            return PLAN_SHARE * share
+        return 1.0 if self._stage == "outputs" else 1 - PYRAMID_SHARE * (1 - share)
 
 
 @dataclass(slots=True)

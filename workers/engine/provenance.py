@@ -1,5 +1,6 @@
 """Describe what results are made of as JSON values: this software, the slide on disk. Imports no torch."""
 
+import platform
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,22 @@ from wsi.reading.slide_info import SlideInfo
 def software() -> str:
     """Return name and version of this software, as they stand in every result."""
     return f"darefine {version('darefine')}"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what labels and files may depend on, by name."""
+    names = (
+        "darefine",
+        "torch",
+        "numpy",
+        "openslide-bin",
+        "simplejpeg",
+        "pillow",
+        "tifffile",
+        "rasterio",
+        "shapely",
+    )
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
 def slide_identity(path: Path, info: SlideInfo) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,18 @@ from wsi.plan import Plan
 from wsi.reading.slide_info import SlideInfo
 from wsi.writing.pyramid import PyramidSummary
 
-from ..jobs import JobFiles
+from ..jobs import JobWarning
 from ..protocol import RunJob
-from .provenance import software
+from .provenance import software, versions
+
+SCHEMA_VERSION = 1
+"""Of `result.json`; it grows when a member changes its meaning. Results without it are from before."""
 
 
-def provenance(run: RunJob, info: SlideInfo, card: ModelCard, grid: Grid) -> dict[str, Any]:
-    """Return what made the labels: software, model, mpp, parameters and class names.
+def provenance(
+    run: RunJob, info: SlideInfo, card: ModelCard, grid: Grid, warnings: tuple[JobWarning, ...]
+) -> dict[str, Any]:
+    """Return what made the labels: software, model, mpp, parameters, class names, and the warnings.
 
     It is the same for every run of the same job, so it may stand inside the TIFFs.
     """
@@ -31,34 +37,54 @@ def provenance(run: RunJob, info: SlideInfo, card: ModelCard, grid: Grid) -> dic
         "mpp": mpp_facts(info, grid),
         "parameters": parameters(run, grid),
         "class_names": {str(c.value): c.name for c in card.classes},
+        "warnings": [asdict(warning) for warning in warnings],
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A job whose patches are all labelled."""
+
+    run: RunJob
+    info: SlideInfo
+    segmenter: Segmenter
+    plan: Plan
+    warnings: tuple[JobWarning, ...]
+    labelled_slices: int
+    """By this attempt."""
+    started: datetime
+    """When this attempt started."""
+
+
 def job_result(
-    run: RunJob,
-    info: SlideInfo,
-    segmenter: Segmenter,
-    plan: Plan,
+    finished: Finished,
     summary: PyramidSummary,
     stage_seconds: Mapping[str, float],
-    labelled_slices: int,
-    files: JobFiles,
+    files: Iterable[Path],
 ) -> dict[str, Any]:
-    """Return the JSON of `GET /v1/jobs/{id}/result`: files, class areas, mpp, model, parameters, times.
+    """Return the JSON of `GET /v1/jobs/{id}/result`; `service/result_schema.py` says what its members are.
 
-    Seconds, speed and `batch_size` are of the last attempt, which labelled `labelled_slices`. `batch_size` is
-    null if that engine process has seen no patch of these sizes.
+    Times, seconds, speed and `batch_size` are of the last attempt. `batch_size` is null if that engine
+    process has seen no patch of these sizes.
     """
+    run, info, segmenter, plan = finished.run, finished.info, finished.segmenter, finished.plan
     grid = plan.grid
     megapixels = sum(len(patch.slices) for patch in plan.patches) * grid.slice_megapixels_l0
-    labelled = labelled_slices * grid.slice_megapixels_l0
+    labelled = finished.labelled_slices * grid.slice_megapixels_l0
     # The other stages lie within these three.
     waited = sum(stage_seconds.get(stage, 0.0) for stage in ("plan", "segment", "pyramid"))
     return {
-        "files": {path.name: file_facts(path) for path in (files.overlay, files.labels)},
+        "schema_version": SCHEMA_VERSION,
+        "job": {"id": run.job_id, "attempt": run.attempt},
+        "started_at": finished.started.isoformat(),
+        "finished_at": datetime.now(UTC).isoformat(),
+        "files": {path.name: file_facts(path) for path in files},
         "classes": class_areas(segmenter.card, grid, summary.class_counts),
-        "slide": {"name": run.slide_name, "vendor": info.vendor, **asdict(info.size)},
-        **provenance(run, info, segmenter.card, grid),
+        "tissue": tissue_facts(grid, summary.class_counts),
+        "slide": slide_facts(run, info),
+        **provenance(run, info, segmenter.card, grid, finished.warnings),
+        "resolved": resolved_parameters(run, info, segmenter, grid),
+        "versions": versions(),
         "label_map": {**asdict(grid.label_size), "levels": summary.levels},
         "device": segmenter.device,
         "dtype": segmenter.dtype,
@@ -83,8 +109,49 @@ def mpp_facts(info: SlideInfo, grid: Grid) -> dict[str, Any]:
 
 
 def parameters(run: RunJob, grid: Grid) -> dict[str, Any]:
-    """Return the request's parameters, with the halo that was really used, in label pixels."""
-    return {**asdict(run.parameters), "halo_px": grid.halo_px}
+    """Return the request's parameters, with the halo that was really used, in label pixels.
+
+    Outputs are left out: they change nothing in the labels, nor may they in the files.
+    """
+    asked = asdict(run.parameters)
+    del asked["outputs"]
+    return {**asked, "halo_px": grid.halo_px}
+
+
+def resolved_parameters(run: RunJob, info: SlideInfo, segmenter: Segmenter, grid: Grid) -> dict[str, Any]:
+    """Return the parameters as they were used, with nothing left to a default."""
+    return {
+        "mpp": grid.slide_mpp,
+        "mpp_source": info.mpp.source if info.mpp else None,
+        "halo_px": grid.halo_px,
+        "precision": segmenter.dtype,
+        "tissue": run.parameters.tissue,
+        "outputs": list(run.parameters.outputs),
+        "context": grid.context,
+        "patch_px": grid.patch_px,
+    }
+
+
+def slide_facts(run: RunJob, info: SlideInfo) -> dict[str, Any]:
+    """Return which slide it was: name, sha256 of the upload, size and scanned part in level-0 px."""
+    return {
+        "name": run.slide_name,
+        "sha256": run.slide_sha256,
+        "vendor": info.vendor,
+        **asdict(info.size),
+        "bounds": asdict(info.bounds),
+        "megapixels": round(info.size.pixels / 1e6, 3),
+    }
+
+
+def tissue_facts(grid: Grid, counts: tuple[int, ...]) -> dict[str, Any]:
+    """Return the area that was labelled: in mm2, as a fraction of the slide, in level-0 megapixels."""
+    pixels = sum(counts[1:])
+    return {
+        "area_mm2": round(pixels * (grid.label_mpp / 1000) ** 2, 6),
+        "fraction_of_slide": round(pixels / grid.label_size.pixels, 6),
+        "megapixels": round(pixels * grid.downsample**2 / 1e6, 3),
+    }
 
 
 def class_areas(card: ModelCard, grid: Grid, counts: tuple[int, ...]) -> list[dict[str, Any]]:

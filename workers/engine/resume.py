@@ -48,7 +48,7 @@ def adopt(files: JobFiles, identity: dict[str, Any]) -> bool:
     """
     for leftover in files.directory.glob(".*.partial"):
         leftover.unlink(missing_ok=True)
-    if _stored(files.plan).get("run") == identity:
+    if stored_json(files.plan).get("run") == identity:
         return _is_finished(files)
     shutil.rmtree(files.patches, ignore_errors=True)
     for path in (files.result, files.plan):
@@ -57,12 +57,12 @@ def adopt(files: JobFiles, identity: dict[str, Any]) -> bool:
 
 
 def _is_finished(files: JobFiles) -> bool:
-    told = _stored(files.result).get("files", {})
-    made = {path.name: file_facts(path) for path in (files.overlay, files.labels) if path.exists()}
-    return bool(told) and told == made
+    told = stored_json(files.result).get("files", {})
+    paths = [files.directory / name for name in told]
+    return bool(told) and told == {path.name: file_facts(path) for path in paths if path.exists()}
 
 
-def _stored(path: Path) -> dict[str, Any]:
+def stored_json(path: Path) -> dict[str, Any]:
     """Read a JSON object written by an earlier attempt; empty if there is none."""
     try:
         value: dict[str, Any] = json.loads(path.read_text(encoding="ascii"))

@@ -19,6 +19,7 @@ from ..writing.pyramid import level_sizes, write_label_pyramids
 from ..writing.pyramid_walk import Quad, build_pyramid
 from ..writing.tile_codec import encode_tile
 from ..writing.tile_spool import TileSpool
+from .mark import PHANTOM_MARK
 from .slide import MPP, PhantomSlide
 from .territories import PHANTOM_PALETTE
 
@@ -185,7 +186,7 @@ def _write_levels(path: Path, sizes: tuple[Size, ...], spool: TileSpool, phantom
                 subfiletype=1 if level else 0,
                 resolution=(per_cm, per_cm),
                 resolutionunit="CENTIMETER",
-                description=f"Synthetic phantom slide for trying software, not tissue; seed {phantom.seed}",
+                description=f"{PHANTOM_MARK}; seed {phantom.seed}",
                 software="darefine",
                 metadata=None,
             )

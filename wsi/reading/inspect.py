@@ -32,15 +32,13 @@ def inspect_slide(path: Path, timeout_s: float = 60) -> SlideInfo:
         SlideUnreadableError: the file is no slide or is damaged, or the decoder crashed or took too long.
         SlideLimitError: the file claims more than should be decoded.
     """
-    # The child must find this package wherever the parent did.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
     command = [sys.executable, "-m", "wsi.reading.inspect", str(path.absolute())]
     try:
         done = subprocess.run(
             command,
             capture_output=True,
             timeout=timeout_s,
-            env=environment,
+            env=child_environment(),
             check=False,
             stdin=subprocess.DEVNULL,
         )
@@ -58,6 +56,11 @@ def inspect_slide(path: Path, timeout_s: float = 60) -> SlideInfo:
     if "error" in answer:
         raise _ERRORS.get(answer["error"]["type"], SlideUnreadableError)(answer["error"]["message"])
     return SlideInfo.from_json(answer)
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment of a child that must find this package wherever its parent did."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
 
 
 def _answer(stdout: bytes) -> dict[str, Any] | None:

@@ -27,7 +27,7 @@ def test_job_on_a_stored_slide(api: Api, slide: Path) -> None:
     response = api.http.post("/v1/jobs", json={"slide_id": stored["id"], "mpp": 0.25, "halo_px": 32})
     assert response.status_code == 202
     assert response.json()["parameters"] == {
-        "mpp": 0.25, "halo_px": 32, "precision": None, "tissue": True, "priority": "normal",
+        "mpp": 0.25, "halo_px": 32, "precision": None, "tissue": True, "outputs": [], "priority": "normal",
     }  # fmt: skip
 
 
