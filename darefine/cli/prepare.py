@@ -19,7 +19,9 @@ from model.data.slices import PAPER_INPUT, PAPER_QUOTAS, Quota
 from model.data.splits import BACH_SPLITS, Split, own_split
 from model.training.from_scratch_recipe import PHANTOM_INPUT
 from wsi.palette import LabelClass
+from wsi.phantom import Version
 
+from .phantom import version_option
 from .progress_bar import progress_bar
 
 DEFAULT_FOLDER = "darefine-index"
@@ -165,8 +167,16 @@ def bach(
     show_default=True,
     help="Of the first slide of each set; the others count on from it.",
 )
+@version_option
 def phantom(
-    out: Path, *, plan: bool, context_ratio: int, slices: tuple[int, int, int], seed: int, **made: int
+    out: Path,
+    *,
+    plan: bool,
+    context_ratio: int,
+    slices: tuple[int, int, int],
+    seed: int,
+    version: Version,
+    **made: int,
 ) -> None:
     """Synthetic slides in OUT/slides, and their index: what `bach` makes, for machines without its files.
 
@@ -175,7 +185,7 @@ def phantom(
     started = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     with progress_bar() as show:
-        prepared = prepare_phantoms(out, seed=seed, progress=show, **made)
+        prepared = prepare_phantoms(out, seed=seed, version=version, progress=show, **made)
     card_input = replace(PAPER_INPUT, context_ratio=context_ratio)
     quotas = _quotas(slices) if plan else {}
     index = prepared.index("phantom", PHANTOM_CLASSES, card_input, quotas, seed=seed)
