@@ -30,6 +30,7 @@ from wsi.phantom import write_phantom
 from wsi.writing.label_tiff import LabelTiff
 
 from .options import job_options, out_option
+from .slides import PHANTOM_VERSION
 from .tables import caption_of, write_results
 
 SEED = 2026
@@ -69,7 +70,12 @@ def main(card: Path, size_px: int, slide: Path | None, device: str, compiled: bo
     chosen = choose_device(device)
     with tempfile.TemporaryDirectory() as temporary, progress_bar() as show:
         folder = Path(temporary)
-        slide = slide or write_phantom(folder / "phantom.tif", size_px=size_px, seed=SEED).slide
+        slide = (
+            slide
+            or write_phantom(
+                folder / "phantom.tif", size_px=size_px, seed=SEED, version=PHANTOM_VERSION
+            ).slide
+        )
         roads = roads_of(chosen, compiled=compiled)
         rows = []
         for number, road in enumerate(roads):

@@ -57,6 +57,7 @@ from .seam_strips import (
     count_strips,
     shares,
 )
+from .slides import PHANTOM_VERSION
 from .tables import DEMO_CARD, caption_of, write_results
 
 HALOS_PX = (0, 32, 64, 128, 192, 256)
@@ -320,7 +321,11 @@ def main(
         if path is None:
             path = Path(folder) / f"phantom-{size_px}-seed-{seed}.tif"
             write_phantom(
-                path, size_px=size_px, seed=seed, progress=lambda share: show("phantom slide", share)
+                path,
+                size_px=size_px,
+                seed=seed,
+                version=PHANTOM_VERSION,
+                progress=lambda share: show("phantom slide", share),
             )
         with open_slide(path) as slide:
             seams = measure_seams(

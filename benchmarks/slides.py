@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from wsi.phantom import write_phantom
+from wsi.phantom import Version, write_phantom
 
 SEED = 11
 """Seed of the slides."""
+
+PHANTOM_VERSION: Version = 1
+"""Version of the phantom that the committed results were taken on."""
 
 
 def phantom_slide(
@@ -19,6 +22,7 @@ def phantom_slide(
             slide,
             size_px=size_px,
             seed=SEED,
+            version=PHANTOM_VERSION,
             tissue_fraction=tissue_fraction,
             progress=lambda share: show(slide.name, share),
         )

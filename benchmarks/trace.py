@@ -25,6 +25,7 @@ from workers.protocol import RunJob
 from wsi.phantom import write_phantom
 
 from .options import job_options
+from .slides import PHANTOM_VERSION
 
 COLOURS = {
     "plan": "#8c6d31",
@@ -76,7 +77,12 @@ def main(card: Path, size_px: int, slide: Path | None, device: str, out: Path) -
     tune_malloc()
     segmenter = Segmenter.load(card, device=device)
     with tempfile.TemporaryDirectory() as folder:
-        path = slide or write_phantom(Path(folder) / "phantom.tif", size_px=size_px, seed=11).slide
+        path = (
+            slide
+            or write_phantom(
+                Path(folder) / "phantom.tif", size_px=size_px, seed=11, version=PHANTOM_VERSION
+            ).slide
+        )
         run = RunJob("trace", 1, path.name, str(path), f"{folder}/job", segmenter.card.name, JobParameters())
         warm_up(segmenter, run)
         watch = TracingStopwatch()

@@ -29,6 +29,7 @@ from wsi.grid import ContextMode, InputGeometry, make_grid
 from wsi.patch_view import PatchView
 from wsi.phantom import write_phantom
 
+from ..slides import PHANTOM_VERSION
 from .fastest import fastest_ms
 
 RESNET50 = "resnet50-50-aligned"
@@ -63,7 +64,7 @@ def _with_context(base: Segmenter, mode: ContextMode) -> Segmenter:
 
 def _phantom(folder: Path, seed: int, size: int) -> SlideWithTruth:
     slide = folder / f"{seed}.tif"
-    write_phantom(slide, size_px=size, seed=seed)
+    write_phantom(slide, size_px=size, seed=seed, version=PHANTOM_VERSION)
     return SlideWithTruth(slide, slide.with_name(f"{seed}-truth.tif"))
 
 

@@ -18,6 +18,7 @@ from wsi.phantom import write_phantom
 from wsi.reading.levels import reduce_mean
 from wsi.reading.slide import open_slide
 
+from ..slides import PHANTOM_VERSION
 from .fastest import fastest_ms
 
 SIDE_PX, TILE_PX, QUALITY = 2048, 256, 80
@@ -51,7 +52,12 @@ def averaged(tile: bytes) -> NDArray[np.uint8]:
 def main(slide: Path | None, repeats: int) -> None:
     """Print the shortest time of both on one thread, and how far their pixels are apart."""
     with tempfile.TemporaryDirectory() as folder:
-        tiles = tiles_of(slide or write_phantom(Path(folder) / "phantom.tif", size_px=4096, seed=1).slide)
+        tiles = tiles_of(
+            slide
+            or write_phantom(
+                Path(folder) / "phantom.tif", size_px=4096, seed=1, version=PHANTOM_VERSION
+            ).slide
+        )
     times = fastest_ms({"s": lambda: [*map(scaled, tiles)], "a": lambda: [*map(averaged, tiles)]}, repeats)
     apart = np.abs(np.stack([scaled(tile).astype(int) - averaged(tile) for tile in tiles]))
     head = ["slide", "scaled ms", "decoded whole and averaged ms", "mean difference", "largest"]

@@ -66,6 +66,7 @@ def prepare(
         size_px=plan.train_px,
         held_out_px=plan.test_px,
         seed=SEED,
+        version=1,
         progress=progress,
     )
     quotas = {"validation": Quota(VALIDATION_SLICES, None), "test": Quota(plan.test_slices, None)}

@@ -18,7 +18,7 @@ from darefine.client import Client, ClientError, Job, JobState, Result
 from model.evaluation.label_maps import compare_label_maps
 from model.evaluation.metrics import Metrics
 from wsi.palette import LabelClass, Palette
-from wsi.phantom import PhantomFiles, write_phantom
+from wsi.phantom import PhantomFiles, Version, write_phantom
 
 from .cohort import facts
 from .picture import overlay_panel, side_by_side, slide_panel
@@ -26,6 +26,9 @@ from .progress_bar import progress_bar
 from .submit import class_table
 
 START_SECONDS = 120
+
+PHANTOM_VERSION: Version = 1
+"""Version of the phantom that the demo weights were trained on."""
 
 MODELS = {
     "phantom-resnet18-aligned": "slice and patch",
@@ -70,7 +73,7 @@ def demo(out: Path, size_px: int, seed: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with running_service(out / "data", out / "service.log") as client:
         console.print(f"Making a phantom slide of {size_px} x {size_px} px (synthetic, not tissue) ...")
-        files = write_phantom(out / "slide.tif", size_px=size_px, seed=seed)
+        files = write_phantom(out / "slide.tif", size_px=size_px, seed=seed, version=PHANTOM_VERSION)
         slide = client.upload(files.slide)
         labelled = [label(client, slide.id, model, files, out, console) for model in MODELS]
     draw(files, labelled, out / "demo.png")

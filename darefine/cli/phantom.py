@@ -4,9 +4,17 @@ from pathlib import Path
 
 import click
 
-from wsi.phantom import write_phantom
+from wsi.phantom import LATEST, Version, write_phantom
 
 from .progress_bar import progress_bar
+
+version_option = click.option(
+    "--version",
+    type=click.IntRange(1, LATEST),
+    default=LATEST,
+    show_default=True,
+    help="Of the phantom. In 2 a slice says something of its class; in 1, an older one, nothing.",
+)
 
 
 @click.command()
@@ -27,7 +35,8 @@ from .progress_bar import progress_bar
     show_default=True,
     help="Fraction of the slide that is tissue.",
 )
-def phantom(out: Path, size_px: int, seed: int, tissue: float) -> None:
+@version_option
+def phantom(out: Path, *, size_px: int, seed: int, tissue: float, version: Version) -> None:
     """Write a synthetic H&E-like slide to OUT (a pyramidal TIFF) and its truth beside it.
 
     For trying the software: it imitates no real tissue.
@@ -39,6 +48,7 @@ def phantom(out: Path, size_px: int, seed: int, tissue: float) -> None:
             size_px=size_px,
             seed=seed,
             tissue_fraction=tissue,
+            version=version,
             progress=lambda share: show("render", share),
         )
     click.echo(f"slide {files.slide}\ntruth {files.truth}\ntruth in colours {files.truth_overlay}")

@@ -13,7 +13,9 @@ from model.data.phantom import HELD_OUT_PX, PHANTOM_CLASSES, prepare_phantoms
 from model.data.slices import PAPER_INPUT, PAPER_QUOTAS, Quota
 from model.data.splits import BACH_SPLITS, Split, own_split
 from model.training.from_scratch_recipe import PHANTOM_INPUT
+from wsi.phantom import Version
 
+from .phantom import version_option
 from .prepare_report import finish_index
 from .prepare_slides import slides
 from .progress_bar import progress_bar
@@ -161,8 +163,16 @@ def bach(
     show_default=True,
     help="Of the first slide of each set; the others count on from it.",
 )
+@version_option
 def phantom(
-    out: Path, *, plan: bool, context_ratio: int, slices: tuple[int, int, int], seed: int, **made: int
+    out: Path,
+    *,
+    plan: bool,
+    context_ratio: int,
+    slices: tuple[int, int, int],
+    seed: int,
+    version: Version,
+    **made: int,
 ) -> None:
     """Synthetic slides in OUT/slides, and their index: what `bach` makes, for machines without its files.
 
@@ -171,7 +181,7 @@ def phantom(
     started = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     with progress_bar() as show:
-        prepared = prepare_phantoms(out, seed=seed, progress=show, **made)
+        prepared = prepare_phantoms(out, seed=seed, version=version, progress=show, **made)
     card_input = replace(PAPER_INPUT, context_ratio=context_ratio)
     quotas = _quotas(slices) if plan else {}
     index = prepared.index("phantom", PHANTOM_CLASSES, card_input, quotas, seed=seed)

@@ -29,6 +29,7 @@ from model.training.paper_recipe import BATCH, EPOCHS_PER_STAGE, paper_card, pap
 from model.training.tensorboard import TrainBoard
 from model.training.trainer import Start, TrainProgress
 from model.training.trainer import train as train_network
+from wsi.phantom import LATEST
 
 from .progress_bar import ShowProgress, progress_bar
 from .stop_request import stop_request
@@ -231,7 +232,10 @@ def _phantoms(work: Path, console: Console, quiet: bool) -> SlideIndex:
     work.mkdir(parents=True, exist_ok=True)
     with progress_bar(console=console, transient=True, disable=quiet) as show:
         prepared = prepare_phantoms(
-            work, **PHANTOMS, progress=lambda name, share: show("phantom slides", share, facts=name)
+            work,
+            **PHANTOMS,
+            version=LATEST,
+            progress=lambda name, share: show("phantom slides", share, facts=name),
         )
     return prepared.index("phantom", PHANTOM_CLASSES, PHANTOM_INPUT, {}, seed=PHANTOMS["seed"])
 

@@ -103,7 +103,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
     """Phantoms that are quick to make, all of one colour and class; what was made is listed."""
     calls: list[tuple[str, int, int]] = []
 
-    def write_flat(out: Path, *, size_px: int, seed: int, progress: Callable[[float], None]) -> None:
+    def write_flat(
+        out: Path, *, size_px: int, seed: int, version: int, progress: Callable[[float], None]
+    ) -> None:
         calls.append((out.name, size_px, seed))
         per_cm = 1e4 / 0.467
         tags = {"tile": (512, 512), "resolution": (per_cm, per_cm), "resolutionunit": "CENTIMETER"}
@@ -125,7 +127,10 @@ def test_phantoms(tmp_path: Path, made: list[tuple[str, int, int]]) -> None:
     index = SlideIndex.load(tmp_path / "index.json")
     assert index.source == "phantom"
     assert index.train + index.validation + index.test == ()
-    assert [pair.slide.name for pair in index.cohort.train] == ["phantom-2048-4.tif", "phantom-2048-5.tif"]
+    assert [pair.slide.name for pair in index.cohort.train] == [
+        "phantom-v2-2048-4.tif",
+        "phantom-v2-2048-5.tif",
+    ]
     assert len({seed for _, _, seed in made}) == 4
     assert [size for _, size, _ in made] == [2048, 2048, 1100, 1100]
 

@@ -15,7 +15,7 @@ Field = Callable[[Floats, Floats], Floats]
 """Maps l0 coordinates x, y (any one shape) to values of that shape."""
 
 NODE_PX = 64
-"""Spacing, in l0 pixels, of the lattice on which fields are evaluated before they are interpolated."""
+"""Usual spacing, in l0 pixels, of the lattice on which fields are evaluated before they are interpolated."""
 
 _NOISE_CELLS = 128
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -50,27 +50,32 @@ class Noise:
     def __init__(self, rng: np.random.Generator, octaves: Sequence[tuple[float, float]]) -> None:
         side = _NOISE_CELLS
         self.max_abs = sum(abs(reach) for _, reach in octaves)
-        self._octaves = [
-            (wave, np.pad(rng.uniform(-reach, reach, (side, side)), (0, 1), mode="wrap"))
-            for wave, reach in octaves
-        ]
+        self._waves = np.array([wave for wave, _ in octaves])
+        self._tables = np.stack(
+            [np.pad(rng.uniform(-reach, reach, (side, side)), (0, 1), mode="wrap") for _, reach in octaves]
+        )
 
     def __call__(self, x: Floats, y: Floats) -> Floats:
         """Return the noise at l0 coordinates of any one shape."""
-        total = np.zeros(np.shape(x))
-        for wave, table in self._octaves:
-            column, s = _cell_and_share(x / wave)
-            row, t = _cell_and_share(y / wave)
-            top = table[row, column] * (1 - s) + table[row, column + 1] * s
-            bottom = table[row + 1, column] * (1 - s) + table[row + 1, column + 1] * s
-            total += top * (1 - t) + bottom * t
+        position = np.stack((x, y))
+        position = position / self._waves.reshape(-1, *[1] * position.ndim)
+        cell = np.floor(position)
+        part = position - cell
+        share = part**3 * (part * (6 * part - 15) + 10)
+        # The remainder by a power of two, of negative numbers as well.
+        cell_of = cell.astype(np.int64) & (_NOISE_CELLS - 1)
+        (column, row), (s, t) = np.moveaxis(cell_of, 1, 0), np.moveaxis(share, 1, 0)
+        octave = np.arange(len(self._waves)).reshape(-1, *[1] * (column.ndim - 1))
+        corner = (octave * (_NOISE_CELLS + 1) + row) * (_NOISE_CELLS + 1) + column
+        values = self._tables.ravel()
+        below = corner + (_NOISE_CELLS + 1)
+        top = values[corner] * (1 - s) + values[corner + 1] * s
+        bottom = values[below] * (1 - s) + values[below + 1] * s
+        waves = top * (1 - t) + bottom * t
+        total: Floats = waves[0]
+        for wave in waves[1:]:
+            total = total + wave
         return total
-
-
-def _cell_and_share(position: Floats) -> tuple[NDArray[np.int64], Floats]:
-    cell = np.floor(position)
-    part = position - cell
-    return cell.astype(np.int64) % _NOISE_CELLS, part**3 * (part * (6 * part - 15) + 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +112,15 @@ def scatter(
 class Lattice:
     """Field on the nodes around a rectangle of sample positions; sampled by bilinear interpolation.
 
-    The nodes are multiples of NODE_PX in the l0 frame, whatever the rectangle, so neighbours join without
+    The nodes are multiples of `node_px` in the l0 frame, whatever the rectangle, so neighbours join without
     seams. `low` and `high` bound every sample.
     """
 
-    def __init__(self, field: Field, x: Floats, y: Floats) -> None:
-        self._column, self._s = _split(x)
-        self._row, self._t = _split(y)
-        columns = np.arange(self._column[0], self._column[-1] + 2) * float(NODE_PX)
-        rows = np.arange(self._row[0], self._row[-1] + 2) * float(NODE_PX)
+    def __init__(self, field: Field, x: Floats, y: Floats, node_px: int = NODE_PX) -> None:
+        self._column, self._s = _split(x, node_px)
+        self._row, self._t = _split(y, node_px)
+        columns = np.arange(self._column[0], self._column[-1] + 2) * float(node_px)
+        rows = np.arange(self._row[0], self._row[-1] + 2) * float(node_px)
         gx, gy = np.meshgrid(columns, rows)
         self._nodes = field(gx, gy).astype(np.float32)
         self.low, self.high = float(self._nodes.min()), float(self._nodes.max())
@@ -133,6 +138,6 @@ class Lattice:
         return out
 
 
-def _split(positions: Floats) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    node = np.floor(positions / NODE_PX).astype(np.int64)
-    return node, (positions / NODE_PX - node).astype(np.float32)
+def _split(positions: Floats, node_px: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    node = np.floor(positions / node_px).astype(np.int64)
+    return node, (positions / node_px - node).astype(np.float32)

@@ -12,8 +12,20 @@ _SECTION_MM2 = 180.0
 _EDGE_UM = 9.0
 _SAMPLES = 160
 _MARGIN = 0.05
-_SQUARENESS = 2.6
-_RIPPLES = ((0.9, 0.20), (0.35, 0.09), (0.11, 0.035), (0.03, 0.012))
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Form of sections."""
+
+    squareness: float = 2.6
+    """Exponent of the outline: 2 is an ellipse, more fills a square better."""
+    ripples: tuple[tuple[float, float], ...] = ((0.9, 0.20), (0.35, 0.09), (0.11, 0.035), (0.03, 0.012))
+    """Waves of the outline: wavelength and reach, as shares of the radius."""
+
+
+EVEN = Shape()
+"""Sections of the first version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +42,7 @@ class Sections:
     because the outline is a level line of the field chosen by sampling it.
     """
 
-    def __init__(self, slide: Size, seed: int, mpp: float, fraction: float) -> None:
+    def __init__(self, slide: Size, seed: int, mpp: float, fraction: float, shape: Shape = EVEN) -> None:
         area_mm2 = slide.width * slide.height * (mpp / 1000) ** 2
         count = max(1, round(fraction * area_mm2 / _SECTION_MM2))
         self._radius = float(np.sqrt(fraction * slide.width * slide.height / count / np.pi))
@@ -38,7 +50,10 @@ class Sections:
         self._margin_px = _MARGIN * min(slide.width, slide.height, 4 * self._radius)
         rng = np.random.default_rng((seed, 1))
         self._blobs = _place(slide, rng, count, self._radius)
-        self._ripple = Noise(rng, [(size * self._radius, reach * self._radius) for size, reach in _RIPPLES])
+        self._squareness = shape.squareness
+        self._ripple = Noise(
+            rng, [(size * self._radius, reach * self._radius) for size, reach in shape.ripples]
+        )
         self._edge_px = _EDGE_UM / mpp
         self._level = 0.0
         x = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
@@ -50,7 +65,7 @@ class Sections:
         inside = np.full(np.shape(x), -np.inf)
         for blob in self._blobs:
             u, v = np.abs(x - blob.x) / blob.stretch, np.abs(y - blob.y) * blob.stretch
-            reach = (u**_SQUARENESS + v**_SQUARENESS) ** (1 / _SQUARENESS)
+            reach = (u**self._squareness + v**self._squareness) ** (1 / self._squareness)
             np.maximum(inside, self._radius - reach, out=inside)
         # Tissue keeps away from the slide's border, as on glass.
         away = np.minimum(np.minimum(x, self._slide.width - x), np.minimum(y, self._slide.height - y))
@@ -62,22 +77,26 @@ class Sections:
 
         True where all is tissue, None where all is glass.
         """
-        if self._surely_glass(float(x[0]), float(y[0]), float(x[-1]), float(y[-1])):
-            return None
-        lattice = Lattice(self.height, x, y)
-        if lattice.high <= 0:
+        lattice = self.depth(x, y)
+        if lattice is None or lattice.high <= 0:
             return None
         if lattice.low >= self._edge_px:
             return True
         cover: NDArray[np.uint8] = np.clip(lattice.sample() * (255 / self._edge_px), 0, 255).astype(np.uint8)
         return cover
 
+    def depth(self, x: Floats, y: Floats) -> Lattice | None:
+        """Return `height` around every (y, x), interpolated; None where it is surely negative."""
+        if self._surely_glass(float(x[0]), float(y[0]), float(x[-1]), float(y[-1])):
+            return None
+        return Lattice(self.height, x, y)
+
     def _surely_glass(self, left: float, top: float, right: float, bottom: float) -> bool:
         """Return whether the box, grown by NODE_PX, is glass even under the strongest ripple; very cheap."""
         for blob in self._blobs:
             u = max(left - NODE_PX - blob.x, blob.x - right - NODE_PX, 0.0) / blob.stretch
             v = max(top - NODE_PX - blob.y, blob.y - bottom - NODE_PX, 0.0) * blob.stretch
-            reach = (u**_SQUARENESS + v**_SQUARENESS) ** (1 / _SQUARENESS)
+            reach = (u**self._squareness + v**self._squareness) ** (1 / self._squareness)
             if self._radius - reach + self._ripple.max_abs - self._level > 0:
                 return False
         return True

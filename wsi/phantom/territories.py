@@ -1,7 +1,7 @@
 """Assign a class to each position so that the context is needed to see it.
 
-Tissue is parted into territories about 4 mm wide, large against the 2.4 mm patch that a network sees as
-context:
+Tissue is parted into territories. Those of version 1 are about 4 mm wide, large against the 2.4 mm patch that
+a network sees as context; for those of version 2 see `wsi.phantom.mosaic`. Of version 1:
 
 | territory | label | texture | landmark |
 |---|---|---|---|
@@ -15,6 +15,7 @@ Landmarks stand about 1.2 mm apart: most slices of 0.5 mm show none and are a co
 while nearly every patch shows some. Every tissue pixel carries its territory's label. Synthetic, not tissue.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 import numpy as np
@@ -46,33 +47,47 @@ LABEL_OF = np.array([0, 1, 2, 3, 4, 1], dtype=np.uint8)
 """Label value of each `Territory`."""
 
 
-class Territories:
-    """Warped Voronoi partition of the slide, its kinds balanced by the tissue each one covers."""
+class Warp:
+    """Smooth displacement of l0 positions, which makes borders wind."""
 
-    def __init__(self, slide: Size, seed: int, mpp: float, sections: Sections, spacing_um: float) -> None:
-        rng = np.random.default_rng((seed, 2))
-        octaves = [(wave / mpp, reach / mpp) for wave, reach in _WARP_UM]
-        self._warp_x, self._warp_y = Noise(rng, octaves), Noise(rng, octaves)
-        self._site_x, self._site_y = _sites(slide, spacing_um / mpp, rng)
-        x = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
-        gx, gy = np.meshgrid(x * slide.width, x * slide.height)
-        site = self._nearest(gx + self._warp_x(gx, gy), gy + self._warp_y(gx, gy))
-        site[sections.height(gx, gy) <= 0] = -1
-        step = max(1, round(_PATCH_UM / 2 / mpp / max(slide.width, slide.height) * _SAMPLES))
-        self._kind = _assign(site, len(self._site_x), step, rng)
+    def __init__(self, rng: np.random.Generator, octaves: Sequence[tuple[float, float]]) -> None:
+        self.across, self.down = Noise(rng, octaves), Noise(rng, octaves)
+
+    def __call__(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Return the displaced positions."""
+        return x + self.across(x, y), y + self.down(x, y)
+
+
+class Territories:
+    """Warped Voronoi partition of the slide: one site, with a kind, for each territory."""
+
+    def __init__(self, warp: Warp, site_x: Floats, site_y: Floats, kind: NDArray[np.uint8]) -> None:
+        self._warp, self._site_x, self._site_y, self.kind = warp, site_x, site_y, kind
 
     def at(self, x: Floats, y: Floats) -> NDArray[np.uint8]:
         """Return the `Territory` of each l0 position."""
-        return self._kind[self._nearest(x + self._warp_x(x, y), y + self._warp_y(x, y))]
+        return self.kind[self.site(x, y)]
+
+    def site(self, x: Floats, y: Floats) -> NDArray[np.intp]:
+        """Return the number of the site, and so of the territory, of each l0 position."""
+        return _nearest(*self._warp(x, y), self._site_x, self._site_y)
+
+    def hearts(self) -> tuple[Floats, Floats]:
+        """Return the l0 position of each site, where warping puts it."""
+        x, y = self._site_x, self._site_y
+        for _ in range(3):
+            moved_x, moved_y = self._warp(x, y)
+            x, y = x + self._site_x - moved_x, y + self._site_y - moved_y
+        return x, y
 
     def on_grid(self, x: Floats, y: Floats) -> NDArray[np.uint8]:
         """Return the `Territory` at every (y, x): (len(y), len(x)) uint8, interpolated from a lattice."""
-        across = Lattice(self._warp_x, x, y)
-        down = Lattice(self._warp_y, x, y)
+        across = Lattice(self._warp.across, x, y)
+        down = Lattice(self._warp.down, x, y)
         box = (x[0] + across.low, y[0] + down.low, x[-1] + across.high, y[-1] + down.high)
         near = self._candidates(*box)
-        if len(set(self._kind[near].tolist())) == 1:
-            return np.full((len(y), len(x)), self._kind[near[0]], dtype=np.uint8)
+        if len(set(self.kind[near].tolist())) == 1:
+            return np.full((len(y), len(x)), self.kind[near[0]], dtype=np.uint8)
         px, py = across.sample() + x.astype(np.float32), down.sample() + y.astype(np.float32)[:, None]
         best = np.full(px.shape, np.inf, dtype=np.float32)
         kind = np.zeros(px.shape, dtype=np.uint8)
@@ -81,13 +96,8 @@ class Territories:
             distance = (px - sx) ** 2 + (py - sy) ** 2
             closer = distance < best
             best[closer] = distance[closer]
-            kind[closer] = self._kind[site]
+            kind[closer] = self.kind[site]
         return kind
-
-    def _nearest(self, x: Floats, y: Floats) -> NDArray[np.intp]:
-        distance = (x[..., None] - self._site_x) ** 2 + (y[..., None] - self._site_y) ** 2
-        nearest: NDArray[np.intp] = np.argmin(distance, axis=-1)
-        return nearest
 
     def _candidates(self, left: float, top: float, right: float, bottom: float) -> NDArray[np.intp]:
         # A site can win somewhere in the box only if its least distance is below some site's greatest.
@@ -96,6 +106,35 @@ class Territories:
         far_x = np.maximum(np.abs(left - self._site_x), np.abs(right - self._site_x))
         far_y = np.maximum(np.abs(top - self._site_y), np.abs(bottom - self._site_y))
         return np.flatnonzero(away_x**2 + away_y**2 <= (far_x**2 + far_y**2).min())
+
+
+def _nearest(x: Floats, y: Floats, site_x: Floats, site_y: Floats) -> NDArray[np.intp]:
+    distance = (x[..., None] - site_x) ** 2 + (y[..., None] - site_y) ** 2
+    nearest: NDArray[np.intp] = np.argmin(distance, axis=-1)
+    return nearest
+
+
+def even_territories(
+    slide: Size, seed: int, mpp: float, sections: Sections, spacing_um: float
+) -> Territories:
+    """Make the territories of the first version: all about `spacing_um` wide, the pairs kept apart."""
+    rng = np.random.default_rng((seed, 2))
+    warp = Warp(rng, [(wave / mpp, reach / mpp) for wave, reach in _WARP_UM])
+    site_x, site_y = _sites(slide, spacing_um / mpp, rng)
+    site = sites_of_tissue(slide, sections, warp, site_x, site_y)
+    step = max(1, round(_PATCH_UM / 2 / mpp / max(slide.width, slide.height) * _SAMPLES))
+    return Territories(warp, site_x, site_y, _assign(site, len(site_x), step, rng))
+
+
+def sites_of_tissue(
+    slide: Size, sections: Sections, warp: Warp, site_x: Floats, site_y: Floats
+) -> NDArray[np.intp]:
+    """Return the site of each sample of the slide, on a raster of 96 x 96; -1 on glass."""
+    x = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
+    gx, gy = np.meshgrid(x * slide.width, x * slide.height)
+    site = _nearest(*warp(gx, gy), site_x, site_y)
+    site[sections.height(gx, gy) <= 0] = -1
+    return site
 
 
 def _sites(slide: Size, spacing_px: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -117,7 +156,7 @@ def _assign(site: NDArray[np.intp], count: int, step: int, rng: np.random.Genera
     remain.
     """
     area = np.bincount(site[site >= 0], minlength=count)
-    candidates = [_balanced(area, rng) for _ in range(_ASSIGNMENTS)]
+    candidates = [balanced(area, rng) for _ in range(_ASSIGNMENTS)]
     kinds = min(candidates, key=lambda kinds: _confusions(np.append(kinds, 0)[site], step))
     # The first normal territory always keeps its glands; plain stroma is a change from time to time.
     for normal in np.flatnonzero(kinds == Territory.NORMAL)[1:]:
@@ -126,7 +165,7 @@ def _assign(site: NDArray[np.intp], count: int, step: int, rng: np.random.Genera
     return kinds
 
 
-def _balanced(area: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.uint8]:
+def balanced(area: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Assign kinds to sites, roughly the larger first; each gets the kind with the least tissue so far."""
     kinds = np.zeros(len(area), dtype=np.uint8)
     total = dict.fromkeys((int(kind) for kind in rng.permutation([1, 2, 3, 4])), 0.0)

@@ -20,7 +20,7 @@ from ..writing.pyramid_walk import Quad, build_pyramid
 from ..writing.tile_codec import encode_tile
 from ..writing.tile_spool import TileSpool
 from .mark import PHANTOM_MARK
-from .slide import MPP, PhantomSlide
+from .slide import LATEST, MPP, PhantomSlide, Version
 from .territories import PHANTOM_PALETTE
 
 _GEOMETRY = InputGeometry(mpp=0.934, context_ratio=5, slices_per_side=5, halo_px=64)
@@ -50,6 +50,7 @@ def write_phantom(
     height_px: int | None = None,
     tissue_fraction: float = 0.7,
     territory_um: float = 4000.0,
+    version: Version = LATEST,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> PhantomFiles:
@@ -67,7 +68,13 @@ def write_phantom(
     """
     report = progress or (lambda _fraction: None)
     phantom = PhantomSlide(
-        size_px, seed, mpp, height_px=height_px, tissue_fraction=tissue_fraction, territory_um=territory_um
+        size_px,
+        seed,
+        mpp,
+        height_px=height_px,
+        tissue_fraction=tissue_fraction,
+        territory_um=territory_um,
+        version=version,
     )
     grid = make_grid(phantom.size, mpp, _GEOMETRY)
     files = PhantomFiles(
@@ -133,7 +140,7 @@ class _SlideBuilder:
     def _finest(self, column: int, row: int) -> Pixels | None:
         """Render a tile; return it at half its size."""
         region = Rect(column * TILE_PX, row * TILE_PX, TILE_PX, TILE_PX)
-        if self._phantom.is_glass(region):
+        if self._phantom.is_blank(region):
             return None
         pixels = self._phantom.render(region)
         self._spool.add(0, column, row, _encode_jpeg(pixels, self._phantom.jpeg_quality))

@@ -12,7 +12,7 @@ from wsi.geometry import Rect
 from wsi.phantom import PhantomFiles, PhantomSlide, write_phantom
 
 WIDTH, HEIGHT, SEED = 2600, 1900, 4
-SHAPE = {"height_px": HEIGHT, "tissue_fraction": 0.4, "territory_um": 400.0}
+SHAPE = {"height_px": HEIGHT, "tissue_fraction": 0.4, "territory_um": 400.0, "version": 1}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_truth_file_is_the_truth(files: PhantomFiles, phantom: PhantomSlide) -> 
 def test_sizes_whose_halves_lack_the_last_column_or_row_are_whole(
     width: int, height: int, tmp_path: Path
 ) -> None:
-    shape = {"height_px": height, "tissue_fraction": 1.0}
+    shape = {"height_px": height, "tissue_fraction": 1.0, "version": 1}
     files = write_phantom(tmp_path / "slide.tif", size_px=width, seed=SEED, **shape)
 
     exact = PhantomSlide(width, SEED, **shape).render(Rect(0, 0, width, height)).astype(int)
@@ -88,7 +88,9 @@ def test_same_arguments_give_the_same_bytes_whatever_the_threads(files: PhantomF
 
 
 def test_glass_tiles_cost_next_to_nothing(tmp_path: Path) -> None:
-    files = write_phantom(tmp_path / "sparse.tif", size_px=8000, seed=1, mpp=0.934, tissue_fraction=0.01)
+    files = write_phantom(
+        tmp_path / "sparse.tif", size_px=8000, seed=1, mpp=0.934, tissue_fraction=0.01, version=1
+    )
     with tifffile.TiffFile(files.slide) as tiff:
         sizes = np.asarray(tiff.pages[0].databytecounts)
     assert np.median(sizes) < 2500
@@ -97,7 +99,7 @@ def test_glass_tiles_cost_next_to_nothing(tmp_path: Path) -> None:
 
 def test_progress_runs_from_little_to_all_and_never_back(tmp_path: Path) -> None:
     seen: list[float] = []
-    write_phantom(tmp_path / "slide.tif", size_px=3000, seed=1, mpp=0.934, progress=seen.append)
+    write_phantom(tmp_path / "slide.tif", size_px=3000, seed=1, mpp=0.934, version=1, progress=seen.append)
     assert seen == sorted(seen)
     assert seen[0] < 0.3
     assert seen[-1] == pytest.approx(1.0)
@@ -110,3 +112,16 @@ def test_a_failed_write_leaves_no_slide(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_phantom(tmp_path / "slide.tif", size_px=1500, seed=1, mpp=0.934, progress=stop)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_version_2_is_written_with_its_ink_and_unlike_version_1(tmp_path: Path) -> None:
+    files = write_phantom(tmp_path / "slide.tif", size_px=2048, seed=2, mpp=0.934)
+    slide = PhantomSlide(2048, 2, 0.934)
+    with openslide.OpenSlide(files.slide) as written:
+        pixels = np.asarray(written.read_region((0, 0), 0, (2048, 2048)).convert("RGB")).astype(int)
+    exact = slide.render(Rect(0, 0, 2048, 2048)).astype(int)
+    bare = slide.truth(Rect(0, 0, 2048, 2048), downsample=1) == 0
+    ink = bare & (np.abs(exact - slide.stain.glass).max(axis=2) > 60)
+    assert ink.sum() > 3000
+    assert np.abs(pixels - exact)[ink].mean() < 12
+    assert np.abs(pixels - exact).mean() < 6
