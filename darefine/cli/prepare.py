@@ -20,6 +20,7 @@ from model.data.splits import BACH_SPLITS, Split, own_split
 from model.training.from_scratch_recipe import PHANTOM_INPUT
 from wsi.palette import LabelClass
 
+from .prepare_images import images
 from .progress_bar import progress_bar
 
 DEFAULT_FOLDER = "darefine-index"
@@ -52,6 +53,9 @@ def context_option(default: int) -> Callable[[Command], Command]:
 @click.group()
 def prepare() -> None:
     """Make the index of slides and truths that `train` and `evaluate` read."""
+
+
+prepare.add_command(images)
 
 
 @prepare.command()
