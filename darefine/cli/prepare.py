@@ -16,6 +16,7 @@ from model.training.from_scratch_recipe import PHANTOM_INPUT
 from wsi.phantom import Version
 
 from .phantom import version_option
+from .prepare_images import images
 from .prepare_report import finish_index
 from .prepare_slides import slides
 from .progress_bar import progress_bar
@@ -50,6 +51,9 @@ def context_option(default: int) -> Callable[[Command], Command]:
 @click.group()
 def prepare() -> None:
     """Make the index of slides and truths that `train` and `evaluate` read."""
+
+
+prepare.add_command(images)
 
 
 @prepare.command()

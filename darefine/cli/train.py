@@ -25,6 +25,7 @@ from model.network.zoo import NETWORKS, NamedNetwork
 from model.training.config import TrainConfig
 from model.training.forecast import StageCost
 from model.training.from_scratch_recipe import PHANTOM_INPUT, SMALL, from_scratch_recipe, phantom_card
+from model.training.images_recipe import TISSUE, images_card, images_recipe
 from model.training.paper_recipe import BATCH, EPOCHS_PER_STAGE, paper_card, paper_recipe
 from model.training.tensorboard import TrainBoard
 from model.training.trainer import Start, TrainProgress
@@ -59,17 +60,17 @@ SEES = {
 )
 @click.option(
     "--recipe",
-    type=click.Choice(["paper", "from-scratch", "phantom"]),
+    type=click.Choice(["paper", "from-scratch", "images", "phantom"]),
     help="paper: three stages of SGD, for encoders from ImageNet. from-scratch (formerly phantom): "
-    "AdamW without such a start.  [default: paper where slices are planned, else from-scratch]",
+    "AdamW without such a start. images: the same for small images of `prepare images`.  "
+    "[default: images for those, paper where slices are planned, else from-scratch]",
 )
 @click.option(
     "--network",
-    type=click.Choice(["small", *NETWORKS]),
-    default="small",
-    show_default=True,
+    type=click.Choice(["small", "tissue", *NETWORKS]),
     metavar="NAME",
-    help="One of `darefine models`; small: ResNet-18, slim, for phantoms.",
+    help="One of `darefine models`; small: ResNet-18, slim, for phantoms; tissue: twice as wide, one input.  "
+    "[default: tissue for small images, else small]",
 )
 @click.option("--fusion", type=click.Choice(["attention", "concat", "add"]), help="Overrules the network's.")
 @click.option(
@@ -93,7 +94,11 @@ SEES = {
 )
 @click.option("--context-imagenet", metavar="SOURCE", help="The same for a context encoder of another depth.")
 @click.option(
-    "--steps", type=click.IntRange(min=1), default=1000, show_default=True, help="Of the from-scratch recipe."
+    "--steps",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Of the recipes from-scratch and images.",
 )
 @click.option(
     "--epochs",
@@ -185,12 +190,19 @@ def _tell(listeners: Sequence[Callable[[TrainProgress], None]], now: TrainProgre
 OVERRULED = ("fusion", "second_input", "coarse_context")
 """Options that replace a value of the named network."""
 
+SLIM = {"small": NamedNetwork(SMALL), "tissue": NamedNetwork(TISSUE)}
+"""Networks of the recipes without an ImageNet start, beside those of `darefine models`."""
+
 
 def _config(name: str, index: SlideIndex, chosen: Mapping[str, Any]) -> TrainConfig:
-    named = NamedNetwork(SMALL) if chosen["network"] == "small" else NETWORKS[chosen["network"]]
+    named = _network(index, chosen)
     overruled = {key: chosen[key] for key in OVERRULED if chosen[key] is not None}
     network, context = replace(named.config, **overruled), chosen["context"] or named.context
-    if _recipe(index, chosen) != "paper":
+    recipe = _recipe(index, chosen)
+    if recipe == "images":
+        card = images_card(name, network, index)
+        config = images_recipe(card, steps=chosen["steps"], seed=chosen["seed"])
+    elif recipe != "paper":
         # What the model is for follows from the data, not from the recipe.
         draft = phantom_card(name, network, index.input) if index.source == "phantom" else None
         card = draft or paper_card(name, network, index)
@@ -216,9 +228,17 @@ def _config(name: str, index: SlideIndex, chosen: Mapping[str, Any]) -> TrainCon
 
 
 def _recipe(index: SlideIndex, chosen: Mapping[str, Any]) -> str:
-    planned = index.source != "phantom" and index.train
-    recipe: str = chosen["recipe"] or ("paper" if planned else "from-scratch")
+    if index.data_set is not None:
+        fitting = "images"
+    else:
+        fitting = "paper" if index.source != "phantom" and index.train else "from-scratch"
+    recipe: str = chosen["recipe"] or fitting
     return recipe
+
+
+def _network(index: SlideIndex, chosen: Mapping[str, Any]) -> NamedNetwork:
+    name = chosen["network"] or ("small" if index.data_set is None else "tissue")
+    return SLIM.get(name) or NETWORKS[name]
 
 
 def _start(imagenet: str | None, context_imagenet: str | None) -> Start | None:

@@ -49,6 +49,19 @@ class PlannedSlice:
 
 
 @dataclass(frozen=True, slots=True)
+class DataSet:
+    """What a published data set is: for the cards of networks trained on it."""
+
+    name: str
+    tissue: str
+    """Organ, kind of sample and stain, such as "colorectal mucosa, biopsies, H&E"."""
+    attribution: str
+    """Citation, source and licence; the card repeats it."""
+    remarks: str = ""
+    """What a user of a network trained on it has to know: noise of the truth, a scale that is a guess."""
+
+
+@dataclass(frozen=True, slots=True)
 class SlideIndex:
     """Cohort ready for training and evaluation: slides with truth, and the slices planned on them.
 
@@ -67,7 +80,8 @@ class SlideIndex:
     test: tuple[PlannedSlice, ...]
     """Slices to test on; empty: all patches of the slides."""
     source: str
-    """Origin of the truth: "bach", "phantom"."""
+    """Origin of the truth: "bach", "phantom", or the name of a data set."""
+    data_set: DataSet | None = None
 
     def __post_init__(self) -> None:
         for name in ("train", "validation", "test"):
@@ -94,6 +108,7 @@ class SlideIndex:
             train=_stored_set(self.cohort.train, self.train, path.parent),
             validation=_stored_set(self.cohort.validation, self.validation, path.parent),
             test=_stored_set(self.cohort.test, self.test, path.parent),
+            data_set=self.data_set,
         )
         write_atomically(path, json.dumps(dataclasses.asdict(stored), separators=(",", ":")).encode())
 
@@ -114,7 +129,16 @@ class SlideIndex:
             )
             for part in (stored.train.slices, stored.validation.slices, stored.test.slices)
         )
-        return cls(stored.classes, stored.input, cohort, train, validation, test, stored.source)
+        return cls(
+            classes=stored.classes,
+            input=stored.input,
+            cohort=cohort,
+            train=train,
+            validation=validation,
+            test=test,
+            source=stored.source,
+            data_set=stored.data_set,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +147,7 @@ class _StoredPair:
     slide_bytes: int
     truth: str
     truth_sha256: str
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +165,7 @@ class _StoredIndex:
     train: _StoredSet
     validation: _StoredSet
     test: _StoredSet
+    data_set: DataSet | None = None
 
 
 _STORED = TypeAdapter(_StoredIndex)
@@ -152,6 +178,7 @@ def _stored_set(pairs: Sequence[SlideWithTruth], slices: Sequence[PlannedSlice],
             slide_bytes=_bytes(pair.slide),
             truth=_relative(pair.truth, folder),
             truth_sha256=_sha256(pair.truth),
+            group=pair.group,
         )
         for pair in pairs
     ]
@@ -207,7 +234,9 @@ def _pairs(stored: Sequence[_StoredPair], index: Path) -> tuple[SlideWithTruth, 
     """
     pairs = []
     for entry in stored:
-        pair = SlideWithTruth(_absolute(index.parent / entry.slide), _absolute(index.parent / entry.truth))
+        pair = SlideWithTruth(
+            _absolute(index.parent / entry.slide), _absolute(index.parent / entry.truth), entry.group
+        )
         for file in (pair.slide, pair.truth):
             if not file.exists():
                 raise CohortError(

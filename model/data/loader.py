@@ -30,9 +30,10 @@ class Batch:
     labels: Tensor
     """(P * S, h, w) uint8, 0 = ignored by the loss."""
     context: Tensor
-    """(P, 3, c, c) float32."""
+    """(P, 3, c, c) float32; (P, 3, 0, 0) where none is read."""
     context_labels: Tensor
-    """(P, c, c) uint8: the truth under each pixel of the context, looked up on a grid of CELL_PX label px.
+    """(P, c, c) uint8: the truth under each pixel of the context, looked up in the middle of its cell
+    of CELL_PX label px.
 
     It is finer than the coarse map that learns from it, which is 1 / 32 of the context: truth as coarse as
     that trains more slowly."""
@@ -54,10 +55,20 @@ class _Patch:
 class BatchLoader:
     """Training batches, read from the patches that `sampler` chooses."""
 
-    def __init__(self, sampler: PatchSampler, *, seed: int, stain_jitter: float, threads: int = 1) -> None:
+    def __init__(
+        self,
+        sampler: PatchSampler,
+        *,
+        seed: int,
+        stain_jitter: float,
+        threads: int = 1,
+        with_context: bool = True,
+    ) -> None:
+        """Set up reading; without a context (for networks that see none), slices alone are read."""
         self._sampler = sampler
         self._seed = seed
         self._stain_jitter = stain_jitter
+        self._with_context = with_context
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="patches") if threads > 1 else None
 
     def batch(self, step: int, spec: BatchSpec, *, rank: int = 0, ranks: int = 1) -> Batch:
@@ -90,12 +101,15 @@ class BatchLoader:
             pixels = _resized(slide.read_pixels(rect), side_px)
             slices[k] = augmentation.turn(augmentation.stain(pixels))
             labels[k] = augmentation.turn(_picked(slide.read_truth(rect), side_px))
-        context = slide.read_context(view.context, view.context_network_px)
+        context, context_labels = np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), np.uint8)
+        if self._with_context:
+            context = slide.read_context(view.context, view.context_network_px)
+            context, context_labels = augmentation.stain(context), _context_truth(sample)
         return _Patch(
             slices=slices,
             labels=labels,
-            context=augmentation.turn(augmentation.stain(context)),
-            context_labels=augmentation.turn(_context_truth(sample)),
+            context=augmentation.turn(context),
+            context_labels=augmentation.turn(context_labels),
             boxes=augmentation.turn_boxes(view.boxes),
         )
 

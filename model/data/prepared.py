@@ -114,4 +114,12 @@ class PreparedSlides:
             for number, (name, slides) in enumerate(self.sets().items())
         }
         pairs = {name: tuple(slide.pair for slide in slides) for name, slides in self.sets().items()}
-        return SlideIndex(classes=classes, input=geometry, cohort=Cohort(**pairs), source=source, **planned)
+        return SlideIndex(
+            classes=classes,
+            input=geometry,
+            cohort=Cohort(**pairs),
+            source=source,
+            train=planned["train"],
+            validation=planned["validation"],
+            test=planned["test"],
+        )

@@ -17,7 +17,11 @@ from .batch import BatchSpec
 from .index import PlannedSlice
 
 CELL_PX = 16
-"""Spacing of the label px, on both axes, at which classes are looked up."""
+"""Side of the cells in whose middle classes are looked up, label px."""
+
+EDGE_SHARE = 8
+"""Slices of an image smaller than a patch stick out of it by at most 1 / EDGE_SHARE of their side: the
+network sees edges of images, and most of its time goes into pixels that have truth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,7 @@ class IndexedSlide:
 
     slide: AnnotatedSlide
     cells: NDArray[np.uint8]
-    """Truth at every CELL_PX-th label px."""
+    """Truth in the middle of each cell of CELL_PX (`AnnotatedSlide.truth_cells`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,8 @@ class RandomPatchSampler:
         if slice_px > region_px:
             raise CohortError(f"slice_px={spec.slice_px} is larger than the patch region of {region_px} px")
         row, column = divmod(int(found[rng.integers(found.size)]), indexed.cells.shape[1])
-        region, first = _region_around(rng, indexed, (column * CELL_PX, row * CELL_PX), slice_px, region_px)
+        wanted = _middle_px(column), _middle_px(row)
+        region, first = _region_around(rng, indexed, wanted, slice_px, region_px)
         if indexed.slide.grid.context == "centred":
             region = _centred_on(rng, first, region)
         others = (_slice_in(rng, indexed, region, slice_px) for _ in range(spec.slices - 1))
@@ -158,17 +163,38 @@ def _sample(
     return PatchSample(indexed, view)
 
 
+def _middle_px(cell: int) -> int:
+    """Return the label px, on one axis, at which the class of a cell was looked up."""
+    return cell * CELL_PX + CELL_PX // 2
+
+
 def _region_around(
     rng: np.random.Generator, indexed: IndexedSlide, wanted: tuple[int, int], slice_px: int, region_px: int
 ) -> tuple[Rect, Rect]:
     """Draw a random patch region and a slice in it that holds the label px `wanted` (x, y)."""
-    edge = -indexed.slide.grid.halo_px  # inference patches start here
+    size = indexed.slide.grid.label_size
     corners = []
-    for at in wanted:
-        start = int(rng.integers(max(edge, at - slice_px + 1), at + 1))
+    for at, length in zip(wanted, (size.width, size.height), strict=True):
+        edge = -indexed.slide.grid.halo_px  # inference patches start here
+        low, high = max(edge, at - slice_px + 1), at
+        if length < region_px:
+            least, most = _starts_within(length, slice_px)
+            low, high = max(low, least), min(high, most)
+        start = int(rng.integers(low, high + 1))
         corners.append((int(rng.integers(max(edge, start + slice_px - region_px), start + 1)), start))
     (region_x, x), (region_y, y) = corners
     return Rect(region_x, region_y, region_px, region_px), Rect(x, y, slice_px, slice_px)
+
+
+def _starts_within(length: int, slice_px: int) -> tuple[int, int]:
+    """Return the least and greatest start, on one axis, of slices of an image of `length` px.
+
+    They stick out by at most EDGE_SHARE; those that are larger than the image hold all of it, or stick out by
+    that of it.
+    """
+    slack = slice_px // EDGE_SHARE
+    low, high = sorted((0, length - slice_px))
+    return low - slack, high + slack
 
 
 def _centred_on(rng: np.random.Generator, drawn: Rect, region: Rect) -> Rect:
@@ -184,8 +210,11 @@ def _centred_on(rng: np.random.Generator, drawn: Rect, region: Rect) -> Rect:
 
 def _slice_in(rng: np.random.Generator, indexed: IndexedSlide, region: Rect, slice_px: int) -> Rect:
     """Draw a random slice inside the region that holds a pixel of a random class of those in the region."""
-    top, left = max(0, -(-region.y // CELL_PX)), max(0, -(-region.x // CELL_PX))
-    cells = indexed.cells[top : (region.bottom - 1) // CELL_PX + 1, left : (region.right - 1) // CELL_PX + 1]
+    (top, bottom), (left, right) = (
+        (max(0, _first_cell(start)), max(0, _first_cell(stop)))
+        for start, stop in ((region.y, region.bottom), (region.x, region.right))
+    )
+    cells = indexed.cells[top:bottom, left:right]
     present = np.unique(cells[cells > 0])
     if not present.size:  # a region whose only truth fell between the cells
         return Rect(region.x, region.y, slice_px, slice_px)
@@ -194,8 +223,13 @@ def _slice_in(rng: np.random.Generator, indexed: IndexedSlide, region: Rect, sli
     x, y = (
         int(rng.integers(max(low, at - slice_px + 1), min(at, high - slice_px) + 1))
         for low, at, high in (
-            (region.x, (left + column) * CELL_PX, region.right),
-            (region.y, (top + row) * CELL_PX, region.bottom),
+            (region.x, _middle_px(left + column), region.right),
+            (region.y, _middle_px(top + row), region.bottom),
         )
     )
     return Rect(x, y, slice_px, slice_px)
+
+
+def _first_cell(start_px: int) -> int:
+    """Return the first cell, on one axis, whose middle is at `start_px` or beyond."""
+    return -(-(start_px - CELL_PX // 2) // CELL_PX)

@@ -18,6 +18,9 @@ class SlideWithTruth:
     slide: Path
     truth: Path
     """Single-channel TIFF of class values on the slide's label px grid, 0 = no truth."""
+    group: str = ""
+    """What several slides or images have in common, such as the patient; "" where each stands for itself. A
+    group lies in one set, and scores are resampled by groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,14 @@ class Cohort:
         sets = [
             {pair.slide.resolve() for pair in pairs} for pairs in (self.train, self.validation, self.test)
         ]
+        groups = [
+            {pair.group for pair in pairs if pair.group} for pairs in (self.train, self.validation, self.test)
+        ]
+        if torn := sorted({group for one, other in combinations(groups, 2) for group in one & other}):
+            raise CohortError(
+                f"{', '.join(torn[:5])}: images of one group in several sets; scores would be too good. Give "
+                "each group to one set."
+            )
         shared = {path for one, other in combinations(sets, 2) for path in one & other}
         if shared:
             names = ", ".join(sorted(path.name for path in shared))
@@ -49,13 +60,13 @@ class Cohort:
             )
 
     def to_json(self) -> dict[str, list[str]]:
-        """Return the file names of each set; without a test set, no "test".
+        """Return the file names of each set, or its groups where it has some; without a test set, no "test".
 
         No paths: a card tells nothing of the machine it was made on.
         """
         sets = {"train": self.train, "validation": self.validation, "test": self.test}
         return {
-            name: [pair.slide.name for pair in pairs]
+            name: list(dict.fromkeys(pair.group or pair.slide.name for pair in pairs))
             for name, pairs in sets.items()
             if pairs or name != "test"
         }

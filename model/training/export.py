@@ -1,7 +1,7 @@
 """What a finished training writes: rounded weights, and a card with their provenance and scores."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -42,7 +42,7 @@ def export_model(
         config.card,
         weights=CardWeights(weights_path.name, sha256, "float16"),
         training=_provenance(config, index, state.history, group) | dict(provenance),
-        metrics=_metrics_json(scores, set_name),
+        metrics=_metrics_json(scores, index, set_name),
     )
     card.save(folder / f"{card.name}.json")
     return card
@@ -57,6 +57,7 @@ def _provenance(
         "seed": config.seed,
         "cohort": index.cohort.to_json(),
         "source": index.source,
+        **({} if index.data_set is None else {"data_set": asdict(index.data_set)}),
         "steps": history.step,
         "seconds": round(history.seconds),
         "device": str(group.device),
@@ -67,10 +68,10 @@ def _provenance(
     }
 
 
-def _metrics_json(scores: Evaluation, set_name: str) -> dict[str, Any]:
+def _metrics_json(scores: Evaluation, index: SlideIndex, set_name: str) -> dict[str, Any]:
     """Return the metrics section of a card: scores, confusion matrix, and the set they were taken on."""
     card, confusion = scores.card, scores.total.all
-    slides = "phantom slides" if card.phantom else "slides"
+    slides = "phantom slides" if card.phantom else "slides" if index.data_set is None else "images"
     return confusion.metrics().to_json(tuple(entry.name for entry in card.classes)) | {
         "confusion": confusion.counts.tolist(),
         "on": f"the held-out {slides} named in training.cohort.{set_name}",

@@ -297,7 +297,13 @@ def _make_loader(
         if index.train
         else RandomPatchSampler(slides, len(config.card.classes))
     )
-    return BatchLoader(sampler, seed=config.seed, stain_jitter=config.stain_jitter, threads=threads)
+    return BatchLoader(
+        sampler,
+        seed=config.seed,
+        stain_jitter=config.stain_jitter,
+        threads=threads,
+        with_context=config.card.network.sees_patch,
+    )
 
 
 def _initial_state(

@@ -42,9 +42,11 @@ def geometry(card: ModelCard) -> InputGeometry:
     return card.input
 
 
+@pytest.mark.parametrize("kept_px", [0, 2**20])
 def test_rectangles_are_what_the_slide_and_its_truth_hold(
-    write_slide: WriteSlide, geometry: InputGeometry
+    write_slide: WriteSlide, geometry: InputGeometry, monkeypatch: pytest.MonkeyPatch, kept_px: int
 ) -> None:
+    monkeypatch.setattr("model.data.annotated_slide.KEPT_PX", kept_px)
     pair = write_slide("a", 0)
     rect = Rect(-20, 500, 300, 300)
     truth = np.zeros((300, 300), np.uint8)
@@ -53,6 +55,10 @@ def test_rectangles_are_what_the_slide_and_its_truth_hold(
         np.testing.assert_array_equal(annotated.read_pixels(rect), slide.read_region(rect, 1))
         np.testing.assert_array_equal(annotated.read_truth(rect), truth)
         assert (annotated.read_pixels(Rect(5000, 0, 8, 8)) == 255).all()
+        annotated.read_truth(rect)[...] = 9  # a copy: what is kept stays as it is
+        np.testing.assert_array_equal(annotated.read_truth(rect), truth)
+        whole = tifffile.imread(pair.truth)
+        np.testing.assert_array_equal(annotated.truth_cells(16), whole[8::16, 8::16])
 
 
 def test_a_truth_on_another_grid_or_none_at_all_is_refused(
@@ -201,16 +207,16 @@ class Blank:
     def __init__(self, size: Size, place: tuple[int, int], geometry: InputGeometry) -> None:
         self.name = "blank"
         self.grid = make_grid(size, geometry.mpp, geometry)
-        self._truth = np.zeros((size.height, size.width), np.uint8)
-        self._truth[place[1], place[0]] = 1
+        self.truth = np.zeros((size.height, size.width), np.uint8)
+        self.truth[place[1], place[0]] = 1
 
     def truth_cells(self, step: int) -> NDArray[np.uint8]:
-        return self._truth[::step, ::step]
+        return self.truth[step // 2 :: step, step // 2 :: step]
 
 
 @given(
-    st.integers(1, 1500),
-    st.integers(1, 1500),
+    st.integers(CELL_PX, 1500),
+    st.integers(CELL_PX, 1500),
     st.integers(1, 17),
     st.floats(0.5, 1),
     st.integers(0, 1000),
@@ -221,7 +227,11 @@ def test_slices_hold_the_wanted_pixel_inside_a_region_that_inference_could_read(
     width: int, height: int, sides: int, scale: float, seed: int, data: st.DataObject
 ) -> None:
     geometry = InputGeometry(mpp=0.934, context_ratio=5, slices_per_side=1, halo_px=16)
-    x, y = (CELL_PX * data.draw(st.integers(0, (side - 1) // CELL_PX)) for side in (width, height))
+    middle = CELL_PX // 2
+    x, y = (
+        CELL_PX * data.draw(st.integers(0, (side - 1 - middle) // CELL_PX)) + middle
+        for side in (width, height)
+    )
     slide = Blank(Size(width, height), (x, y), geometry)
     sampler = RandomPatchSampler(index_slides([cast("AnnotatedSlide", slide)], PHANTOM_CLASSES[:1]), 1)
     stage = BatchSpec(32 * sides, patches=1, slices=3, scales=(scale, scale))
@@ -235,6 +245,34 @@ def test_slices_hold_the_wanted_pixel_inside_a_region_that_inference_could_read(
         assert square.width == square.height == round(32 * sides / scale)
         assert square.intersect(draw.view.region) == square
         assert square.intersect(Rect(x, y, 1, 1)) == Rect(x, y, 1, 1)
+
+
+class Chequered(Blank):
+    """A chequerboard of 97 px squares, no multiple of a cell; its pixels show its truth."""
+
+    def __init__(self, size: Size, geometry: InputGeometry) -> None:
+        super().__init__(size, (0, 0), geometry)
+        rows, columns = np.indices((size.height, size.width)) // 97
+        self.truth[...] = (rows + columns) % 2 + 1
+
+    def read_context(self, region: Rect, side_px: int) -> NDArray[np.uint8]:
+        middles = ((np.arange(side_px) + 0.5) * region.width / side_px).astype(int)
+        shown = np.zeros((region.height, region.width), np.uint8)
+        inside = region.intersect(Rect.of(self.grid.label_size))
+        at = inside.moved(-region.x, -region.y)
+        shown[at.y : at.bottom, at.x : at.right] = self.truth[
+            inside.y : inside.bottom, inside.x : inside.right
+        ]
+        return np.repeat(shown[np.ix_(middles, middles)][..., None], 3, axis=2)
+
+
+def test_context_labels_lie_under_their_pixels_and_to_no_side(geometry: InputGeometry) -> None:
+    slide = Chequered(Size(1600, 1600), replace(geometry, slices_per_side=2))
+    sampler = RandomPatchSampler(index_slides([cast("AnnotatedSlide", slide)], PHANTOM_CLASSES[:2]), 2)
+    batch = BatchLoader(sampler, seed=0, stain_jitter=0).batch(0, BatchSpec(64, patches=6, slices=0))
+    true, labels = batch.context[:, 0], batch.context_labels
+    # Off by 4 px a border and axis on average, which is 8 %; half a cell to one side would make it 16 %.
+    assert (labels != true)[(true > 0) & (labels > 0)].float().mean() < 0.1
 
 
 def test_a_foreign_value_is_refused(slide: AnnotatedSlide) -> None:
