@@ -32,7 +32,7 @@ def oddities(
             f"No region of {annotations.file} lies on {slide_name} ({size.width} x {size.height} px). "
             "Do the annotations belong to another slide, or are they not in level-0 pixels?"
         )
-    away = [region for region in annotations.regions if region not in touching]
+    away = [region for region in annotations.regions if not _overlaps(region, size)]
     out = [region for region in touching if _sticks_out(region, size)]
     drawn = arranged(annotations.regions, scheme)
     notes = [

@@ -89,11 +89,12 @@ def arranged(regions: Sequence[Region], scheme: ClassScheme) -> Arranged:
         background = scheme.background_value or 0
         drawn = (replace(one, value=background, hole=False) if one.hole else one for one in regions)
         return Arranged(tuple(drawn), (), ())
-    crossing = tuple(one for one in regions if not shapely.is_valid(one.outline))
+    valid = shapely.is_valid([one.outline for one in regions])
+    crossing = tuple(one for one, is_sound in zip(regions, valid, strict=True) if not is_sound)
     sound = [
         replace(one, outline=outline)
-        for one in regions
-        if (outline := mended(one.outline) if one in crossing else one.outline) is not None
+        for one, is_sound in zip(regions, valid, strict=True)
+        if (outline := one.outline if is_sound else mended(one.outline)) is not None
     ]
     solid, holes = [one for one in sound if not one.hole], [one for one in sound if one.hole]
     rank = [one.value for one in solid]
