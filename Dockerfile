@@ -9,7 +9,7 @@ RUN python -m venv /venv
 COPY requirements.lock requirements-torch.lock ./
 RUN /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock \
  && /venv/bin/pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r requirements-torch.lock
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE hatch_build.py package.json package-lock.json ./
 COPY darefine darefine
 COPY service service
 COPY workers workers

@@ -12,10 +12,11 @@ from workers.queue.client import JobClient
 from wsi.reading.inspect import inspect_slide
 
 from .access.guard import add_guard
+from .assets import Assets
 from .errors import add_error_handlers
 from .events import JobWatches
 from .openapi import DocumentedApp
-from .routes import events, health, jobs, label_tiles, models, results, session, slide_tiles, slides
+from .routes import events, health, jobs, label_tiles, models, pages, results, session, slide_tiles, slides
 from .schemas import PREFIX, ProblemOut
 from .settings import ServiceSettings
 from .slides.store import SlideStore
@@ -37,6 +38,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.settings = settings
+        app.state.assets = Assets.load()
         app.state.slides = SlideStore(
             (settings.data_dir / "slides").resolve(),
             allowed=settings.slide_roots,
@@ -63,6 +65,9 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         version=version("darefine"),
         description=DESCRIPTION,
         lifespan=lifespan,
+        # Those of FastAPI load their scripts from another host.
+        docs_url=None,
+        redoc_url=None,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         responses={"default": {"description": "A problem", "model": ProblemOut}},
     )
@@ -80,4 +85,5 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     ):
         app.include_router(router, prefix=PREFIX)
     app.include_router(health.router)
+    app.include_router(pages.router)
     return app

@@ -9,6 +9,7 @@ from workers.queue.client import JobClient
 
 from .access.keys import KeyStore
 from .access.sessions import SessionStore
+from .assets import Assets
 from .events import JobWatches
 from .settings import ServiceSettings
 from .slides.store import SlideStore
@@ -73,6 +74,12 @@ def get_sessions(request: Request) -> SessionStore:
     return sessions
 
 
+def get_assets(request: Request) -> Assets:
+    """Return the files of the browser page."""
+    assets: Assets = request.app.state.assets
+    return assets
+
+
 Queue = Annotated[JobClient, Depends(get_queue)]
 Slides = Annotated[SlideStore, Depends(get_slides)]
 Inspections = Annotated[Semaphore, Depends(get_inspections)]
@@ -82,3 +89,4 @@ Watches = Annotated[JobWatches, Depends(get_watches)]
 Readers = Annotated[SlideReaders, Depends(get_readers)]
 Keys = Annotated[KeyStore, Depends(get_keys)]
 Sessions = Annotated[SessionStore, Depends(get_sessions)]
+PageAssets = Annotated[Assets, Depends(get_assets)]

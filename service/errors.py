@@ -17,6 +17,7 @@ ServiceError
 ├── SlideQuarantinedError
 ├── TilesBusyError
 ├── RangeNotSatisfiableError
+├── PageNotFoundError
 ├── StorageFullError
 ├── KeyNeededError
 ├── ScopeMissingError
@@ -132,6 +133,10 @@ class RangeNotSatisfiableError(ServiceError):
         self.size = size
 
 
+class PageNotFoundError(ServiceError):
+    """The browser page has no such file."""
+
+
 class StorageFullError(ServiceError):
     """The upload does not fit on the disk."""
 
@@ -181,6 +186,7 @@ STATUS: dict[type[Exception], int] = {
     JobNotFoundError: 404,
     TileNotFoundError: 404,
     MetricsOffError: 404,
+    PageNotFoundError: 404,
     SlideInUseError: 409,
     JobFinalError: 409,
     ResultNotReadyError: 409,

@@ -4,7 +4,6 @@ import os
 from importlib.metadata import version
 
 from fastapi import APIRouter, Response
-from fastapi.responses import RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from redis.exceptions import RedisError
 
@@ -40,12 +39,6 @@ NOT_READY: Responses = {
         },
     }
 }
-
-
-@router.get("/", include_in_schema=False)
-def index() -> RedirectResponse:
-    """Redirect to the API's documentation."""
-    return RedirectResponse("/docs")
 
 
 @router.get("/healthz", response_model=Health)

@@ -1,0 +1,167 @@
+/** Start the page: put its parts together and keep slide, job and address in step. */
+
+import { addSlides } from "./add_slides.js";
+import { parse, write } from "./address.js";
+import { change, defaults, display, layerOpacity, layerStyle } from "./display.js";
+import { element, icon } from "./dom.js";
+import { downloads, modelCard, provenance, slideFacts } from "./facts.js";
+import { jobHead, warningsPanel } from "./job_panel.js";
+import { addKeys, helpDialog, listenToKeys } from "./keys.js";
+import { LabelLayer } from "./label_layer.js";
+import { legend } from "./legend.js";
+import { lists, tab } from "./lists.js";
+import { readout } from "./readout.js";
+import { runForm } from "./run_form.js";
+import { scaleBar } from "./scale_bar.js";
+import * as session from "./session.js";
+import { SlideView, available } from "./slide_view.js";
+import { toolbar, viewKeys } from "./tools.js";
+
+const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
+
+/** Put the left side together: adding slides, lists. */
+function buildWork() {
+  byId("work").append(addSlides(onUploaded), lists());
+  const toggle = byId("toggle-work");
+  toggle.append(icon("panel"));
+  toggle.setAttribute("aria-label", "Slides and jobs");
+  toggle.title = "Show or hide slides and jobs (B)";
+  const flip = () => {
+    const hidden = document.body.classList.toggle("without-work");
+    toggle.setAttribute("aria-expanded", String(!hidden));
+  };
+  toggle.addEventListener("click", flip);
+  addKeys([{ keys: ["b"], words: "Show or hide slides and jobs", group: "Page", run: flip }]);
+}
+
+/** @param {any} slide */
+async function onUploaded(slide) {
+  await session.refreshLists();
+  tab.value = "slides";
+  if (!session.job.value && session.slide.value?.id !== slide.id) session.openSlide(slide.id);
+}
+
+/** Put the right side together: what is known of the open slide or job. */
+function buildDetails() {
+  const welcome = element(
+    "section",
+    { class: "panel welcome" },
+    element("h2", {}, "Nothing is open"),
+    element("p", {}, "Add a slide or choose one, then run a model on it. The labels appear on the slide while they are computed."),
+  );
+  const run = element("section", { class: "panel", "aria-labelledby": "run-title" }, element("h3", { id: "run-title" }, "Run a model"), runForm());
+  byId("details").append(welcome, jobHead(), warningsPanel(), slideFacts(), run, legend(() => {}), downloads(), modelCard(), provenance());
+  const draw = () => {
+    const { slide, job } = session;
+    welcome.hidden = Boolean(slide.value || job.value);
+    run.hidden = !slide.value || Boolean(job.value);
+    const name = slide.value?.name ?? job.value?.slide.name ?? "";
+    byId("place").textContent = name;
+    document.title = name ? `${name} - darefine` : "darefine";
+  };
+  session.slide.watch(draw);
+  session.job.watch(draw);
+}
+
+/** Put the middle together: the slide with its labels. @returns {SlideView} */
+function buildStage() {
+  const host = element("div", { class: "slide-view" });
+  const overview = element("div", { class: "overview", id: "overview" });
+  byId("stage").append(host, overview);
+  const view = new SlideView(host, overview);
+  const layer = new LabelLayer(view);
+  const line = readout(view, [layer]);
+  const trouble = element("p", { class: "trouble problem", role: "alert" });
+  byId("stage").append(toolbar(view), scaleBar(view), line.node, trouble);
+  session.trouble.watch((words) => {
+    trouble.hidden = !words;
+    trouble.textContent = words ?? "";
+  });
+  session.slide.watch((slide) => !slide && view.slide && view.close());
+  session.stage.setTiles = (tiles) => (layer.tiles = tiles);
+  session.stage.redraw = () => {
+    layer.redraw();
+    line.draw();
+  };
+  const restyle = () => {
+    layer.style = layerStyle(session.grid.value?.classes ?? [], display.value);
+    layer.opacity = layerOpacity(display.value);
+  };
+  session.grid.watch(restyle);
+  display.watch(restyle);
+  return view;
+}
+
+/**
+ * Keep the address in step with what is open, and open what it names.
+ * @param {SlideView} view
+ */
+function keepAddress(view) {
+  let start = parse(location.hash);
+  let timer = 0;
+  const note = () => {
+    const { job, slide } = session;
+    const place = {
+      job: job.value?.id ?? null,
+      slide: slide.value?.id ?? null,
+      position: view.slide ? view.position() : null,
+      display: display.value,
+      with: null,
+      mode: null,
+    };
+    const address = place.job || place.slide ? write(place) : " ";
+    if (address !== location.hash) history.replaceState(null, "", address);
+  };
+  const noteSoon = () => {
+    clearTimeout(timer);
+    timer = setTimeout(note, 250);
+  };
+  session.stage.openSlide = async (slide, info) => {
+    await view.open(slide.id, info, start.position);
+    start = { ...start, position: null };
+  };
+  const restore = () => {
+    start = parse(location.hash);
+    change({ ...defaults(), ...start.display });
+    if (start.job) session.openJob(start.job);
+    else if (start.slide) session.openSlide(start.slide);
+  };
+  restore();
+  window.addEventListener("hashchange", restore);
+  view.osd.addHandler("update-viewport", noteSoon);
+  [session.job, session.slide, display].forEach((signal) => signal.watch(noteSoon));
+}
+
+/** Start. */
+function start() {
+  const help = helpDialog();
+  const showHelp = byId("show-help");
+  showHelp.append(icon("help"));
+  showHelp.setAttribute("aria-label", "Keys");
+  showHelp.title = "Keys (?)";
+  showHelp.addEventListener("click", help.open);
+  buildWork();
+  buildDetails();
+  if (available) {
+    const view = buildStage();
+    viewKeys(view);
+    keepAddress(view);
+  } else {
+    byId("stage").append(
+      element(
+        "p",
+        { class: "trouble problem" },
+        "The library that shows slides (OpenSeadragon) is missing: the service was installed without access to npm. " +
+          "Install it again where npm's registry can be reached. Uploads, jobs and downloads work without it.",
+      ),
+    );
+  }
+  addKeys([
+    { keys: ["u"], words: "Add slides", group: "Page", run: () => byId("choose-slides").click() },
+    { keys: ["?"], words: "This help", group: "Page", run: help.open },
+  ]);
+  listenToKeys();
+  session.keepLists();
+}
+
+start();

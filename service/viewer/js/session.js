@@ -1,0 +1,218 @@
+/** What the page works on: slides, jobs, models, and the slide and job that are open. */
+
+import * as api from "./api.js";
+import { follow, isOver } from "./follow.js";
+import { LabelTiles } from "./label_tiles.js";
+import { Signal } from "./signal.js";
+
+const LIST_WHILE_BUSY = 2000;
+const LIST_AT_REST = 15_000;
+const GRID_AGAIN = 700;
+
+/** Newest first; null until they are known. @type {Signal<any[] | null>} */
+export const slides = new Signal(null);
+/** Newest first; null until they are known. @type {Signal<any[] | null>} */
+export const jobs = new Signal(null);
+/** @type {Signal<{default: string, models: any[]} | null>} */
+export const models = new Signal(null);
+/** The slide that is open. @type {Signal<any>} */
+export const slide = new Signal(null);
+/** The job that is open. @type {Signal<any>} */
+export const job = new Signal(null);
+/** Answer of GET /v1/jobs/{id}/tiles for the open job, once its grid is known. @type {Signal<any>} */
+export const grid = new Signal(null);
+/** Answer of GET /v1/jobs/{id}/result for the open job, once it has succeeded. @type {Signal<any>} */
+export const result = new Signal(null);
+/** What went wrong with opening, in words. @type {Signal<string | null>} */
+export const trouble = new Signal(null);
+
+/**
+ * Opens slide and job in a view; set by the page.
+ * @type {{openSlide: (slide: any, info: any) => Promise<void>, setTiles: (tiles: LabelTiles | null) => void,
+ *   redraw: () => void}}
+ */
+export const stage = { openSlide: async () => {}, setTiles: () => {}, redraw: () => {} };
+
+let visit = 0;
+let stopFollowing = () => {};
+/** @type {LabelTiles | null} */
+let tiles = null;
+
+/** Read the lists again and again, often while jobs run. */
+export async function keepLists() {
+  for (;;) {
+    await refreshLists();
+    const busy = (jobs.value ?? []).some((one) => !isOver(one));
+    await new Promise((resolve) => setTimeout(resolve, busy ? LIST_WHILE_BUSY : LIST_AT_REST));
+  }
+}
+
+/** Read jobs, slides and models once. */
+export async function refreshLists() {
+  await Promise.all([
+    refresh(jobs, async () => (await api.listJobs("?limit=100")).jobs),
+    refresh(slides, async () => (await api.listSlides()).slides),
+    refresh(models, api.listModels),
+  ]);
+}
+
+/**
+ * Set a list if it is another than before.
+ * @param {Signal<any>} list
+ * @param {() => Promise<any>} read
+ */
+async function refresh(list, read) {
+  try {
+    const value = await read();
+    if (JSON.stringify(value) !== JSON.stringify(list.value)) list.value = value;
+  } catch (error) {
+    if (!(error instanceof api.ApiError)) throw error;
+  }
+}
+
+/** Show nothing. */
+export function closeAll() {
+  leave();
+  job.value = null;
+  slide.value = null;
+}
+
+/**
+ * Open a slide without a job.
+ * @param {string} id
+ */
+export async function openSlide(id) {
+  const mine = leave();
+  job.value = null;
+  await showSlide(id, mine);
+}
+
+/**
+ * Open a job with its slide, and follow it while it runs.
+ * @param {string} id
+ */
+export async function openJob(id) {
+  const mine = leave();
+  const opened = await attempt(() => api.getJob(id), mine);
+  if (!opened) return;
+  job.value = opened;
+  if (!(await showSlide(opened.slide.id, mine))) return;
+  if (isOver(opened)) {
+    await showEnd(opened, mine);
+  } else {
+    stopFollowing = follow(id, {
+      job: (now) => mine === visit && tellJob(now, mine),
+      patches: (grown) => mine === visit && grow(id, grown, mine),
+    });
+  }
+}
+
+/** Leave what is open. @returns {number} this visit's number; what belongs to an older one is dropped */
+function leave() {
+  stopFollowing();
+  stopFollowing = () => {};
+  tiles = null;
+  stage.setTiles(null);
+  grid.value = null;
+  result.value = null;
+  trouble.value = null;
+  return ++visit;
+}
+
+/**
+ * @param {string} id
+ * @param {number} mine
+ */
+async function showSlide(id, mine) {
+  if (slide.value?.id === id && slide.value.open) return true;
+  const found = await attempt(() => Promise.all([api.getSlide(id), api.getSlideTiles(id)]), mine);
+  if (!found) {
+    if (mine === visit) slide.value = null;
+    return false;
+  }
+  const [facts, info] = found;
+  slide.value = { ...facts, open: false };
+  await attempt(() => stage.openSlide(facts, info), mine);
+  if (mine !== visit) return false;
+  slide.value = { ...facts, open: true };
+  return true;
+}
+
+/**
+ * @param {any} now
+ * @param {number} mine
+ */
+function tellJob(now, mine) {
+  job.value = now;
+  if (jobs.value) jobs.value = jobs.value.map((one) => (one.id === now.id ? now : one));
+  if (isOver(now)) showEnd(now, mine);
+}
+
+/**
+ * Show what a job that is over has left.
+ * @param {any} over
+ * @param {number} mine
+ */
+async function showEnd(over, mine) {
+  if (over.state !== "succeeded") {
+    if (!tiles && over.progress.patches_done) await showTiles(over.id, mine, true);
+    return;
+  }
+  await showTiles(over.id, mine, false);
+  const found = await attempt(() => api.getResult(over.id), mine);
+  if (found) result.value = found;
+}
+
+/**
+ * Take note of patches that were stored, and get the grid with the first of them.
+ * @param {string} id
+ * @param {{version: string, patches: number[]}} grown
+ * @param {number} mine
+ */
+async function grow(id, grown, mine) {
+  if (!tiles) await showTiles(id, mine, true);
+  if (mine === visit) tiles?.grow(grown);
+}
+
+/**
+ * Get the grid of a job and show its labels; if they are shown already, as those of the finished job.
+ * @param {string} id
+ * @param {number} mine
+ * @param {boolean} quietly leave it at that if there is no grid
+ */
+async function showTiles(id, mine, quietly) {
+  let info = null;
+  try {
+    info = await api.getLabelTiles(id);
+  } catch (error) {
+    if (mine !== visit) return;
+    if (!quietly) trouble.value = error.message;
+    else if (error.status === 409) setTimeout(() => mine === visit && !tiles && showTiles(id, mine, true), GRID_AGAIN);
+    return;
+  }
+  if (mine !== visit) return;
+  if (tiles && info.finished) tiles.finish(info);
+  if (!tiles) {
+    tiles = new LabelTiles(id, info, () => stage.redraw());
+    stage.setTiles(tiles);
+  }
+  grid.value = info;
+}
+
+/**
+ * Do something; if it fails while this visit lasts, say why.
+ * @template T
+ * @param {() => Promise<T>} action
+ * @param {number} mine
+ * @returns {Promise<T | null>}
+ */
+async function attempt(action, mine) {
+  try {
+    const value = await action();
+    return mine === visit ? value : null;
+  } catch (error) {
+    if (!(error instanceof api.ApiError)) throw error;
+    if (mine === visit) trouble.value = error.message;
+    return null;
+  }
+}
