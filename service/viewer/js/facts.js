@@ -18,11 +18,14 @@ export function downloads() {
   const draw = () => {
     const done = job.value?.state === "succeeded";
     panel.hidden = !done;
-    if (done) list.replaceChildren(reportLink(job.value.id), ...Object.entries(job.value.links).filter(([name]) => !["self", "cancel"].includes(name)).map(download));
+    if (done) list.replaceChildren(reportLink(job.value.id), ...Object.entries(job.value.links).filter(isFile).map(download));
   };
   [job, result].forEach((signal) => signal.watch(draw));
   return panel;
 }
+
+/** @param {[string, string]} link name and address */
+const isFile = ([name, href]) => name in FILES || /\.\w+$/.test(href);
 
 /** @param {string} id */
 function reportLink(id) {

@@ -12,6 +12,8 @@ export class LabelLayer {
   #painted = new Map();
   #style = { table: new Uint32Array(256), outline: false };
   #scheduled = false;
+  /** Called after each drawing. */
+  onDrawn = () => {};
 
   /** @param {import("./slide_view.js").SlideView} view */
   constructor(view) {
@@ -62,6 +64,11 @@ export class LabelLayer {
 
   /** Draw now, and ask for the tiles that lack. */
   draw() {
+    this.#drawNow();
+    this.onDrawn();
+  }
+
+  #drawNow() {
     const context = this.#cleared();
     if (!this.#tiles || !this.view.slide) return;
     const tiles = this.#tiles;

@@ -83,6 +83,7 @@ function buildStage() {
     layer.redraw();
     line.draw();
   };
+  sayBusy(view, [layer]);
   const restyle = () => {
     layer.style = layerStyle(session.grid.value?.classes ?? [], display.value);
     layer.opacity = layerOpacity(display.value);
@@ -90,6 +91,21 @@ function buildStage() {
   session.grid.watch(restyle);
   display.watch(restyle);
   return view;
+}
+
+/**
+ * Say on the stage whether what should be seen is still being loaded.
+ * @param {SlideView} view
+ * @param {LabelLayer[]} layers
+ */
+function sayBusy(view, layers) {
+  const say = () => {
+    const busy = session.opening.value || view.loading || layers.some(({ tiles }) => tiles && !tiles.complete);
+    byId("stage").setAttribute("aria-busy", String(busy));
+  };
+  layers.forEach((layer) => (layer.onDrawn = say));
+  session.opening.watch(say);
+  view.osd.world.addHandler("add-item", ({ item }) => item.addHandler("fully-loaded-change", say));
 }
 
 /**

@@ -23,6 +23,8 @@ export const job = new Signal(null);
 export const grid = new Signal(null);
 /** Answer of GET /v1/jobs/{id}/result for the open job, once it has succeeded. @type {Signal<any>} */
 export const result = new Signal(null);
+/** Whether a slide or job is being opened. */
+export const opening = new Signal(false);
 /** What went wrong with opening, in words. @type {Signal<string | null>} */
 export const trouble = new Signal(null);
 
@@ -72,7 +74,7 @@ async function refresh(list, read) {
 
 /** Show nothing. */
 export function closeAll() {
-  leave();
+  arrive(leave());
   job.value = null;
   slide.value = null;
 }
@@ -85,6 +87,7 @@ export async function openSlide(id) {
   const mine = leave();
   job.value = null;
   await showSlide(id, mine);
+  arrive(mine);
 }
 
 /**
@@ -93,6 +96,15 @@ export async function openSlide(id) {
  */
 export async function openJob(id) {
   const mine = leave();
+  await showJob(id, mine);
+  arrive(mine);
+}
+
+/**
+ * @param {string} id
+ * @param {number} mine
+ */
+async function showJob(id, mine) {
   const opened = await attempt(() => api.getJob(id), mine);
   if (!opened) return;
   job.value = opened;
@@ -116,7 +128,13 @@ function leave() {
   grid.value = null;
   result.value = null;
   trouble.value = null;
+  opening.value = true;
   return ++visit;
+}
+
+/** @param {number} mine */
+function arrive(mine) {
+  if (mine === visit) opening.value = false;
 }
 
 /**

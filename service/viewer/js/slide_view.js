@@ -87,6 +87,11 @@ export class SlideView {
     this.slide = null;
   }
 
+  /** Whether tiles of the slide that should be seen are not there yet. */
+  get loading() {
+    return this.slide !== null && this.osd.world.getItemAt(0)?.getFullyLoaded() !== true;
+  }
+
   get viewport() {
     return this.osd.viewport;
   }
