@@ -60,7 +60,7 @@ PINK, MAGENTA = (236, 200, 220), (200, 0, 200)
 
 
 def write_square_slide(path: Path, mpp: float | None, seed: int = 0) -> Path:
-    """A pink slide with a magenta square. `seed` makes it another slide; no `mpp`: it says no pixel size."""
+    """A pink slide with a magenta square; another one for another `seed`. Without `mpp` it says no size."""
     pixels = np.empty((HEIGHT, WIDTH, 3), np.uint8)
     pixels[:] = PINK
     pixels[SQUARE.y : SQUARE.bottom, SQUARE.x : SQUARE.right] = MAGENTA

@@ -15,7 +15,8 @@ SAFE = {1: (0x56, 0xB4, 0xE9), 2: (0x00, 0x9E, 0x73), 3: (0xF0, 0xE4, 0x42)}
 
 
 SHOW_TOOLS = """visibility => {
-    for (const one of document.querySelectorAll('.toolbar, .overview, .scale-bar, .readout')) one.style.visibility = visibility;
+    const tools = document.querySelectorAll('.toolbar, .overview, .scale-bar, .readout');
+    for (const one of tools) one.style.visibility = visibility;
 }"""
 
 
@@ -83,9 +84,9 @@ class Viewer:
 
     @contextmanager
     def no_requests(self) -> Iterator[None]:
-        """Fail if anything is asked for meanwhile but the lists, which are read now and then."""
+        """Fail if anything is asked for meanwhile but the lists, which are read now and then, and the icon."""
         before = len(self.requests)
         yield
-        lists = ("/v1/jobs?limit", "/v1/slides", "/v1/models")
+        lists = ("/v1/jobs?limit", "/v1/slides", "/v1/models", "/assets")
         asked = [url for url in self.requests[before:] if not url.removeprefix(self.url).startswith(lists)]
         assert not asked, asked
