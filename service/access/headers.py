@@ -8,29 +8,19 @@ from starlette.types import Message, Send
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 """Content-Security-Policy of what is no page: data, pictures, downloads."""
 
-DOCS_POLICY = (
-    "default-src 'none'; connect-src 'self'; img-src 'self' data: https://fastapi.tiangolo.com; "
-    "script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
-    "style-src 'unsafe-inline' https://cdn.jsdelivr.net; frame-ancestors 'none'"
-)
-"""Of /docs and /redoc, whose scripts FastAPI takes from a network of its choice."""
-
-DOCS_PATHS = frozenset({"/docs", "/docs/oauth2-redirect", "/redoc"})
-
 
 def with_security_headers(
-    send: Send, path: str, *, shared: bool, on_start: Callable[[int, MutableHeaders], None]
+    send: Send, *, shared: bool, on_start: Callable[[int, MutableHeaders], None]
 ) -> Send:
     """Return `send`, adding security headers that the response does not set itself.
 
     Args:
         send: takes the response's messages.
-        path: of the request.
         shared: whether pages of other origins may read responses (CORS is on).
         on_start: told status and headers of the response.
     """
     defaults = {
-        "Content-Security-Policy": DOCS_POLICY if path in DOCS_PATHS else DATA_POLICY,
+        "Content-Security-Policy": DATA_POLICY,
         "Cross-Origin-Resource-Policy": "cross-origin" if shared else "same-origin",
         "Cross-Origin-Opener-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",

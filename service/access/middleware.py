@@ -92,7 +92,7 @@ class AccessMiddleware:
             self._write_down(call, status, headers, began)
 
         shared = bool(self._settings.cors_origins)
-        guarded = with_security_headers(send, scope["path"], shared=shared, on_start=note)
+        guarded = with_security_headers(send, shared=shared, on_start=note)
         state = scope.setdefault("state", {})
         try:
             if scope["path"] not in HEALTH_PATHS:

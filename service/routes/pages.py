@@ -11,7 +11,6 @@ SECURITY = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
 }
 """Headers of every page: scripts, styles and requests of this host only, none of them inline."""
 

@@ -33,7 +33,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with connect(valkey.url) as redis:
         WorkerRegistry(redis).publish_models("squares", (json.dumps(CARD), json.dumps(OTHER)))
         with running_api(settings) as http:
-            yield Service(http, JobLease(redis), settings.data_dir)
+            yield Service(http, JobLease(redis, settings.data_dir.resolve() / "jobs"), settings.data_dir)
     valkey.stop()
 
 

@@ -84,7 +84,7 @@ class Viewer:
 
     @contextmanager
     def no_requests(self) -> Iterator[None]:
-        """Fail if anything is asked for meanwhile but the lists, which are read now and then, and the icon."""
+        """Fail if anything but the icon and the lists, which are read now and then, is asked for."""
         before = len(self.requests)
         yield
         lists = ("/v1/jobs?limit", "/v1/slides", "/v1/models", "/assets")

@@ -35,6 +35,7 @@ CONTRACT = {
         "decoder_width": 32,
         "fusion": "attention",
         "second_input": "dual",
+        "coarse_context": True,
     },
     "weights": {"file": "x.safetensors", "sha256": "ab" * 32, "dtype": "float16"},
     "training": {"steps": 3, "curve": [[1, 0.5]]},

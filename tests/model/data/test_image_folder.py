@@ -223,7 +223,7 @@ def test_training_slices_of_small_images_hold_mostly_image(
 ) -> None:
     write_image("a")
     with AnnotatedSlide.open(_prepared(tmp_path, coding), PAPER_INPUT) as slide:
-        sampler = RandomPatchSampler(index_slides([slide], 2), 2)
+        sampler = RandomPatchSampler(index_slides([slide], coding.classes), 2)
         spec = BatchSpec(96, patches=24, slices=1, scales=(0.5, 1.2))
         rects = [sampler.draw(np.random.default_rng(k), k, spec).view.slices[0] for k in range(50)]
         for rect in rects:

@@ -245,7 +245,7 @@ def test_every_change_leaves_one_line_in_the_audit_log(
 
 
 def test_every_answer_tells_browsers_to_be_careful(api: Api) -> None:
-    for path in ("/v1/jobs", "/v1/nothing", "/healthz", "/docs"):
+    for path in ("/v1/jobs", "/v1/nothing", "/healthz"):
         headers = api.http.get(path).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-frame-options"] == "DENY"
@@ -254,7 +254,12 @@ def test_every_answer_tells_browsers_to_be_careful(api: Api) -> None:
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
         assert headers["cache-control"] == "private, no-cache"
-    assert "sandbox" in api.http.get("/v1/jobs").headers["content-security-policy"]
+        assert "sandbox" in headers["content-security-policy"]
+    for path in ("/", "/docs"):
+        headers = api.http.get(path).headers
+        assert headers["content-security-policy"].startswith("default-src 'self'; ")
+        assert "unsafe-inline" not in headers["content-security-policy"]
+        assert headers["x-frame-options"] == "DENY"
 
 
 def test_the_document_says_how_to_show_a_key(api: Api) -> None:

@@ -58,7 +58,14 @@ def test_preflight_says_what_would_run_and_queues_nothing(api: Api) -> None:
     assert response.status_code == 200
     assert response.json() == {
         "model": {"name": "stand-in", "version": "1", "sha256": "ab" * 32},
-        "parameters": {"mpp": 0.25, "halo_px": 32, "precision": None, "tissue": True, "priority": "normal"},
+        "parameters": {
+            "mpp": 0.25,
+            "halo_px": 32,
+            "precision": None,
+            "tissue": True,
+            "outputs": [],
+            "priority": "normal",
+        },
     }
     assert len(api.http.get("/v1/jobs", params={"limit": 200}).json()["jobs"]) == before
 

@@ -30,7 +30,7 @@ REAL = replace(CARD, phantom=False)
 @pytest.fixture(scope="module")
 def stained() -> Pixels:
     """1100 px of a phantom's tissue, in focus and coloured as H&E is."""
-    phantom = PhantomSlide(6000, seed=3, mpp=0.467)
+    phantom = PhantomSlide(6000, seed=3, mpp=0.467, version=1)
     return phantom.render(Rect(2300, 2300, 1100, 1100))
 
 
