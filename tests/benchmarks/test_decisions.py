@@ -6,7 +6,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks.decisions import context_mean, row_column_pooling, scaled_jpeg
+from benchmarks.decisions import context_mean, regions, row_column_pooling, scaled_jpeg
 from benchmarks.decisions.fastest import fastest_ms
 from benchmarks.decisions.memory_and_threads import pass_ms
 
@@ -50,3 +50,14 @@ def test_a_measurement_prints_its_table(command: click.Command, options: list[st
 
 def test_a_pass_is_timed_in_a_process_of_its_own() -> None:
     assert pass_ms("kept", "3000 spins", 1) > 0
+
+
+def test_polygons_are_measured(tmp_path) -> None:
+    result = CliRunner().invoke(regions.main, ["--size", "4096"], catch_exceptions=False)
+    rows = [line.split("|")[1:-1] for line in result.output.splitlines() if line.startswith("|")]
+    slide, ways = rows[2], rows[5:]
+    assert int(slide[1]) > 1
+    assert float(slide[4]) > 0
+    arcs, by_area = ([float(cell) for cell in row[1:]] for row in ways)
+    assert arcs[0] < by_area[0]
+    assert arcs[2] <= regions.TOLERANCE_PX

@@ -145,3 +145,11 @@ def test_a_card_of_an_earlier_version_keeps_being_read() -> None:
     del old["input"]["context"]
     assert ModelCard.from_json(old) == ModelCard.from_json(CONTRACT)
     assert parse_geometry(old["input"]) == ModelCard.from_json(CONTRACT).input
+
+
+def test_a_card_may_state_colours_and_classes_without_training_pixels() -> None:
+    statistics = {"mean": [0.2, 0.4, 0.2], "std": [0.05, 0.05, 0.05]}
+    card = ModelCard.from_json({**CONTRACT, "colours": statistics, "untrained": [2]})
+    assert ModelCard.from_json(card.to_json()) == card
+    with pytest.raises(CardError, match="untrained"):
+        ModelCard.from_json({**CONTRACT, "untrained": [3]})
