@@ -24,7 +24,8 @@ $(VENV)/venv.stamp:
 	@touch $@
 
 # Two calls of pip: in one, hashes are demanded of all packages or of none.
-$(VENV)/runtime.stamp: $(VENV)/venv.stamp requirements.lock requirements-torch.lock pyproject.toml
+# The editable install brings the browser page's libraries (hatch_build.py).
+$(VENV)/runtime.stamp: $(VENV)/venv.stamp requirements.lock requirements-torch.lock pyproject.toml hatch_build.py package-lock.json
 	$(PIP) install --require-hashes -r requirements.lock
 	$(PIP) install $(INDEX) -r requirements-torch.lock
 	$(PIP) install --no-deps --no-build-isolation -e .
@@ -32,6 +33,7 @@ $(VENV)/runtime.stamp: $(VENV)/venv.stamp requirements.lock requirements-torch.l
 
 $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements-dev.lock
 	$(PIP) install --require-hashes -r requirements-dev.lock
+	PATH="$(abspath $(BIN)):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
 $(VENV)/docs.stamp: $(VENV)/venv.stamp requirements-docs.lock
@@ -113,4 +115,4 @@ lock: $(VENV)/venv.stamp  ## Renew the requirements*.lock files from pyproject.t
 	$(COMPILE) --group docs --constraints requirements.lock --constraints requirements-dev.lock -o requirements-docs.lock
 
 clean:  ## Remove the virtual environment, what was built and what the demo left
-	rm -rf $(VENV) dist site demo-out train-work study-work
+	rm -rf $(VENV) dist site demo-out train-work study-work node_modules service/viewer/vendor

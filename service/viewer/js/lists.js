@@ -26,6 +26,7 @@ export function lists() {
   jobs.watch(drawJobs);
   job.watch(drawJobs);
   slides.watch(drawSlides);
+  slides.watch(drawJobs);
   slide.watch(drawSlides);
   checked.watch(drawSlides);
   return element("section", { class: "lists", "aria-label": "Jobs and slides" }, tabs(), ...Object.entries(bodies).map(tabPanel));
@@ -160,6 +161,8 @@ const pictures = new Map();
  * @param {string} slideId
  */
 function picture(key, slideId) {
+  // Of a slide that was deleted there is no picture to ask for.
+  if (!slides.value?.some(({ id }) => id === slideId)) return element("span", { class: "thumb" });
   const known = pictures.get(key);
   if (known) return known;
   const image = element("img", { src: thumbnailUrl(slideId, 128), alt: "", width: 48, height: 48, loading: "lazy", decoding: "async" });

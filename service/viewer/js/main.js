@@ -10,6 +10,7 @@ import { addKeys, helpDialog, listenToKeys } from "./keys.js";
 import { LabelLayer } from "./label_layer.js";
 import { legend } from "./legend.js";
 import { lists, tab } from "./lists.js";
+import { admitted } from "./login.js";
 import { readout } from "./readout.js";
 import { runForm } from "./run_form.js";
 import { scaleBar } from "./scale_bar.js";
@@ -51,6 +52,7 @@ function buildDetails() {
   );
   const run = element("section", { class: "panel", "aria-labelledby": "run-title" }, element("h3", { id: "run-title" }, "Run a model"), runForm());
   byId("details").append(welcome, jobHead(), warningsPanel(), slideFacts(), run, legend(() => {}), downloads(), modelCard(), provenance());
+  session.opening.watch((opening) => byId("details").classList.toggle("opening", opening));
   const draw = () => {
     const { slide, job } = session;
     welcome.hidden = Boolean(slide.value || job.value);
@@ -149,13 +151,17 @@ function keepAddress(view) {
 }
 
 /** Start. */
-function start() {
+async function start() {
   const help = helpDialog();
   const showHelp = byId("show-help");
   showHelp.append(icon("help"));
   showHelp.setAttribute("aria-label", "Keys");
   showHelp.title = "Keys (?)";
   showHelp.addEventListener("click", help.open);
+  addKeys([{ keys: ["?"], words: "This help", group: "Page", run: help.open }]);
+  listenToKeys();
+  await admitted(byId("who"));
+  session.keepLists();
   buildWork();
   buildDetails();
   if (available) {
@@ -172,12 +178,7 @@ function start() {
       ),
     );
   }
-  addKeys([
-    { keys: ["u"], words: "Add slides", group: "Page", run: () => byId("choose-slides").click() },
-    { keys: ["?"], words: "This help", group: "Page", run: help.open },
-  ]);
-  listenToKeys();
-  session.keepLists();
+  addKeys([{ keys: ["u"], words: "Add slides", group: "Page", run: () => byId("choose-slides").click() }]);
 }
 
 start();

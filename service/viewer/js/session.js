@@ -40,12 +40,17 @@ let stopFollowing = () => {};
 /** @type {LabelTiles | null} */
 let tiles = null;
 
-/** Read the lists again and again, often while jobs run. */
+/** The first reading of the lists. @type {Promise<void>} */
+let firstLists = Promise.resolve();
+
+/** Read the lists now, and again and again, often while jobs run. */
 export async function keepLists() {
+  firstLists = refreshLists();
+  await firstLists;
   for (;;) {
-    await refreshLists();
     const busy = (jobs.value ?? []).some((one) => !isOver(one));
     await new Promise((resolve) => setTimeout(resolve, busy ? LIST_WHILE_BUSY : LIST_AT_REST));
+    await refreshLists();
   }
 }
 
@@ -133,7 +138,9 @@ function leave() {
 }
 
 /** @param {number} mine */
-function arrive(mine) {
+async function arrive(mine) {
+  // The models' cards belong to what is shown of a job.
+  await firstLists;
   if (mine === visit) opening.value = false;
 }
 
