@@ -15,8 +15,8 @@ export const STATE_WORDS = {
   cancelled: "Cancelled",
 };
 
-/** Which tab is open. @type {Signal<"jobs" | "slides">} */
-export const tab = new Signal("jobs");
+/** Which tab is open. */
+export const tab = new Signal(/** @type {"jobs" | "slides"} */ ("jobs"));
 
 /** Build the two lists under their tabs. */
 export function lists() {

@@ -5,8 +5,8 @@ import { element } from "./dom.js";
 import { models, openJob, refreshLists, slide, slides } from "./session.js";
 import { Signal } from "./signal.js";
 
-/** Ids of the slides chosen for a run. @type {Signal<Set<string>>} */
-export const checked = new Signal(new Set());
+/** Ids of the slides chosen for a run. */
+export const checked = new Signal(/** @type {Set<string>} */ (new Set()));
 
 /** @param {string} id */
 export function toggleChecked(id) {

@@ -114,6 +114,12 @@ export class SlideView {
     return { x: centre.x * this.slide.width, y: centre.y * this.slide.width, zoom };
   }
 
+  /** @returns {Position} where the view is now, in the midst of a movement too */
+  now() {
+    const centre = this.viewport.getCenter(true);
+    return { x: centre.x * this.slide.width, y: centre.y * this.slide.width, zoom: this.frame().scale };
+  }
+
   /**
    * @param {Position} position
    * @param {boolean} [atOnce]
@@ -141,9 +147,17 @@ export class SlideView {
     this.viewport.fitBoundsWithConstraints(box, STILL);
   }
 
-  /** Show all of the slide. */
-  fit() {
-    this.viewport.goHome(STILL);
+  /**
+   * Show all of the slide.
+   * @param {boolean} [atOnce]
+   */
+  fit(atOnce = STILL) {
+    this.viewport.goHome(atOnce);
+  }
+
+  /** Whether all of the slide is seen, as `fit` shows it. */
+  isWhole() {
+    return Math.abs(this.viewport.getZoom(false) / this.viewport.getHomeZoom() - 1) < 0.01;
   }
 
   /** @param {number} factor */

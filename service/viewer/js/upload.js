@@ -13,8 +13,8 @@ import { Signal } from "./signal.js";
  * @property {any} slide once done
  */
 
-/** Uploads of this page, oldest first. @type {Signal<Upload[]>} */
-export const uploads = new Signal([]);
+/** Uploads of this page, oldest first. */
+export const uploads = new Signal(/** @type {Upload[]} */ ([]));
 
 /** @type {XMLHttpRequest | null} */
 let sending = null;
