@@ -8,6 +8,7 @@ VENV ?= .venv
 TORCH_INDEX ?=
 PYTEST_ARGS ?=
 BIN := $(VENV)/bin
+PAGE := service/viewer/*.html service/viewer/css service/viewer/js
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
@@ -31,7 +32,7 @@ $(VENV)/runtime.stamp: $(VENV)/venv.stamp requirements.lock requirements-torch.l
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements-dev.lock
+$(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements-dev.lock package-lock.json
 	$(PIP) install --require-hashes -r requirements-dev.lock
 	PATH="$(abspath $(BIN)):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
@@ -42,8 +43,8 @@ $(VENV)/docs.stamp: $(VENV)/venv.stamp requirements-docs.lock
 
 install: $(VENV)/runtime.stamp  ## Virtual environment with the locked versions
 
-demo: install  ## From nothing to an overlay of a phantom slide, with a picture, and stop
-	$(BIN)/darefine demo
+demo: install  ## From nothing to an overlay of a phantom slide, with a picture, and stop; KEEP=1 goes on serving
+	$(BIN)/darefine demo $(if $(KEEP),--keep)
 
 serve: install  ## API, worker and embedded queue on http://127.0.0.1:8000
 	$(BIN)/darefine serve
@@ -60,10 +61,12 @@ coverage: test  ## All tests, and the floor of covered lines (processes that tes
 check: $(VENV)/dev.stamp types imports  ## Lint, types, import contract, spelling
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/node node_modules/prettier/bin/prettier.cjs --log-level warn --check $(PAGE)
 	$(BIN)/codespell
 
-types: $(VENV)/dev.stamp  ## mypy --strict
+types: $(VENV)/dev.stamp  ## mypy --strict, and the types that the page's modules state
 	$(BIN)/mypy
+	$(BIN)/node node_modules/typescript/bin/tsc --project service/viewer
 
 imports: $(VENV)/dev.stamp  ## The import contract
 	$(BIN)/lint-imports
@@ -74,6 +77,7 @@ hooks: $(VENV)/dev.stamp  ## Run the checks at each commit
 format: $(VENV)/dev.stamp  ## Format and mend what can be mended by itself
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+	$(BIN)/node node_modules/prettier/bin/prettier.cjs --log-level warn --write $(PAGE)
 
 wheel: install  ## Build the wheel, with model cards and demo weights, into dist/
 	rm -rf dist

@@ -24,6 +24,7 @@ class Client:
     """Client of one service."""
 
     def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
         self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(30, read=300, write=300))
 
     def close(self) -> None:

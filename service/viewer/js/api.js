@@ -30,7 +30,8 @@ export function onKeyNeeded(ask) {
  * @throws {ApiError}
  */
 export async function call(path, { json, ...options } = {}) {
-  const body = json === undefined ? {} : { body: JSON.stringify(json), headers: { "Content-Type": "application/json" } };
+  const body =
+    json === undefined ? {} : { body: JSON.stringify(json), headers: { "Content-Type": "application/json" } };
   let response;
   try {
     response = await fetch(PREFIX + path, { ...options, ...body });

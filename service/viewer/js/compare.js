@@ -72,7 +72,9 @@ export function stepMode() {
 /** Other finished jobs on the slide. */
 function candidates() {
   const open = job.value;
-  return (jobs.value ?? []).filter((one) => open && one.state === "succeeded" && one.slide.id === open.slide.id && one.id !== open.id);
+  return (jobs.value ?? []).filter(
+    (one) => open && one.state === "succeeded" && one.slide.id === open.slide.id && one.id !== open.id,
+  );
 }
 
 /** Build the panel. */
@@ -82,15 +84,28 @@ export function comparePanel() {
     "aria-label": "Compare with",
     onchange: () => (choice.value ? compareWith(choice.value) : stopComparing()),
   });
-  const ways = element("div", { class: "ways", role: "radiogroup", "aria-label": "How to compare" }, MODES.map(wayButton));
+  const ways = element(
+    "div",
+    { class: "ways", role: "radiogroup", "aria-label": "How to compare" },
+    MODES.map(wayButton),
+  );
   const facts = element("div", { class: "agreement", "aria-live": "polite" });
-  const panel = element("section", { class: "panel compare", "aria-labelledby": "compare-title" }, element("h3", { id: "compare-title" }, "Compare"), choice, ways, facts);
+  const panel = element(
+    "section",
+    { class: "panel compare", "aria-labelledby": "compare-title" },
+    element("h3", { id: "compare-title" }, "Compare"),
+    choice,
+    ways,
+    facts,
+  );
   const draw = () => {
     const rest = candidates();
     panel.hidden = job.value?.state !== "succeeded" || (!rest.length && !other.value);
     ways.hidden = !other.value;
     facts.hidden = !other.value;
-    const options = rest.map((one) => element("option", { value: one.id }, `${one.model}, ${formatTime(one.finished_at)}`));
+    const options = rest.map((one) =>
+      element("option", { value: one.id }, `${one.model}, ${formatTime(one.finished_at)}`),
+    );
     choice.replaceChildren(element("option", { value: "" }, "With nothing"), ...options);
     choice.value = other.value?.job.id ?? "";
   };
@@ -102,10 +117,16 @@ export function comparePanel() {
 
 /** @param {{name: Mode, words: string}} way */
 function wayButton({ name, words }) {
-  const input = element("input", { type: "radio", name: "way", value: name, onchange: () => (mode.value = name) });
+  const input = element("input", {
+    type: "radio",
+    name: "way",
+    value: name,
+    onchange: () => (mode.value = name),
+  });
   mode.watch((now) => (input.checked = now === name));
   const differs = name === "difference";
-  if (differs) other.watch((now) => (input.disabled = Boolean(now && grid.value && !sameGrid(grid.value, now.info))));
+  if (differs)
+    other.watch((now) => (input.disabled = Boolean(now && grid.value && !sameGrid(grid.value, now.info))));
   return element("label", {}, input, element("span", {}, words));
 }
 
@@ -118,7 +139,13 @@ async function describe(now, facts) {
   facts.replaceChildren();
   if (!now || !grid.value) return;
   if (!sameGrid(grid.value, now.info)) {
-    facts.append(element("p", { class: "hint" }, "The two have label pixels of different size, so their differences are not counted."));
+    facts.append(
+      element(
+        "p",
+        { class: "hint" },
+        "The two have label pixels of different size, so their differences are not counted.",
+      ),
+    );
     return;
   }
   const [first, second] = await Promise.all([
@@ -138,7 +165,12 @@ async function describe(now, facts) {
 function pairsOf(counts, first, second) {
   const mapping = mappingOf(first, second);
   return first.flatMap((one) =>
-    second.map((two) => ({ one: one.name, two: two.name, same: mapping[two.value] === one.value, pixels: counts[256 * one.value + two.value] })),
+    second.map((two) => ({
+      one: one.name,
+      two: two.name,
+      same: mapping[two.value] === one.value,
+      pixels: counts[256 * one.value + two.value],
+    })),
   );
 }
 
@@ -151,15 +183,42 @@ function agreementOf(pairs, model) {
   const both = sum(pairs);
   if (!both) return [element("p", { class: "hint" }, "No tissue was labelled by both.")];
   const differing = pairs.filter(({ same, pixels }) => !same && pixels).sort((a, b) => b.pixels - a.pixels);
-  const row = ({ one, two, pixels }) => element("tr", {}, element("td", {}, one), element("td", {}, two), element("td", { class: "number" }, formatPercent(pixels / both)));
+  const row = ({ one, two, pixels }) =>
+    element(
+      "tr",
+      {},
+      element("td", {}, one),
+      element("td", {}, two),
+      element("td", { class: "number" }, formatPercent(pixels / both)),
+    );
   return [
-    element("p", {}, element("strong", {}, formatPercent(sum(pairs.filter(({ same }) => same)) / both)), " of the tissue that both labelled has the same class."),
-    element("p", { class: "key hint" }, element("i", { style: { "background-color": DIFFERENT } }), "Coloured: where the two differ"),
+    element(
+      "p",
+      {},
+      element("strong", {}, formatPercent(sum(pairs.filter(({ same }) => same)) / both)),
+      " of the tissue that both labelled has the same class.",
+    ),
+    element(
+      "p",
+      { class: "key hint" },
+      element("i", { style: { "background-color": DIFFERENT } }),
+      "Coloured: where the two differ",
+    ),
     differing.length > 0 &&
       element(
         "table",
         { class: "pairs" },
-        element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "here"), element("th", { scope: "col" }, model), element("th", { scope: "col", class: "number" }, "Tissue"))),
+        element(
+          "thead",
+          {},
+          element(
+            "tr",
+            {},
+            element("th", { scope: "col" }, "here"),
+            element("th", { scope: "col" }, model),
+            element("th", { scope: "col", class: "number" }, "Tissue"),
+          ),
+        ),
         element("tbody", {}, differing.slice(0, LISTED).map(row)),
       ),
   ].filter(Boolean);

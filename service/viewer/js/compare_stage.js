@@ -2,7 +2,7 @@
 
 import { mode, other } from "./compare.js";
 import { DIFFERS, DifferenceTiles, mappingOf, sameGrid } from "./difference_tiles.js";
-import { display, layerOpacity, layerStyle, shownColours } from "./display.js";
+import { display, layerOpacity, shownColours } from "./display.js";
 import { element } from "./dom.js";
 import { LabelLayer } from "./label_layer.js";
 import { LabelTiles } from "./label_tiles.js";
@@ -41,7 +41,10 @@ export function compareStage(view, layer) {
   const restyle = () => {
     const now = other.value;
     if (!now || !grid.value) return (layer.opacity = layerOpacity(display.value));
-    const style = { table: pixelTable(coloursLike(grid.value.classes, now.info.classes)), outline: display.value.outline };
+    const style = {
+      table: pixelTable(coloursLike(grid.value.classes, now.info.classes)),
+      outline: display.value.outline,
+    };
     [second, beside.layer].forEach((one) => (one.style = style));
     difference.style = { table: pixelTable(new Map([[DIFFERS, DIFFERENT]])), outline: display.value.outline };
     layers.forEach((one) => (one.opacity = layerOpacity(display.value)));
@@ -79,7 +82,8 @@ function differenceTiles(layer, now) {
 /** Build the two names on either side of where one result ends. */
 function nameTags() {
   const tags = [element("span"), element("span")];
-  const draw = () => [job.value, other.value?.job].forEach((one, index) => (tags[index].textContent = one?.model ?? ""));
+  const draw = () =>
+    [job.value, other.value?.job].forEach((one, index) => (tags[index].textContent = one?.model ?? ""));
   [job, other].forEach((signal) => signal.watch(draw));
   return element("div", { class: "result-names", hidden: true }, tags);
 }
@@ -162,7 +166,8 @@ function sideView(view) {
   const lead = (one, follower) => {
     one.host.addEventListener("pointerenter", () => (leader = one));
     one.osd.addHandler("update-viewport", () => {
-      if (leader === one && one.slide && follower.slide && other.value && mode.value === "side") follower.moveTo(one.now(), true);
+      if (leader === one && one.slide && follower.slide && other.value && mode.value === "side")
+        follower.moveTo(one.now(), true);
     });
   };
   lead(view, copy);

@@ -63,7 +63,11 @@ export class DifferenceTiles {
     const key = `${one.change} ${other.change}`;
     const known = this.#kept.get(place);
     if (known?.key === key) return { ...known.tile, stale };
-    const tile = { labels: differences(one.labels, other.labels, this.mapping), stale, change: ++this.#changes };
+    const tile = {
+      labels: differences(one.labels, other.labels, this.mapping),
+      stale,
+      change: ++this.#changes,
+    };
     this.#kept.set(place, { key, tile });
     if (this.#kept.size > 96) this.#kept.delete(/** @type {string} */ (this.#kept.keys().next().value));
     return tile;

@@ -1,7 +1,9 @@
 /** Show the API's documentation with Swagger UI, from this host. */
 
-if (window.SwaggerUIBundle) {
-  window.SwaggerUIBundle({ dom_id: "#docs", url: "/openapi.json", deepLinking: true, tryItOutEnabled: true });
+const show = /** @type {any} */ (window).SwaggerUIBundle;
+
+if (show) {
+  show({ dom_id: "#docs", url: "/openapi.json", deepLinking: true, tryItOutEnabled: true });
 } else {
   /** @type {HTMLElement} */ (document.getElementById("docs")).textContent =
     "Swagger UI is missing: the service was installed without access to npm. " +

@@ -117,7 +117,8 @@ export class LabelLayer {
     const [x0, x1] = range(origin.x, this.canvas.width, size.width);
     const [y0, y1] = range(origin.y, this.canvas.height, size.height);
     const places = [];
-    for (let row = y0; row < y1; row++) for (let column = x0; column < x1; column++) places.push([level, column, row]);
+    for (let row = y0; row < y1; row++)
+      for (let column = x0; column < x1; column++) places.push([level, column, row]);
     const [middleX, middleY] = [(x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2];
     /** @param {number[]} place */
     const distance = ([, column, row]) => Math.hypot(column - middleX, row - middleY);
@@ -149,7 +150,12 @@ export class LabelLayer {
       return;
     }
     if (level === 0) return;
-    for (const [x, y] of [[0, 0], [1, 0], [0, 1], [1, 1]]) {
+    for (const [x, y] of [
+      [0, 0],
+      [1, 0],
+      [0, 1],
+      [1, 1],
+    ]) {
       const finer = [level - 1, 2 * column + x, 2 * row + y];
       const tile = tiles.get(finer[0], finer[1], finer[2]);
       if (!tile?.labels) continue;
@@ -168,7 +174,10 @@ export class LabelLayer {
    * @returns {{box: [number, number, number, number], width: number, height: number}} device px, and tile px in use
    */
   #target([level, column, row], labelScale, origin) {
-    const { side, size } = { side: this.#tiles?.side ?? 512, size: this.#tiles?.size(level) ?? { width: 0, height: 0 } };
+    const { side, size } = {
+      side: this.#tiles?.side ?? 512,
+      size: this.#tiles?.size(level) ?? { width: 0, height: 0 },
+    };
     const width = Math.min(side, size.width - column * side);
     const height = Math.min(side, size.height - row * side);
     const scale = labelScale * 2 ** level;

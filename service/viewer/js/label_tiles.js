@@ -213,7 +213,12 @@ export class LabelTiles {
   #covers(key, box) {
     const [level, column, row] = key.split(/[/_]/).map(Number);
     const side = this.side * 2 ** level;
-    return column * side < box.right && (column + 1) * side > box.x && row * side < box.bottom && (row + 1) * side > box.y;
+    return (
+      column * side < box.right &&
+      (column + 1) * side > box.x &&
+      row * side < box.bottom &&
+      (row + 1) * side > box.y
+    );
   }
 }
 

@@ -18,12 +18,28 @@ export async function admitted(place) {
   });
   if (!who) return new Promise(() => {});
   if (who.name !== LOCAL) {
-    place.append(element("button", { type: "button", class: "small-button", title: `Logged in with the key ${who.name}`, onclick: logOut }, "Log out"));
+    place.append(
+      element(
+        "button",
+        {
+          type: "button",
+          class: "small-button",
+          title: `Logged in with the key ${who.name}`,
+          onclick: logOut,
+        },
+        "Log out",
+      ),
+    );
   }
 }
 
 function loginDialog() {
-  const key = element("input", { type: "password", id: "key", autocomplete: "current-password", required: true });
+  const key = element("input", {
+    type: "password",
+    id: "key",
+    autocomplete: "current-password",
+    required: true,
+  });
   const problem = element("p", { class: "problem", role: "alert" });
   const form = element(
     "form",
@@ -33,7 +49,12 @@ function loginDialog() {
     element("button", { type: "submit", class: "primary" }, "Log in"),
     problem,
   );
-  const dialog = element("dialog", { class: "login", "aria-labelledby": "login-title" }, element("h2", { id: "login-title" }, "This service asks for a key"), form);
+  const dialog = element(
+    "dialog",
+    { class: "login", "aria-labelledby": "login-title" },
+    element("h2", { id: "login-title" }, "This service asks for a key"),
+    form,
+  );
   dialog.addEventListener("cancel", (event) => event.preventDefault());
   document.body.append(dialog);
   return dialog;

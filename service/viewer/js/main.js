@@ -56,11 +56,32 @@ function buildDetails(regions) {
     "section",
     { class: "panel welcome" },
     element("h2", {}, "Nothing is open"),
-    element("p", {}, "Add a slide or choose one, then run a model on it. The labels appear on the slide while they are computed."),
+    element(
+      "p",
+      {},
+      "Add a slide or choose one, then run a model on it. The labels appear on the slide while they are computed.",
+    ),
   );
-  const run = element("section", { class: "panel", "aria-labelledby": "run-title" }, element("h3", { id: "run-title" }, "Run a model"), runForm());
+  const run = element(
+    "section",
+    { class: "panel", "aria-labelledby": "run-title" },
+    element("h3", { id: "run-title" }, "Run a model"),
+    runForm(),
+  );
   const shown = legend((value) => (chosenClass.value = value));
-  const panels = [welcome, jobHead(), warningsPanel(), slideFacts(), run, shown, regions, comparePanel(), downloads(), modelCard(), provenance()];
+  const panels = [
+    welcome,
+    jobHead(),
+    warningsPanel(),
+    slideFacts(),
+    run,
+    shown,
+    regions,
+    comparePanel(),
+    downloads(),
+    modelCard(),
+    provenance(),
+  ];
   byId("details").append(...panels.filter((panel) => panel !== null));
   session.opening.watch((opening) => byId("details").classList.toggle("opening", opening));
   const draw = () => {
@@ -124,7 +145,8 @@ function shownResults(layer) {
  */
 function sayBusy(view, layers) {
   const say = () => {
-    const busy = session.opening.value || view.loading || layers.some(({ tiles }) => tiles && !tiles.complete);
+    const busy =
+      session.opening.value || view.loading || layers.some(({ tiles }) => tiles && !tiles.complete);
     byId("stage").setAttribute("aria-busy", String(busy));
   };
   layers.forEach((layer) => (layer.onDrawn = say));
@@ -163,7 +185,8 @@ function keepAddress(view) {
   const restore = () => {
     start = parse(location.hash);
     change({ ...defaults(), ...start.display });
-    if (MODES.some(({ name }) => name === start.mode)) mode.value = /** @type {import("./compare.js").Mode} */ (start.mode);
+    if (MODES.some(({ name }) => name === start.mode))
+      mode.value = /** @type {import("./compare.js").Mode} */ (start.mode);
     if (start.job) openWith(start.job, start.with);
     else if (start.slide) session.openSlide(start.slide);
   };

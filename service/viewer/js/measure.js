@@ -32,7 +32,10 @@ export function measureLayer(view) {
     if (node.hidden) return;
     const to = points.to ?? (points.from && middle(view));
     drawing.toggleAttribute("hidden", !points.from);
-    words.textContent = points.from && to ? lengthOf(points.from, to, view.slide.mpp) : "Drag a line, or press Enter to begin one in the middle";
+    words.textContent =
+      points.from && to
+        ? lengthOf(points.from, to, view.slide.mpp)
+        : "Drag a line, or press Enter to begin one in the middle";
     if (points.from && to) place([under, line], words, onScreen(view, points.from), onScreen(view, to));
     else words.removeAttribute("style");
   };
@@ -44,11 +47,18 @@ export function measureLayer(view) {
     node.setPointerCapture(event.pointerId);
     set({ from: view.placeOf(event), to: view.placeOf(event) });
   });
-  node.addEventListener("pointermove", (event) => node.hasPointerCapture(event.pointerId) && set({ ...points, to: view.placeOf(event) }));
+  node.addEventListener(
+    "pointermove",
+    (event) => node.hasPointerCapture(event.pointerId) && set({ ...points, to: view.placeOf(event) }),
+  );
   node.addEventListener("wheel", (event) => view.zoomBy(event.deltaY < 0 ? 1.3 : 1 / 1.3), { passive: true });
   measuring.watch(() => set({ from: null, to: null }));
   view.osd.addHandler("update-viewport", draw);
-  return { node, mark: () => set(points.from && !points.to ? { ...points, to: middle(view) } : { from: middle(view), to: null }) };
+  return {
+    node,
+    mark: () =>
+      set(points.from && !points.to ? { ...points, to: middle(view) } : { from: middle(view), to: null }),
+  };
 }
 
 /** @param {import("./slide_view.js").SlideView} view */
@@ -84,7 +94,8 @@ function lengthOf(from, to, mpp) {
  */
 function place(lines, words, from, to) {
   const ends = { x1: from.x, y1: from.y, x2: to.x, y2: to.y };
-  for (const line of lines) Object.entries(ends).forEach(([name, value]) => line.setAttribute(name, String(value)));
+  for (const line of lines)
+    Object.entries(ends).forEach(([name, value]) => line.setAttribute(name, String(value)));
   words.style.left = `${(from.x + to.x) / 2}px`;
   words.style.top = `${(from.y + to.y) / 2}px`;
 }

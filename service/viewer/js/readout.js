@@ -70,5 +70,10 @@ function classMark(value, classes) {
   const found = classes.find((one) => one.value === value);
   if (!found) return element("span", { class: "class-mark none" }, "not analysed");
   const { palette, own } = display.value;
-  return element("span", { class: "class-mark" }, element("i", { style: { "background-color": colourOf(found, palette, own) } }), found.name);
+  return element(
+    "span",
+    { class: "class-mark" },
+    element("i", { style: { "background-color": colourOf(found, palette, own) } }),
+    found.name,
+  );
 }

@@ -80,7 +80,9 @@ export function regionsPanel(view) {
   let regions = [];
   const go = (index) => {
     at = index;
-    [...list.querySelectorAll("button")].forEach((button, place) => button.setAttribute("aria-current", String(place === index)));
+    [...list.querySelectorAll("button")].forEach((button, place) =>
+      button.setAttribute("aria-current", String(place === index)),
+    );
     view.show(regions[index]);
   };
   const draw = async () => {
@@ -96,7 +98,19 @@ export function regionsPanel(view) {
     if (asked !== [job.value?.id, chosenClass.value].join()) return;
     regions = found;
     note.textContent = found.length ? "" : "There are none.";
-    list.replaceChildren(...found.map((region, index) => element("li", {}, element("button", { type: "button", class: "small-button number", onclick: () => go(index) }, areaOf(region)))));
+    list.replaceChildren(
+      ...found.map((region, index) =>
+        element(
+          "li",
+          {},
+          element(
+            "button",
+            { type: "button", class: "small-button number", onclick: () => go(index) },
+            areaOf(region),
+          ),
+        ),
+      ),
+    );
   };
   let drawing = Promise.resolve();
   [chosenClass, grid, result].forEach((signal) => signal.watch(() => (drawing = draw())));

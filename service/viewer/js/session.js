@@ -213,7 +213,8 @@ async function showTiles(id, mine, quietly) {
   } catch (error) {
     if (mine !== visit) return;
     if (!quietly) trouble.value = error.message;
-    else if (error.status === 409) setTimeout(() => mine === visit && !tiles && showTiles(id, mine, true), GRID_AGAIN);
+    else if (error.status === 409)
+      setTimeout(() => mine === visit && !tiles && showTiles(id, mine, true), GRID_AGAIN);
     return;
   }
   if (mine !== visit) return;

@@ -2,7 +2,7 @@
 
 import { ApiError, PREFIX } from "./api.js";
 
-const OSD = window.OpenSeadragon;
+const OSD = /** @type {any} */ (window).OpenSeadragon;
 const STILL = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 /** Whether the library is there; without npm at installation it is not. */
@@ -76,7 +76,9 @@ export class SlideView {
         if (position) this.moveTo(position, true);
         resolve(this.slide);
       });
-      this.osd.addOnceHandler("open-failed", (event) => reject(new ApiError(0, `The slide cannot be shown: ${event.message}`)));
+      this.osd.addOnceHandler("open-failed", (event) =>
+        reject(new ApiError(0, `The slide cannot be shown: ${event.message}`)),
+      );
       this.osd.open(source);
     });
   }
