@@ -8,6 +8,7 @@ VENV ?= .venv
 TORCH_INDEX ?=
 PYTEST_ARGS ?=
 BIN := $(VENV)/bin
+PAGE := service/viewer/*.html service/viewer/css service/viewer/js
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
@@ -24,14 +25,16 @@ $(VENV)/venv.stamp:
 	@touch $@
 
 # Two calls of pip: in one, hashes are demanded of all packages or of none.
-$(VENV)/runtime.stamp: $(VENV)/venv.stamp requirements.lock requirements-torch.lock pyproject.toml
+# The editable install brings the browser page's libraries (hatch_build.py).
+$(VENV)/runtime.stamp: $(VENV)/venv.stamp requirements.lock requirements-torch.lock pyproject.toml hatch_build.py package-lock.json
 	$(PIP) install --require-hashes -r requirements.lock
 	$(PIP) install $(INDEX) -r requirements-torch.lock
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements-dev.lock
+$(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements-dev.lock package-lock.json
 	$(PIP) install --require-hashes -r requirements-dev.lock
+	PATH="$(abspath $(BIN)):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
 $(VENV)/docs.stamp: $(VENV)/venv.stamp requirements-docs.lock
@@ -40,8 +43,8 @@ $(VENV)/docs.stamp: $(VENV)/venv.stamp requirements-docs.lock
 
 install: $(VENV)/runtime.stamp  ## Virtual environment with the locked versions
 
-demo: install  ## From nothing to an overlay of a phantom slide, with a picture, and stop
-	$(BIN)/darefine demo
+demo: install  ## From nothing to an overlay of a phantom slide, with a picture, and stop; KEEP=1 goes on serving
+	$(BIN)/darefine demo $(if $(KEEP),--keep)
 
 serve: install  ## API, worker and embedded queue on http://127.0.0.1:8000
 	$(BIN)/darefine serve
@@ -58,10 +61,12 @@ coverage: test  ## All tests, and the floor of covered lines (processes that tes
 check: $(VENV)/dev.stamp types imports  ## Lint, types, import contract, spelling
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/node node_modules/prettier/bin/prettier.cjs --log-level warn --check $(PAGE)
 	$(BIN)/codespell
 
-types: $(VENV)/dev.stamp  ## mypy --strict
+types: $(VENV)/dev.stamp  ## mypy --strict, and the types that the page's modules state
 	$(BIN)/mypy
+	$(BIN)/node node_modules/typescript/bin/tsc --project service/viewer
 
 imports: $(VENV)/dev.stamp  ## The import contract
 	$(BIN)/lint-imports
@@ -72,6 +77,7 @@ hooks: $(VENV)/dev.stamp  ## Run the checks at each commit
 format: $(VENV)/dev.stamp  ## Format and mend what can be mended by itself
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+	$(BIN)/node node_modules/prettier/bin/prettier.cjs --log-level warn --write $(PAGE)
 
 wheel: install  ## Build the wheel, with model cards and demo weights, into dist/
 	rm -rf dist
@@ -113,4 +119,4 @@ lock: $(VENV)/venv.stamp  ## Renew the requirements*.lock files from pyproject.t
 	$(COMPILE) --group docs --constraints requirements.lock --constraints requirements-dev.lock -o requirements-docs.lock
 
 clean:  ## Remove the virtual environment, what was built and what the demo left
-	rm -rf $(VENV) dist site demo-out train-work study-work
+	rm -rf $(VENV) dist site demo-out train-work study-work node_modules service/viewer/vendor

@@ -30,6 +30,10 @@ START_SECONDS = 120
 PHANTOM_VERSION: Version = 1
 """Version of the phantom that the demo weights were trained on."""
 
+KEPT_PORT = 8000
+SERVED_AT = f"http://127.0.0.1:{KEPT_PORT}"
+"""Where `darefine serve` listens by default."""
+
 MODELS = {
     "phantom-resnet18-aligned": "slice and patch",
     "phantom-resnet18-single": "slice alone",
@@ -42,6 +46,7 @@ class Labelled:
     """Result of one model on the slide, with its scores."""
 
     title: str
+    job_id: str
     overlay: Path
     result: Result
     scores: Metrics
@@ -63,7 +68,8 @@ class Labelled:
 @click.option(
     "--seed", type=int, default=2026, show_default=True, help="Seed of the slide; the training seeds differ."
 )
-def demo(out: Path, size_px: int, seed: int) -> None:
+@click.option("--keep", is_flag=True, help="Go on serving in the end, to look at it in a browser.")
+def demo(out: Path, size_px: int, seed: int, keep: bool) -> None:
     """Start the service, send it a phantom slide, fetch overlays, compare with the truth, stop.
 
     One overlay is of a network that sees slice and patch, one of a network that sees the slice alone. Leaves
@@ -71,16 +77,33 @@ def demo(out: Path, size_px: int, seed: int) -> None:
     """
     console = Console()
     out.mkdir(parents=True, exist_ok=True)
-    with running_service(out / "data", out / "service.log") as client:
+    with running_service(out / "data", out / "service.log", port=KEPT_PORT if keep else None) as client:
         console.print(f"Making a phantom slide of {size_px} x {size_px} px (synthetic, not tissue) ...")
         files = write_phantom(out / "slide.tif", size_px=size_px, seed=seed, version=PHANTOM_VERSION)
         slide = client.upload(files.slide)
         labelled = [label(client, slide.id, model, files, out, console) for model in MODELS]
-    draw(files, labelled, out / "demo.png")
-    console.print(class_table(labelled[0].result))
-    for one in labelled:
-        console.print(score_line(one))
-    console.print(f"Look at {out / 'demo.png'}")
+        draw(files, labelled, out / "demo.png")
+        console.print(class_table(labelled[0].result))
+        for one in labelled:
+            console.print(score_line(one))
+        console.print(f"Look at {out / 'demo.png'}")
+        place = f"/#job={labelled[0].job_id}&with={labelled[1].job_id}&mode=swipe"
+        if keep:
+            wait_for_interrupt(console, client.url + place)
+    if not keep:
+        again = f"DAREFINE_DATA_DIR={out / 'data'} darefine serve"
+        console.print(f"or in a browser: {again}", soft_wrap=True)
+        console.print(f"and open {SERVED_AT}{place}", soft_wrap=True)
+
+
+def wait_for_interrupt(console: Console, address: str) -> None:
+    """Say where the viewer shows the result, and return at Ctrl-C or SIGTERM."""
+    console.print(f"or in a browser: {address}", soft_wrap=True)
+    console.print("Ctrl-C stops the service.")
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        while True:
+            time.sleep(3600)
 
 
 def label(
@@ -102,13 +125,16 @@ def label(
     for name in result.files:
         client.download(job.id, name, folder / name, result=result)
     confusion = compare_label_maps(folder / "labels.tif", files.truth, classes=len(result.classes))
-    return Labelled(MODELS[model], folder / "overlay.tif", result, confusion.metrics())
+    return Labelled(MODELS[model], job.id, folder / "overlay.tif", result, confusion.metrics())
 
 
 @contextlib.contextmanager
-def running_service(data_dir: Path, log: Path) -> Iterator[Client]:
-    """Run `darefine serve` on a free loopback port, yield a client, and stop it whatever happens."""
-    port = free_port()
+def running_service(data_dir: Path, log: Path, *, port: int | None = None) -> Iterator[Client]:
+    """Run `darefine serve` on loopback, yield a client, and stop it whatever happens.
+
+    It listens on `port` if that is free, else on any free one.
+    """
+    port = port if port is not None and is_free(port) else free_port()
     client = Client(f"http://127.0.0.1:{port}")
     environment = {**own_environment(), "DAREFINE_DATA_DIR": str(data_dir.resolve())}
     with log.open("wb") as output:
@@ -145,6 +171,15 @@ def wait_ready(client: Client, service: subprocess.Popen[bytes], log: Path) -> N
         if time.monotonic() > deadline:
             raise click.ClickException(f"The service is not ready after {START_SECONDS} s; see {log}.")
         time.sleep(0.2)
+
+
+def is_free(port: int) -> bool:
+    """Return whether nobody listens on a loopback TCP port."""
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            return True
+    except OSError:
+        return False
 
 
 def free_port() -> int:

@@ -70,6 +70,11 @@ class Client:
         """
         self._connection = Connection(url, headers, patience_s, sleep)
 
+    @property
+    def url(self) -> str:
+        """The service's address."""
+        return self._connection.url
+
     def __enter__(self) -> Self:
         return self
 

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from service.assets import VIEWER
 from service.settings import ServiceSettings
@@ -18,6 +18,9 @@ from workers.supervisor.valkey import EmbeddedValkey
 from ..service.conftest import running_api
 from .drawn_job import CARD, OTHER, DrawnJob, Service, upload, write_square_slide
 from .viewer import Viewer
+
+PATIENCE_MS = 30_000
+"""For machines that are busy otherwise."""
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +36,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with connect(valkey.url) as redis:
         WorkerRegistry(redis).publish_models("squares", (json.dumps(CARD), json.dumps(OTHER)))
         with running_api(settings) as http:
-            yield Service(http, JobLease(redis, settings.data_dir.resolve() / "jobs"), settings.data_dir)
+            lease = JobLease(redis, settings.data_dir.resolve() / "jobs")
+            yield Service(http, lease, settings.data_dir, valkey.url)
     valkey.stop()
 
 
@@ -49,13 +53,21 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A fresh tab of a laptop's size, without animations."""
+@pytest.fixture(scope="session")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A window of a laptop's size, without animations; its tabs share a cache, as a reader's do."""
     context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
-    context.set_default_timeout(10_000)
-    yield context.new_page()
+    context.set_default_timeout(PATIENCE_MS)
+    yield context
     context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A fresh tab."""
+    page = context.new_page()
+    yield page
+    page.close()
 
 
 @pytest.fixture

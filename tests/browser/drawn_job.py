@@ -45,6 +45,7 @@ class Service:
     http: httpx.Client
     lease: JobLease
     data_dir: Path
+    queue_url: str
 
     @property
     def url(self) -> str:

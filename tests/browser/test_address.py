@@ -7,6 +7,8 @@ import pytest
 from .drawn_job import DrawnJob
 from .viewer import Viewer
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_link_brings_back_job_place_and_display(viewer: Viewer, finished: DrawnJob) -> None:
     viewer.open_job(finished.id, x=2100, y=1300, zoom=0.4, opacity=80, hide="1.3", outline=1, palette="card")

@@ -1,13 +1,17 @@
 """The overlay of a job that runs."""
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from .conftest import Service
 from .drawn_job import HEIGHT, WIDTH, DrawnJob
 from .viewer import Viewer
 
-TILE_REQUESTS = "performance.getEntriesByType('resource').filter(({ name }) => name.includes('/tiles/') && !name.endsWith('jpeg')).length"
+pytestmark = pytest.mark.slow
+
+TILE_REQUESTS = """performance.getEntriesByType('resource')
+    .filter(({ name }) => name.includes('/tiles/') && name.includes('/jobs/')).length"""
 
 
 def patch_boxes(viewer: Viewer, job: DrawnJob, shape: tuple[int, ...]) -> list[NDArray[np.bool_]]:

@@ -5,6 +5,8 @@ import pytest
 from .drawn_job import MAGENTA, DrawnJob
 from .viewer import SAFE, Viewer
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_job_is_found_opened_and_read_by_keys_alone(viewer: Viewer, finished: DrawnJob) -> None:
     viewer.open()
@@ -54,6 +56,7 @@ def test_moving_and_zooming_by_keys(viewer: Viewer, finished: DrawnJob) -> None:
 
 def test_the_help_lists_keys_and_closes(viewer: Viewer) -> None:
     viewer.open()
+    viewer.page.locator(".add").wait_for()
     viewer.page.keyboard.press("?")
     help_ = viewer.page.get_by_role("dialog")
     assert "Outlines only" in help_.inner_text()

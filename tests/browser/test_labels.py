@@ -7,6 +7,8 @@ from .conftest import Service
 from .drawn_job import MAGENTA, SQUARE, DrawnJob, upload, write_square_slide
 from .viewer import SAFE, Viewer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=[0.934, 0.467, 0.2335], ids=["n=1", "n=2", "n=4"])
 def scaled(

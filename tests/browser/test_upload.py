@@ -3,15 +3,20 @@
 import base64
 from pathlib import Path
 
+import pytest
+
 from .drawn_job import write_square_slide
 from .viewer import Viewer
+
+pytestmark = pytest.mark.slow
 
 DROP = """([name, content]) => {
     const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
     const data = new DataTransfer();
     data.items.add(new File([bytes], name));
     const how = { dataTransfer: data, bubbles: true, cancelable: true };
-    for (const type of ['dragenter', 'dragover', 'drop']) document.body.dispatchEvent(new DragEvent(type, how));
+    for (const type of ['dragenter', 'dragover', 'drop'])
+        document.body.dispatchEvent(new DragEvent(type, how));
 }"""
 
 

@@ -58,7 +58,7 @@ class Viewer:
 
     def until(self, expression: str) -> None:
         """Wait until a JavaScript expression holds. (Playwright's own way is against the page's policy.)"""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not self.page.evaluate(expression):
             assert time.monotonic() < deadline, expression
             self.page.wait_for_timeout(50)
@@ -84,7 +84,7 @@ class Viewer:
 
     @contextmanager
     def no_requests(self) -> Iterator[None]:
-        """Fail if anything but the icon and the lists, which are read now and then, is asked for."""
+        """Fail if anything is asked for meanwhile but the lists, read now and then, and the icon."""
         before = len(self.requests)
         yield
         lists = ("/v1/jobs?limit", "/v1/slides", "/v1/models", "/assets")

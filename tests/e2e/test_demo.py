@@ -1,22 +1,45 @@
 """`darefine demo`, as a new user runs it, on a smaller slide: all of it one class, 2 x 2 patches."""
 
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import httpx
 import pytest
-from click.testing import CliRunner
 from PIL import Image
-
-from darefine.cli.main import main
 
 pytestmark = pytest.mark.e2e
 
 
 def test_the_demo_shows_that_the_patch_tells_what_the_slice_cannot(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = CliRunner().invoke(main, ["demo", "--out", str(out), "--size", "10240"], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    scores = dict(re.findall(r"(slice and patch|slice alone): MIoU against the truth ([\d.]+)", done.output))
+    command = [sys.executable, "-m", "darefine", "demo", "--out", str(out), "--size", "10240", "--keep"]
+    demo = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert demo.stdout is not None
+        said = []
+        for line in demo.stdout:
+            said.append(line)
+            if "browser" in line:
+                break
+        found = re.search(r"(http://127[.]0[.]0[.]1:\d+)/#job=(\w+)&with=(\w+)", said[-1])
+        assert found, "".join(said)
+        url, *jobs = found.groups()
+        assert "darefine" in httpx.get(url).text
+        assert [httpx.get(f"{url}/v1/jobs/{job}/tiles").json()["finished"] for job in jobs] == [True, True]
+        demo.send_signal(signal.SIGINT)
+        said.append(demo.communicate(timeout=60)[0])
+        assert demo.returncode == 0, "".join(said)
+    finally:
+        demo.kill()
+        demo.wait()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
+    scores = dict(
+        re.findall(r"(slice and patch|slice alone): MIoU against the truth ([\d.]+)", "".join(said))
+    )
     assert float(scores["slice and patch"]) > 0.9
     assert float(scores["slice alone"]) < 0.5
     for model in ("phantom-resnet18-aligned", "phantom-resnet18-single"):

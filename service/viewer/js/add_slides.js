@@ -24,7 +24,12 @@ export function addSlides(onUploaded) {
     "button",
     { type: "button", class: "drop", id: "choose-slides", onclick: () => input.click() },
     icon("upload"),
-    element("span", {}, element("strong", {}, "Add slides"), element("small", {}, "Drop files here, or choose some")),
+    element(
+      "span",
+      {},
+      element("strong", {}, "Add slides"),
+      element("small", {}, "Drop files here, or choose some"),
+    ),
   );
   const rows = element("ul", { class: "uploads", "aria-label": "Uploads" });
   acceptDrops();
@@ -74,8 +79,14 @@ function uploadRow(upload) {
       "span",
       { class: "actions" },
       state === "failed" &&
-        element("button", { type: "button", class: "small-button", onclick: () => retry(upload) }, "Send again"),
-      iconButton("close", `${busy ? "Stop sending" : "Remove from this list:"} ${file.name}`, { onclick: () => remove(upload) }),
+        element(
+          "button",
+          { type: "button", class: "small-button", onclick: () => retry(upload) },
+          "Send again",
+        ),
+      iconButton("close", `${busy ? "Stop sending" : "Remove from this list:"} ${file.name}`, {
+        onclick: () => remove(upload),
+      }),
     ),
   );
 }
@@ -87,7 +98,10 @@ function factsOf({ file, state, sent, bytesPerSecond }) {
   if (state === "done") return "Added";
   const parts = [`${formatBytes(sent)} of ${formatBytes(file.size)}`];
   if (bytesPerSecond > 0) {
-    parts.push(`${formatBytes(bytesPerSecond)}/s`, `${formatDuration((file.size - sent) / bytesPerSecond)} left`);
+    parts.push(
+      `${formatBytes(bytesPerSecond)}/s`,
+      `${formatDuration((file.size - sent) / bytesPerSecond)} left`,
+    );
   }
   return parts.join(" · ");
 }

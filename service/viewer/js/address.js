@@ -17,7 +17,8 @@
  */
 export function parse(hash) {
   const given = new URLSearchParams(hash.replace(/^#/, ""));
-  const number = (name) => (given.has(name) && Number.isFinite(Number(given.get(name))) ? Number(given.get(name)) : null);
+  const number = (name) =>
+    given.has(name) && Number.isFinite(Number(given.get(name))) ? Number(given.get(name)) : null;
   const [x, y, zoom, opacity] = ["x", "y", "zoom", "opacity"].map(number);
   /** @type {Partial<import("./display.js").Display>} */
   const display = {};

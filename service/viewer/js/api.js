@@ -15,6 +15,13 @@ export class ApiError extends Error {
   }
 }
 
+let askForKey = () => {};
+
+/** @param {() => void} ask called when a call is refused for want of a key */
+export function onKeyNeeded(ask) {
+  askForKey = ask;
+}
+
 /**
  * Send a request and return the JSON of a good answer; null where it has no body.
  * @param {string} path below /v1, with a leading slash
@@ -23,7 +30,8 @@ export class ApiError extends Error {
  * @throws {ApiError}
  */
 export async function call(path, { json, ...options } = {}) {
-  const body = json === undefined ? {} : { body: JSON.stringify(json), headers: { "Content-Type": "application/json" } };
+  const body =
+    json === undefined ? {} : { body: JSON.stringify(json), headers: { "Content-Type": "application/json" } };
   let response;
   try {
     response = await fetch(PREFIX + path, { ...options, ...body });
@@ -31,6 +39,7 @@ export async function call(path, { json, ...options } = {}) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError(0, "The service does not answer. Is it running?");
   }
+  if (response.status === 401) askForKey();
   if (!response.ok) throw new ApiError(response.status, wordsOf(await response.text(), response.status));
   return response.status === 204 ? null : response.json();
 }

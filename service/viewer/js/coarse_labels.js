@@ -29,8 +29,11 @@ export async function readCoarse(jobId, info, longest) {
   }
   await Promise.all(
     places.map(async ([column, row]) => {
-      const tile = await readTile(`${PREFIX}/jobs/${jobId}/tiles/${level}/${column}_${row}?v=${encodeURIComponent(info.version)}`);
-      if (tile) copyTile(tile, info.tile_px, labels, width, height, column * info.tile_px, row * info.tile_px);
+      const tile = await readTile(
+        `${PREFIX}/jobs/${jobId}/tiles/${level}/${column}_${row}?v=${encodeURIComponent(info.version)}`,
+      );
+      if (tile)
+        copyTile(tile, info.tile_px, labels, width, height, column * info.tile_px, row * info.tile_px);
     }),
   );
   return { labels, width, height, scale: info.downsample * 2 ** level };

@@ -14,7 +14,14 @@ import { Signal } from "./signal.js";
  */
 
 /** @returns {Display} */
-export const defaults = () => ({ shown: true, opacity: 0.55, outline: false, palette: "safe", own: {}, hidden: new Set() });
+export const defaults = () => ({
+  shown: true,
+  opacity: 0.55,
+  outline: false,
+  palette: "safe",
+  own: {},
+  hidden: new Set(),
+});
 
 /** @type {Signal<Display>} */
 export const display = new Signal(defaults());

@@ -1,9 +1,11 @@
 /** Show the API's documentation with Swagger UI, from this host. */
 
-if (window.SwaggerUIBundle) {
-  window.SwaggerUIBundle({ dom_id: "#docs", url: "/openapi.json", deepLinking: true, tryItOutEnabled: true });
+const show = /** @type {any} */ (window).SwaggerUIBundle;
+
+if (show) {
+  show({ dom_id: "#docs", url: "/openapi.json", deepLinking: true, tryItOutEnabled: true });
 } else {
-  document.getElementById("docs").textContent =
+  /** @type {HTMLElement} */ (document.getElementById("docs")).textContent =
     "Swagger UI is missing: the service was installed without access to npm. " +
     "Install it again where npm's registry can be reached. The OpenAPI document is at /openapi.json.";
 }

@@ -14,11 +14,20 @@ const FILES = {
 /** Build the panel of downloads of the open job. */
 export function downloads() {
   const list = element("ul", { class: "downloads" });
-  const panel = element("section", { class: "panel", "aria-labelledby": "downloads-title" }, element("h3", { id: "downloads-title" }, "Result"), list);
+  const panel = element(
+    "section",
+    { class: "panel", "aria-labelledby": "downloads-title" },
+    element("h3", { id: "downloads-title" }, "Result"),
+    list,
+  );
   const draw = () => {
     const done = job.value?.state === "succeeded";
     panel.hidden = !done;
-    if (done) list.replaceChildren(reportLink(job.value.id), ...Object.entries(job.value.links).filter(isFile).map(download));
+    if (done)
+      list.replaceChildren(
+        reportLink(job.value.id),
+        ...Object.entries(job.value.links).filter(isFile).map(download),
+      );
   };
   [job, result].forEach((signal) => signal.watch(draw));
   return panel;
@@ -29,7 +38,16 @@ const isFile = ([name, href]) => name in FILES || /\.\w+$/.test(href);
 
 /** @param {string} id */
 function reportLink(id) {
-  return element("li", {}, element("a", { href: `/jobs/${id}/report`, target: "_blank", rel: "noopener" }, icon("print"), element("span", {}, "Report", element("small", {}, "one page to print"))));
+  return element(
+    "li",
+    {},
+    element(
+      "a",
+      { href: `/jobs/${id}/report`, target: "_blank", rel: "noopener" },
+      icon("print"),
+      element("span", {}, "Report", element("small", {}, "one page to print")),
+    ),
+  );
 }
 
 /** @param {[string, string]} link name and address */
@@ -85,7 +103,15 @@ export function modelCard() {
       element("p", { class: "hint" }, card.description),
       element("p", { class: "hint" }, element("strong", {}, "Meant for: "), card.intended_use),
       element("dl", { class: "facts" }, ...pairs(cardFacts(card))),
-      element("p", { class: "hint" }, element("a", { href: `${PREFIX}/models`, target: "_blank", rel: "noopener" }, "All of the card, as JSON")),
+      element(
+        "p",
+        { class: "hint" },
+        element(
+          "a",
+          { href: `${PREFIX}/models`, target: "_blank", rel: "noopener" },
+          "All of the card, as JSON",
+        ),
+      ),
     );
   };
   [models, job].forEach((signal) => signal.watch(draw));
@@ -100,7 +126,11 @@ export function modelCard() {
 export function cardFacts({ version, input, network, training, metrics, weights }) {
   return {
     Version: version,
-    Network: network && [network.architecture, network.encoder_depth && `ResNet-${network.encoder_depth}`, network.second_input].filter(Boolean).join(", "),
+    Network:
+      network &&
+      [network.architecture, network.encoder_depth && `ResNet-${network.encoder_depth}`, network.second_input]
+        .filter(Boolean)
+        .join(", "),
     "Reads at": input && `${input.mpp} µm/px`,
     "Trained on": training?.source ?? null,
     "Held-out MIoU": metrics?.miou?.toFixed(3) ?? null,
@@ -124,15 +154,31 @@ export function provenance() {
  * @param {any} found answer of GET /v1/jobs/{id}/result
  * @returns {Record<string, string | null>}
  */
-export function provenanceFacts({ model, mpp, parameters, software, device, dtype, megapixels, megapixels_per_second: speed }) {
+export function provenanceFacts({
+  model,
+  mpp,
+  parameters,
+  software,
+  device,
+  dtype,
+  megapixels,
+  megapixels_per_second: speed,
+}) {
   return {
     Model: `${model.name} ${model.version}, sha256 ${model.sha256.slice(0, 16)}…`,
     "Pixel size": `${mpp.slide} µm (${mpp.source ?? "request"}); labels ${Number(mpp.label.toFixed(4))} µm${mpp.resampled ? ", resampled" : ""}`,
     Halo: `${parameters.halo_px} label px`,
     Tissue: parameters.tissue ? "glass left out" : "every pixel labelled",
     Computed: `${dtype} on ${device}`,
-    Analysed: speed ? `${Math.round(megapixels)} MP at ${speed.toFixed(1)} MP/s` : `${Math.round(megapixels)} MP`,
-    Software: typeof software === "string" ? software : Object.entries(software ?? {}).map(([name, version]) => `${name} ${version}`).join(", "),
+    Analysed: speed
+      ? `${Math.round(megapixels)} MP at ${speed.toFixed(1)} MP/s`
+      : `${Math.round(megapixels)} MP`,
+    Software:
+      typeof software === "string"
+        ? software
+        : Object.entries(software ?? {})
+            .map(([name, version]) => `${name} ${version}`)
+            .join(", "),
   };
 }
 

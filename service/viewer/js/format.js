@@ -51,7 +51,9 @@ export function formatPercent(fraction) {
  * @param {number} value
  */
 export function formatCount(value) {
-  return Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, "\u2009");
+  return Math.round(value)
+    .toString()
+    .replace(/\B(?=(\d{3})+$)/g, "\u2009");
 }
 
 /**

@@ -58,7 +58,8 @@ function headOf(open) {
 /** @param {any} open */
 function timesOf({ created_at: created, started_at: started, finished_at: finished, attempt }) {
   const parts = [`Sent ${formatTime(created)}`];
-  if (started && finished) parts.push(`took ${formatDuration((Date.parse(finished) - Date.parse(started)) / 1000)}`);
+  if (started && finished)
+    parts.push(`took ${formatDuration((Date.parse(finished) - Date.parse(started)) / 1000)}`);
   if (attempt > 1) parts.push(`attempt ${attempt}`);
   return parts.join(" · ");
 }
@@ -75,7 +76,12 @@ function progressOf({ state, progress, queue_position: before }) {
   return element(
     "div",
     { class: "progress" },
-    element("div", { class: "line" }, element("strong", {}, stage), element("span", {}, `${Math.round(100 * progress.fraction)} %`)),
+    element(
+      "div",
+      { class: "line" },
+      element("strong", {}, stage),
+      element("span", {}, `${Math.round(100 * progress.fraction)} %`),
+    ),
     element("progress", { max: 1, value: progress.fraction, "aria-label": "Progress of the job" }),
     element("p", { class: "hint" }, facts.join(" · ") || "\u00a0"),
   );
@@ -83,21 +89,44 @@ function progressOf({ state, progress, queue_position: before }) {
 
 /** @param {any} open */
 function actionsOf(open) {
-  const button = (words, action, style = "small-button") => element("button", { type: "button", class: style, onclick: () => act(action) }, words);
-  if (!isOver(open)) return element("div", { class: "actions" }, button("Cancel the job", () => cancelJob(open.id)));
-  const again = open.state === "succeeded" ? null : button("Run again", async () => openJob((await createJob(sameAs(open))).id));
+  const button = (words, action, style = "small-button") =>
+    element("button", { type: "button", class: style, onclick: () => act(action) }, words);
+  if (!isOver(open))
+    return element(
+      "div",
+      { class: "actions" },
+      button("Cancel the job", () => cancelJob(open.id)),
+    );
+  const again =
+    open.state === "succeeded"
+      ? null
+      : button("Run again", async () => openJob((await createJob(sameAs(open))).id));
   const remove = button("Delete", async () => {
     if (!window.confirm(`Delete this job and its result? The slide ${open.slide.name} stays.`)) return;
     await deleteJob(open.id);
     if (slide.value) openSlide(slide.value.id);
     else closeAll();
   });
-  return element("div", { class: "actions" }, again, element("button", { type: "button", class: "small-button", onclick: () => openSlide(open.slide.id) }, "Another run on this slide"), remove);
+  return element(
+    "div",
+    { class: "actions" },
+    again,
+    element(
+      "button",
+      { type: "button", class: "small-button", onclick: () => openSlide(open.slide.id) },
+      "Another run on this slide",
+    ),
+    remove,
+  );
 }
 
 /** @param {any} open */
 function sameAs({ slide: { id }, model, parameters }) {
-  return { slide_id: id, model, ...Object.fromEntries(Object.entries(parameters).filter(([, value]) => value !== null)) };
+  return {
+    slide_id: id,
+    model,
+    ...Object.fromEntries(Object.entries(parameters).filter(([, value]) => value !== null)),
+  };
 }
 
 /** @param {() => Promise<any>} action */

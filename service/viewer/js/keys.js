@@ -40,7 +40,10 @@ export function listenToKeys() {
  * @param {string} key
  */
 function isTakenBy(target, key) {
-  if (target.matches("select, textarea, input:not([type=checkbox], [type=range], [type=color], [type=radio])")) return true;
+  if (
+    target.matches("select, textarea, input:not([type=checkbox], [type=range], [type=color], [type=radio])")
+  )
+    return true;
   if (target.matches("input[type=range], input[type=radio], [role=slider]")) return key.startsWith("Arrow");
   return key === "Enter" && target.matches("button, a, summary, input");
 }
@@ -51,13 +54,26 @@ export function helpDialog() {
   const dialog = element(
     "dialog",
     { class: "help", "aria-labelledby": "help-title" },
-    element("div", { class: "line" }, element("h2", { id: "help-title" }, "Keys"), iconButton("close", "Close", { onclick: () => dialog.close() })),
+    element(
+      "div",
+      { class: "line" },
+      element("h2", { id: "help-title" }, "Keys"),
+      iconButton("close", "Close", { onclick: () => dialog.close() }),
+    ),
     list,
-    element("p", { class: "hint" }, "Drag to move, scroll to zoom, double click to zoom in. The page's address holds what you look at: copy it to share it."),
+    element(
+      "p",
+      { class: "hint" },
+      "Drag to move, scroll to zoom, double click to zoom in. The page's address holds what you look at: copy it to share it.",
+    ),
   );
   const open = () => {
     const groups = Map.groupBy(known, ({ group }) => group);
-    list.replaceChildren(...[...groups].map(([title, keys]) => element("section", {}, element("h3", {}, title), element("dl", {}, keys.map(keyLine)))));
+    list.replaceChildren(
+      ...[...groups].map(([title, keys]) =>
+        element("section", {}, element("h3", {}, title), element("dl", {}, keys.map(keyLine))),
+      ),
+    );
     dialog.showModal();
   };
   document.body.append(dialog);
@@ -66,5 +82,14 @@ export function helpDialog() {
 
 /** @param {Key} key */
 function keyLine({ keys, shown, words }) {
-  return element("div", {}, element("dt", {}, (shown ? shown.split(" ") : keys).map((name) => element("kbd", {}, name))), element("dd", {}, words));
+  return element(
+    "div",
+    {},
+    element(
+      "dt",
+      {},
+      (shown ? shown.split(" ") : keys).map((name) => element("kbd", {}, name)),
+    ),
+    element("dd", {}, words),
+  );
 }

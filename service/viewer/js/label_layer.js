@@ -2,14 +2,17 @@
 
 import { paintTile } from "./label_paint.js";
 
+/** @typedef {import("./label_tiles.js").LabelTiles | import("./difference_tiles.js").DifferenceTiles} LabelTiles */
+
 /** Painted tiles kept; 1 MB each. */
 const KEPT = 96;
 
 export class LabelLayer {
-  /** @type {import("./label_tiles.js").LabelTiles | null} */
+  /** @type {LabelTiles | null} */
   #tiles = null;
   /** @type {Map<string, {canvas: HTMLCanvasElement, change: number}>} */
   #painted = new Map();
+  /** @type {{table: Uint32Array, outline: boolean}} */
   #style = { table: new Uint32Array(256), outline: false };
   #scheduled = false;
   /** Called after each drawing. */
@@ -25,9 +28,8 @@ export class LabelLayer {
     view.osd.addHandler("update-viewport", () => this.draw());
   }
 
-  /** @param {import("./label_tiles.js").LabelTiles | null} tiles */
+  /** @param {LabelTiles | null} tiles stay the caller's to close */
   set tiles(tiles) {
-    this.#tiles?.close();
     this.#tiles = tiles;
     this.#painted.clear();
     this.redraw();
@@ -83,23 +85,6 @@ export class LabelLayer {
     tiles.want(places);
   }
 
-  /**
-   * Label value under a place, from the finest tile at hand; null where none is.
-   * @param {{x: number, y: number}} place level-0 px
-   */
-  valueAt({ x, y }) {
-    const tiles = this.#tiles;
-    if (!tiles) return null;
-    const [labelX, labelY] = [x, y].map((value) => Math.floor(value / tiles.info.downsample));
-    if (labelX < 0 || labelY < 0 || labelX >= tiles.info.width || labelY >= tiles.info.height) return null;
-    for (let level = 0; level < tiles.levels; level++) {
-      const [atX, atY] = [labelX >> level, labelY >> level];
-      const tile = tiles.get(level, Math.floor(atX / tiles.side), Math.floor(atY / tiles.side));
-      if (tile) return tile.labels ? tile.labels[(atY % tiles.side) * tiles.side + (atX % tiles.side)] : 0;
-    }
-    return null;
-  }
-
   /** @returns {CanvasRenderingContext2D} of the canvas, of the right size and empty */
   #cleared() {
     const ratio = window.devicePixelRatio || 1;
@@ -122,7 +107,7 @@ export class LabelLayer {
    * @param {{x: number, y: number}} origin of the label map, device px
    */
   #visible(level, labelScale, origin) {
-    const tiles = /** @type {import("./label_tiles.js").LabelTiles} */ (this.#tiles);
+    const tiles = /** @type {LabelTiles} */ (this.#tiles);
     const side = tiles.side * 2 ** level * labelScale;
     const size = tiles.size(level);
     const range = (start, extent, count) => [
@@ -132,8 +117,10 @@ export class LabelLayer {
     const [x0, x1] = range(origin.x, this.canvas.width, size.width);
     const [y0, y1] = range(origin.y, this.canvas.height, size.height);
     const places = [];
-    for (let row = y0; row < y1; row++) for (let column = x0; column < x1; column++) places.push([level, column, row]);
+    for (let row = y0; row < y1; row++)
+      for (let column = x0; column < x1; column++) places.push([level, column, row]);
     const [middleX, middleY] = [(x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2];
+    /** @param {number[]} place */
     const distance = ([, column, row]) => Math.hypot(column - middleX, row - middleY);
     return places.sort((one, other) => distance(one) - distance(other));
   }
@@ -146,7 +133,7 @@ export class LabelLayer {
    * @param {{x: number, y: number}} origin
    */
   #drawPlace(context, place, labelScale, origin) {
-    const tiles = /** @type {import("./label_tiles.js").LabelTiles} */ (this.#tiles);
+    const tiles = /** @type {LabelTiles} */ (this.#tiles);
     const [level, column, row] = place;
     const target = this.#target(place, labelScale, origin);
     for (let coarser = level; coarser < tiles.levels; coarser++) {
@@ -163,7 +150,12 @@ export class LabelLayer {
       return;
     }
     if (level === 0) return;
-    for (const [x, y] of [[0, 0], [1, 0], [0, 1], [1, 1]]) {
+    for (const [x, y] of [
+      [0, 0],
+      [1, 0],
+      [0, 1],
+      [1, 1],
+    ]) {
       const finer = [level - 1, 2 * column + x, 2 * row + y];
       const tile = tiles.get(finer[0], finer[1], finer[2]);
       if (!tile?.labels) continue;
@@ -182,7 +174,10 @@ export class LabelLayer {
    * @returns {{box: [number, number, number, number], width: number, height: number}} device px, and tile px in use
    */
   #target([level, column, row], labelScale, origin) {
-    const { side, size } = { side: this.#tiles?.side ?? 512, size: this.#tiles?.size(level) ?? { width: 0, height: 0 } };
+    const { side, size } = {
+      side: this.#tiles?.side ?? 512,
+      size: this.#tiles?.size(level) ?? { width: 0, height: 0 },
+    };
     const width = Math.min(side, size.width - column * side);
     const height = Math.min(side, size.height - row * side);
     const scale = labelScale * 2 ** level;
@@ -201,7 +196,7 @@ export class LabelLayer {
    * @param {import("./label_tiles.js").LabelTile} tile with labels
    */
   #picture(level, column, row, tile) {
-    const tiles = /** @type {import("./label_tiles.js").LabelTiles} */ (this.#tiles);
+    const tiles = /** @type {LabelTiles} */ (this.#tiles);
     const key = `${level}/${column}_${row}`;
     let painted = this.#painted.get(key);
     this.#painted.delete(key);

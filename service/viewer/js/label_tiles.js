@@ -77,6 +77,22 @@ export class LabelTiles {
   }
 
   /**
+   * Label value at a place, from the finest tile at hand; null where none is.
+   * @param {{x: number, y: number}} place level-0 px
+   */
+  valueAt({ x, y }) {
+    const { width, height, downsample } = this.info;
+    const [labelX, labelY] = [Math.floor(x / downsample), Math.floor(y / downsample)];
+    if (labelX < 0 || labelY < 0 || labelX >= width || labelY >= height) return null;
+    for (let level = 0; level < this.levels; level++) {
+      const [atX, atY] = [labelX >> level, labelY >> level];
+      const tile = this.get(level, Math.floor(atX / this.side), Math.floor(atY / this.side));
+      if (tile) return tile.labels ? tile.labels[(atY % this.side) * this.side + (atX % this.side)] : 0;
+    }
+    return null;
+  }
+
+  /**
    * Fetch these tiles, in this order, where they are absent or stale; forget what was wanted before.
    * @param {number[][]} places [level, column, row]
    */
@@ -197,7 +213,12 @@ export class LabelTiles {
   #covers(key, box) {
     const [level, column, row] = key.split(/[/_]/).map(Number);
     const side = this.side * 2 ** level;
-    return column * side < box.right && (column + 1) * side > box.x && row * side < box.bottom && (row + 1) * side > box.y;
+    return (
+      column * side < box.right &&
+      (column + 1) * side > box.x &&
+      row * side < box.bottom &&
+      (row + 1) * side > box.y
+    );
   }
 }
 

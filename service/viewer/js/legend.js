@@ -31,7 +31,13 @@ export function legend(onChoose) {
     ),
     body,
   );
-  const panel = element("section", { class: "panel legend", "aria-labelledby": "legend-title" }, element("h3", { id: "legend-title" }, "Classes"), table, controls());
+  const panel = element(
+    "section",
+    { class: "panel legend", "aria-labelledby": "legend-title" },
+    element("h3", { id: "legend-title" }, "Classes"),
+    table,
+    controls(),
+  );
   let shown = "";
   const draw = () => {
     panel.hidden = !grid.value;
@@ -78,8 +84,21 @@ function row(one, onChoose) {
     element(
       "th",
       { scope: "row" },
-      element("button", { type: "button", class: "class-name", title: `Go to the largest regions of ${one.name}`, onclick: () => onChoose(one.value) }, one.name),
-      element("span", { class: "share", "aria-hidden": "true" }, element("span", { style: { width: `${100 * (area?.fraction ?? 0)}%` } })),
+      element(
+        "button",
+        {
+          type: "button",
+          class: "class-name",
+          title: `Go to the largest regions of ${one.name}`,
+          onclick: () => onChoose(one.value),
+        },
+        one.name,
+      ),
+      element(
+        "span",
+        { class: "share", "aria-hidden": "true" },
+        element("span", { style: { width: `${100 * (area?.fraction ?? 0)}%` } }),
+      ),
     ),
     element("td", { class: "number" }, area ? formatArea(area.area_mm2) : "–"),
     element("td", { class: "number" }, area ? formatPercent(area.fraction) : "–"),
@@ -110,8 +129,16 @@ function controls() {
     oninput: () => change({ opacity: Number(opacity.value) / 100 }),
   });
   const percent = element("output", { for: "opacity", class: "number" });
-  const outline = element("input", { type: "checkbox", id: "outline", onchange: () => change({ outline: outline.checked }) });
-  const shown = element("input", { type: "checkbox", id: "labels-shown", onchange: () => change({ shown: shown.checked }) });
+  const outline = element("input", {
+    type: "checkbox",
+    id: "outline",
+    onchange: () => change({ outline: outline.checked }),
+  });
+  const shown = element("input", {
+    type: "checkbox",
+    id: "labels-shown",
+    onchange: () => change({ shown: shown.checked }),
+  });
   const palette = element(
     "select",
     { id: "palette", onchange: () => change({ palette: palette.value, own: {} }) },

@@ -15,20 +15,28 @@ export const STATE_WORDS = {
   cancelled: "Cancelled",
 };
 
-/** Which tab is open. @type {Signal<"jobs" | "slides">} */
-export const tab = new Signal("jobs");
+/** Which tab is open. */
+export const tab = new Signal(/** @type {"jobs" | "slides"} */ ("jobs"));
 
 /** Build the two lists under their tabs. */
 export function lists() {
   const bodies = { jobs: element("ul", { class: "rows" }), slides: element("ul", { class: "rows" }) };
-  const drawJobs = () => fill(bodies.jobs, jobs.value, jobRow, "No jobs yet. Add a slide, then run a model on it.");
-  const drawSlides = () => fill(bodies.slides, slides.value, slideRow, "No slides yet. Drop some on this page.");
+  const drawJobs = () =>
+    fill(bodies.jobs, jobs.value, jobRow, "No jobs yet. Add a slide, then run a model on it.");
+  const drawSlides = () =>
+    fill(bodies.slides, slides.value, slideRow, "No slides yet. Drop some on this page.");
   jobs.watch(drawJobs);
   job.watch(drawJobs);
   slides.watch(drawSlides);
+  slides.watch(drawJobs);
   slide.watch(drawSlides);
   checked.watch(drawSlides);
-  return element("section", { class: "lists", "aria-label": "Jobs and slides" }, tabs(), ...Object.entries(bodies).map(tabPanel));
+  return element(
+    "section",
+    { class: "lists", "aria-label": "Jobs and slides" },
+    tabs(),
+    ...Object.entries(bodies).map(tabPanel),
+  );
 }
 
 function tabs() {
@@ -63,7 +71,17 @@ function tabs() {
 
 /** @param {[string, HTMLElement]} entry */
 function tabPanel([name, body]) {
-  const panel = element("div", { role: "tabpanel", id: `panel-${name}`, "aria-labelledby": `tab-${name}`, class: "tab-panel", tabindex: "-1" }, body);
+  const panel = element(
+    "div",
+    {
+      role: "tabpanel",
+      id: `panel-${name}`,
+      "aria-labelledby": `tab-${name}`,
+      class: "tab-panel",
+      tabindex: "-1",
+    },
+    body,
+  );
   tab.watch((open) => (panel.hidden = open !== name));
   return panel;
 }
@@ -87,13 +105,21 @@ function fill(body, items, row, none) {
 /** @param {any} item */
 function jobRow(item) {
   const open = job.value?.id === item.id;
-  const bar = item.state === "running" && element("progress", { max: 1, value: item.progress.fraction, "aria-label": "Progress" });
+  const bar =
+    item.state === "running" &&
+    element("progress", { max: 1, value: item.progress.fraction, "aria-label": "Progress" });
   return element(
     "li",
     { class: `row job ${item.state}` },
     element(
       "button",
-      { type: "button", class: "open", "data-key": `job-${item.id}`, "aria-current": open && "true", onclick: () => openJob(item.id) },
+      {
+        type: "button",
+        class: "open",
+        "data-key": `job-${item.id}`,
+        "aria-current": open && "true",
+        onclick: () => openJob(item.id),
+      },
       picture(`job-${item.id}`, item.slide.id),
       element(
         "span",
@@ -139,14 +165,24 @@ function slideRow(item) {
     }),
     element(
       "button",
-      { type: "button", class: "open", "data-key": `slide-${item.id}`, "aria-current": open && "true", onclick: () => openSlide(item.id) },
+      {
+        type: "button",
+        class: "open",
+        "data-key": `slide-${item.id}`,
+        "aria-current": open && "true",
+        onclick: () => openSlide(item.id),
+      },
       picture(`slide-${item.id}`, item.id),
       element(
         "span",
         { class: "text" },
         element("span", { class: "name" }, item.name),
         element("span", { class: "sub" }, `${formatCount(item.width)} × ${formatCount(item.height)} px`),
-        element("span", { class: "sub" }, `${item.mpp ? `${item.mpp.toFixed(3)} µm/px` : "pixel size unknown"} · ${formatBytes(item.bytes)}`),
+        element(
+          "span",
+          { class: "sub" },
+          `${item.mpp ? `${item.mpp.toFixed(3)} µm/px` : "pixel size unknown"} · ${formatBytes(item.bytes)}`,
+        ),
       ),
     ),
   );
@@ -160,9 +196,18 @@ const pictures = new Map();
  * @param {string} slideId
  */
 function picture(key, slideId) {
+  // Of a slide that was deleted there is no picture to ask for.
+  if (!slides.value?.some(({ id }) => id === slideId)) return element("span", { class: "thumb" });
   const known = pictures.get(key);
   if (known) return known;
-  const image = element("img", { src: thumbnailUrl(slideId, 128), alt: "", width: 48, height: 48, loading: "lazy", decoding: "async" });
+  const image = element("img", {
+    src: thumbnailUrl(slideId, 128),
+    alt: "",
+    width: 48,
+    height: 48,
+    loading: "lazy",
+    decoding: "async",
+  });
   image.addEventListener("error", () => image.classList.add("missing"));
   const made = element("span", { class: "thumb" }, image);
   pictures.set(key, made);

@@ -2,15 +2,21 @@
 
 import { addSlides } from "./add_slides.js";
 import { parse, write } from "./address.js";
-import { change, defaults, display, layerOpacity, layerStyle } from "./display.js";
+import { MODES, comparePanel, compareWith, mode, other, stopComparing } from "./compare.js";
+import { compareStage } from "./compare_stage.js";
+import { change, defaults, display, layerStyle } from "./display.js";
 import { element, icon } from "./dom.js";
 import { downloads, modelCard, provenance, slideFacts } from "./facts.js";
 import { jobHead, warningsPanel } from "./job_panel.js";
 import { addKeys, helpDialog, listenToKeys } from "./keys.js";
 import { LabelLayer } from "./label_layer.js";
+import { LabelTiles } from "./label_tiles.js";
 import { legend } from "./legend.js";
 import { lists, tab } from "./lists.js";
+import { admitted } from "./login.js";
+import { measureLayer } from "./measure.js";
 import { readout } from "./readout.js";
+import { chosenClass, regionsPanel } from "./regions.js";
 import { runForm } from "./run_form.js";
 import { scaleBar } from "./scale_bar.js";
 import * as session from "./session.js";
@@ -41,16 +47,43 @@ async function onUploaded(slide) {
   if (!session.job.value && session.slide.value?.id !== slide.id) session.openSlide(slide.id);
 }
 
-/** Put the right side together: what is known of the open slide or job. */
-function buildDetails() {
+/**
+ * Put the right side together: what is known of the open slide or job.
+ * @param {HTMLElement | null} regions panel of regions, where slides can be shown
+ */
+function buildDetails(regions) {
   const welcome = element(
     "section",
     { class: "panel welcome" },
     element("h2", {}, "Nothing is open"),
-    element("p", {}, "Add a slide or choose one, then run a model on it. The labels appear on the slide while they are computed."),
+    element(
+      "p",
+      {},
+      "Add a slide or choose one, then run a model on it. The labels appear on the slide while they are computed.",
+    ),
   );
-  const run = element("section", { class: "panel", "aria-labelledby": "run-title" }, element("h3", { id: "run-title" }, "Run a model"), runForm());
-  byId("details").append(welcome, jobHead(), warningsPanel(), slideFacts(), run, legend(() => {}), downloads(), modelCard(), provenance());
+  const run = element(
+    "section",
+    { class: "panel", "aria-labelledby": "run-title" },
+    element("h3", { id: "run-title" }, "Run a model"),
+    runForm(),
+  );
+  const shown = legend((value) => (chosenClass.value = value));
+  const panels = [
+    welcome,
+    jobHead(),
+    warningsPanel(),
+    slideFacts(),
+    run,
+    shown,
+    regions,
+    comparePanel(),
+    downloads(),
+    modelCard(),
+    provenance(),
+  ];
+  byId("details").append(...panels.filter((panel) => panel !== null));
+  session.opening.watch((opening) => byId("details").classList.toggle("opening", opening));
   const draw = () => {
     const { slide, job } = session;
     welcome.hidden = Boolean(slide.value || job.value);
@@ -70,27 +103,39 @@ function buildStage() {
   byId("stage").append(host, overview);
   const view = new SlideView(host, overview);
   const layer = new LabelLayer(view);
-  const line = readout(view, [layer]);
+  const { layers, beside } = compareStage(view, layer);
+  const line = readout(view, shownResults(layer));
+  line.follow(beside);
+  const measure = measureLayer(view);
   const trouble = element("p", { class: "trouble problem", role: "alert" });
-  byId("stage").append(toolbar(view), scaleBar(view), line.node, trouble);
+  byId("stage").append(measure.node, toolbar(view), scaleBar(view), line.node, trouble);
+  viewKeys(view, measure.mark);
   session.trouble.watch((words) => {
     trouble.hidden = !words;
     trouble.textContent = words ?? "";
   });
   session.slide.watch((slide) => !slide && view.slide && view.close());
-  session.stage.setTiles = (tiles) => (layer.tiles = tiles);
+  session.stage.setTiles = (tiles) => {
+    layer.tiles = tiles;
+    if (!tiles) stopComparing();
+  };
   session.stage.redraw = () => {
-    layer.redraw();
+    [layer, ...layers].forEach((one) => one.redraw());
     line.draw();
   };
-  sayBusy(view, [layer]);
-  const restyle = () => {
-    layer.style = layerStyle(session.grid.value?.classes ?? [], display.value);
-    layer.opacity = layerOpacity(display.value);
-  };
+  sayBusy(view, [layer, ...layers]);
+  const restyle = () => (layer.style = layerStyle(session.grid.value?.classes ?? [], display.value));
   session.grid.watch(restyle);
   display.watch(restyle);
   return view;
+}
+
+/**
+ * The results on the stage, with their classes.
+ * @param {LabelLayer} layer of the open job
+ */
+function shownResults(layer) {
+  return () => [layer.tiles, other.value?.tiles].filter((tiles) => tiles instanceof LabelTiles);
 }
 
 /**
@@ -100,7 +145,8 @@ function buildStage() {
  */
 function sayBusy(view, layers) {
   const say = () => {
-    const busy = session.opening.value || view.loading || layers.some(({ tiles }) => tiles && !tiles.complete);
+    const busy =
+      session.opening.value || view.loading || layers.some(({ tiles }) => tiles && !tiles.complete);
     byId("stage").setAttribute("aria-busy", String(busy));
   };
   layers.forEach((layer) => (layer.onDrawn = say));
@@ -122,8 +168,8 @@ function keepAddress(view) {
       slide: slide.value?.id ?? null,
       position: view.slide ? view.position() : null,
       display: display.value,
-      with: null,
-      mode: null,
+      with: other.value?.job.id ?? null,
+      mode: mode.value,
     };
     const address = place.job || place.slide ? write(place) : " ";
     if (address !== location.hash) history.replaceState(null, "", address);
@@ -139,30 +185,51 @@ function keepAddress(view) {
   const restore = () => {
     start = parse(location.hash);
     change({ ...defaults(), ...start.display });
-    if (start.job) session.openJob(start.job);
+    if (MODES.some(({ name }) => name === start.mode))
+      mode.value = /** @type {import("./compare.js").Mode} */ (start.mode);
+    if (start.job) openWith(start.job, start.with);
     else if (start.slide) session.openSlide(start.slide);
   };
   restore();
   window.addEventListener("hashchange", restore);
   view.osd.addHandler("update-viewport", noteSoon);
-  [session.job, session.slide, display].forEach((signal) => signal.watch(noteSoon));
+  [session.job, session.slide, display, other, mode].forEach((signal) => signal.watch(noteSoon));
+}
+
+/**
+ * Open a job, and compare it with another if one is named.
+ * @param {string} id
+ * @param {string | null} second
+ */
+async function openWith(id, second) {
+  await session.openJob(id);
+  if (second && session.job.value?.id === id) compareWith(second);
 }
 
 /** Start. */
-function start() {
+async function start() {
   const help = helpDialog();
   const showHelp = byId("show-help");
   showHelp.append(icon("help"));
   showHelp.setAttribute("aria-label", "Keys");
   showHelp.title = "Keys (?)";
   showHelp.addEventListener("click", help.open);
+  addKeys([{ keys: ["?"], words: "This help", group: "Page", run: help.open }]);
+  listenToKeys();
+  await admitted(byId("who"));
+  session.keepLists();
   buildWork();
-  buildDetails();
   if (available) {
     const view = buildStage();
-    viewKeys(view);
+    const { panel, step } = regionsPanel(view);
+    buildDetails(panel);
+    addKeys([
+      { keys: ["n"], words: "Next largest region of the class", group: "Labels", run: () => step(1) },
+      { keys: ["p"], words: "Previous region", group: "Labels", run: () => step(-1) },
+    ]);
     keepAddress(view);
   } else {
+    buildDetails(null);
     byId("stage").append(
       element(
         "p",
@@ -172,12 +239,7 @@ function start() {
       ),
     );
   }
-  addKeys([
-    { keys: ["u"], words: "Add slides", group: "Page", run: () => byId("choose-slides").click() },
-    { keys: ["?"], words: "This help", group: "Page", run: help.open },
-  ]);
-  listenToKeys();
-  session.keepLists();
+  addKeys([{ keys: ["u"], words: "Add slides", group: "Page", run: () => byId("choose-slides").click() }]);
 }
 
 start();

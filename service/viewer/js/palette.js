@@ -7,7 +7,7 @@
 const SAFE = ["#56b4e9", "#009e73", "#f0e442", "#d55e00", "#0072b2", "#e69f00", "#000000", "#cc79a7"];
 
 /** What is shown where two results differ. */
-export const DIFFERENT = "#d81b60";
+export const DIFFERENT = "#00a6c7";
 
 /**
  * @typedef {{value: number, name: string, colour: number[]}} LabelClass

@@ -4,39 +4,41 @@ import { display } from "./display.js";
 import { element } from "./dom.js";
 import { formatCount } from "./format.js";
 import { colourOf } from "./palette.js";
-import { grid } from "./session.js";
 
 /**
  * Build the line.
  * @param {import("./slide_view.js").SlideView} view
- * @param {import("./label_layer.js").LabelLayer[]} layers those whose class is said, where they have tiles
+ * @param {() => import("./label_tiles.js").LabelTiles[]} results those whose class is said
+ * @returns {{node: HTMLElement, draw: () => void, follow: (view: import("./slide_view.js").SlideView) => void}}
+ *   `follow` heeds the pointer over a further view too
  */
-export function readout(view, layers) {
+export function readout(view, results) {
   const place = element("span", { class: "number" });
   const label = element("span", { class: "label" });
   const zoom = element("span", { class: "number zoom" });
   const node = element("div", { class: "readout", hidden: true }, place, label, zoom);
-  /** @type {{clientX: number, clientY: number} | null} */
+  /** @type {{view: import("./slide_view.js").SlideView, event: PointerEvent} | null} */
   let pointer = null;
   const draw = () => {
     node.hidden = !view.slide;
     if (!view.slide) return;
-    const at = pointer ? view.placeOf(pointer) : view.position();
+    const at = pointer?.view.slide ? pointer.view.placeOf(pointer.event) : view.position();
     place.textContent = `${pointer ? "" : "middle "}${placeWords(at, view.slide.mpp)}`;
-    label.replaceChildren(...layers.filter(({ tiles }) => tiles).map((layer) => classMark(layer.valueAt(at))));
+    label.replaceChildren(...results().map((tiles) => classMark(tiles.valueAt(at), tiles.info.classes)));
     zoom.textContent = zoomWords(view.position().zoom, view.slide.mpp);
   };
-  view.host.addEventListener("pointermove", (event) => {
-    pointer = event;
+  const point = (now) => {
+    pointer = now;
     draw();
-  });
-  view.host.addEventListener("pointerleave", () => {
-    pointer = null;
-    draw();
-  });
+  };
+  const follow = (one) => {
+    one.host.addEventListener("pointermove", (event) => point({ view: one, event }));
+    one.host.addEventListener("pointerleave", () => point(null));
+  };
+  follow(view);
   view.osd.addHandler("update-viewport", draw);
   display.watch(draw);
-  return { node, draw };
+  return { node, draw, follow };
 }
 
 /**
@@ -59,11 +61,19 @@ function zoomWords(zoom, mpp) {
   return `${times >= 10 ? Math.round(times) : times.toPrecision(2)}×`;
 }
 
-/** @param {number | null} value */
-function classMark(value) {
+/**
+ * @param {number | null} value
+ * @param {import("./palette.js").LabelClass[]} classes
+ */
+function classMark(value, classes) {
   if (value === null) return element("span", { class: "class-mark" }, "…");
-  const found = grid.value?.classes.find((one) => one.value === value);
+  const found = classes.find((one) => one.value === value);
   if (!found) return element("span", { class: "class-mark none" }, "not analysed");
   const { palette, own } = display.value;
-  return element("span", { class: "class-mark" }, element("i", { style: { "background-color": colourOf(found, palette, own) } }), found.name);
+  return element(
+    "span",
+    { class: "class-mark" },
+    element("i", { style: { "background-color": colourOf(found, palette, own) } }),
+    found.name,
+  );
 }

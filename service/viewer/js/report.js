@@ -33,7 +33,14 @@ async function start() {
     document.title = `Report on ${job.slide.name} - darefine`;
   } catch (error) {
     if (!(error instanceof api.ApiError)) throw error;
-    host.append(element("p", { class: "problem", role: "alert" }, icon("alert"), `There is no report. ${error.message}`));
+    host.append(
+      element(
+        "p",
+        { class: "problem", role: "alert" },
+        icon("alert"),
+        `There is no report. ${error.message}`,
+      ),
+    );
   }
   host.removeAttribute("aria-busy");
 }
@@ -47,7 +54,16 @@ function page({ job, result, info, models, slide, version }) {
     element(
       "div",
       { class: "middle" },
-      element("figure", {}, element("canvas", { id: "picture", role: "img", "aria-label": `Slide ${job.slide.name} with its labels` }), element("figcaption", { id: "picture-scale" })),
+      element(
+        "figure",
+        {},
+        element("canvas", {
+          id: "picture",
+          role: "img",
+          "aria-label": `Slide ${job.slide.name} with its labels`,
+        }),
+        element("figcaption", { id: "picture-scale" }),
+      ),
       element("section", {}, element("h2", {}, "Classes"), classTable(result.classes), totals(result)),
     ),
     element(
@@ -55,7 +71,12 @@ function page({ job, result, info, models, slide, version }) {
       { class: "columns" },
       section("Slide", slideFacts(job, result, slide)),
       section("Parameters and provenance", provenanceFacts(result)),
-      section("Model", { Name: `${job.model}`, Title: card?.title, ...(card ? cardFacts(card) : {}), "Meant for": card?.intended_use }),
+      section("Model", {
+        Name: `${job.model}`,
+        Title: card?.title,
+        ...(card ? cardFacts(card) : {}),
+        "Meant for": card?.intended_use,
+      }),
       section("Job and files", jobFacts(job, result, info, version)),
     ),
   ];
@@ -66,14 +87,29 @@ function head({ slide, model, finished_at: finished }) {
   return element(
     "header",
     {},
-    element("div", {}, element("p", { class: "kind" }, "Segmentation report"), element("h1", {}, slide.name), element("p", {}, `${model} · ${new Date(finished).toLocaleString()}`)),
-    element("div", { class: "side" }, element("p", { class: "notice" }, "Research use only, not for diagnosis"), element("button", { type: "button", class: "primary", onclick: () => window.print() }, "Print")),
+    element(
+      "div",
+      {},
+      element("p", { class: "kind" }, "Segmentation report"),
+      element("h1", {}, slide.name),
+      element("p", {}, `${model} · ${new Date(finished).toLocaleString()}`),
+    ),
+    element(
+      "div",
+      { class: "side" },
+      element("p", { class: "notice" }, "Research use only, not for diagnosis"),
+      element("button", { type: "button", class: "primary", onclick: () => window.print() }, "Print"),
+    ),
   );
 }
 
 /** @param {string[]} list */
 function warnings(list) {
-  return element("ul", { class: "warnings", "aria-label": "Warnings", hidden: list.length === 0 }, list.map((words) => element("li", {}, icon("alert"), words)));
+  return element(
+    "ul",
+    { class: "warnings", "aria-label": "Warnings", hidden: list.length === 0 },
+    list.map((words) => element("li", {}, icon("alert"), words)),
+  );
 }
 
 /** @param {any[]} classes */
@@ -86,25 +122,51 @@ function classTable(classes) {
       element("th", { scope: "row" }, swatch(one), one.name),
       element("td", { class: "number" }, formatArea(one.area_mm2)),
       element("td", { class: "number" }, formatPercent(one.fraction)),
-      element("td", { class: "chart", "aria-hidden": "true" }, element("span", { style: { width: `${(100 * one.fraction) / most}%`, "background-color": colourOf(one, settings.palette, {}) } })),
+      element(
+        "td",
+        { class: "chart", "aria-hidden": "true" },
+        element("span", {
+          style: {
+            width: `${(100 * one.fraction) / most}%`,
+            "background-color": colourOf(one, settings.palette, {}),
+          },
+        }),
+      ),
     );
   return element(
     "table",
     {},
-    element("thead", {}, element("tr", {}, ["Class", "mm²", "of tissue", "\u00a0"].map((title, index) => element("th", { scope: "col", class: index && index < 3 ? "number" : null }, title)))),
+    element(
+      "thead",
+      {},
+      element(
+        "tr",
+        {},
+        ["Class", "mm²", "of tissue", "\u00a0"].map((title, index) =>
+          element("th", { scope: "col", class: index && index < 3 ? "number" : null }, title),
+        ),
+      ),
+    ),
     element("tbody", {}, classes.map(row)),
   );
 }
 
 /** @param {any} one class */
 function swatch(one) {
-  return element("i", { class: "swatch", style: { "background-color": colourOf(one, settings.palette, {}) } });
+  return element("i", {
+    class: "swatch",
+    style: { "background-color": colourOf(one, settings.palette, {}) },
+  });
 }
 
 /** @param {any} result */
 function totals({ classes, patches }) {
   const area = classes.reduce((sum, { area_mm2: one }) => sum + one, 0);
-  return element("p", { class: "hint" }, `Analysed tissue: ${formatArea(area)} mm² in ${patches} patches. Glass is left out of the percentages.`);
+  return element(
+    "p",
+    { class: "hint" },
+    `Analysed tissue: ${formatArea(area)} mm² in ${patches} patches. Glass is left out of the percentages.`,
+  );
 }
 
 /**
@@ -137,12 +199,18 @@ function slideFacts(job, { slide: { width, height, vendor } }, slide) {
  * @param {string} version
  */
 function jobFacts(job, { files, stage_seconds: seconds }, info, version) {
-  const hashes = Object.entries(files).map(([name, { sha256, bytes }]) => [name, `${formatBytes(bytes)}, sha256 ${sha256}`]);
+  const hashes = Object.entries(files).map(([name, { sha256, bytes }]) => [
+    name,
+    `${formatBytes(bytes)}, sha256 ${sha256}`,
+  ]);
   return {
     Job: job.id,
     Finished: job.finished_at,
     "Label map": `${formatCount(info.width)} × ${formatCount(info.height)} px`,
-    Seconds: ["plan", "segment", "pyramid"].filter((stage) => stage in seconds).map((stage) => `${stage} ${seconds[stage]}`).join(", "),
+    Seconds: ["plan", "segment", "pyramid"]
+      .filter((stage) => stage in seconds)
+      .map((stage) => `${stage} ${seconds[stage]}`)
+      .join(", "),
     ...Object.fromEntries(hashes),
     Service: `darefine ${version}`,
     Address: location.origin + location.pathname,
@@ -162,7 +230,10 @@ async function drawPicture(id, info, result) {
   const scale = PICTURE_PX / Math.max(width, height);
   canvas.width = Math.round(width * scale);
   canvas.height = Math.round(height * scale);
-  const [picture, coarse] = await Promise.all([slidePicture(info.slide_id), readCoarse(id, info, PICTURE_PX)]);
+  const [picture, coarse] = await Promise.all([
+    slidePicture(info.slide_id),
+    readCoarse(id, info, PICTURE_PX),
+  ]);
   if (picture) context.drawImage(picture, 0, 0, canvas.width, canvas.height);
   const size = { width: coarse.width, height: coarse.height };
   const painted = paintTile(coarse.labels, coarse.width, size, layerStyle(info.classes, settings));
@@ -197,7 +268,8 @@ function drawScale(context, canvas, umPerPixel) {
   context.fillRect(14, canvas.height - 30, bar + 12, 18);
   context.fillStyle = "#16212b";
   context.fillRect(20, canvas.height - 24, bar, 6);
-  /** @type {HTMLElement} */ (document.getElementById("picture-scale")).textContent = `Labels at ${Math.round(100 * settings.opacity)} % over the slide; the bar is ${formatLength(length)}.`;
+  /** @type {HTMLElement} */ (document.getElementById("picture-scale")).textContent =
+    `Labels at ${Math.round(100 * settings.opacity)} % over the slide; the bar is ${formatLength(length)}.`;
 }
 
 start();

@@ -5,8 +5,8 @@ import { element } from "./dom.js";
 import { models, openJob, refreshLists, slide, slides } from "./session.js";
 import { Signal } from "./signal.js";
 
-/** Ids of the slides chosen for a run. @type {Signal<Set<string>>} */
-export const checked = new Signal(new Set());
+/** Ids of the slides chosen for a run. */
+export const checked = new Signal(/** @type {Set<string>} */ (new Set()));
 
 /** @param {string} id */
 export function toggleChecked(id) {
@@ -19,7 +19,15 @@ export function toggleChecked(id) {
 export function runForm() {
   const model = element("select", { id: "run-model", name: "model" });
   const about = element("p", { class: "hint", id: "run-model-about" });
-  const mpp = element("input", { id: "run-mpp", name: "mpp", type: "number", min: "0.05", max: "5", step: "any", inputmode: "decimal" });
+  const mpp = element("input", {
+    id: "run-mpp",
+    name: "mpp",
+    type: "number",
+    min: "0.05",
+    max: "5",
+    step: "any",
+    inputmode: "decimal",
+  });
   const mppField = element(
     "div",
     { class: "field" },
@@ -37,11 +45,16 @@ export function runForm() {
     submit,
     problem,
   );
-  const describe = () => (about.textContent = models.value?.models.find(({ name }) => name === model.value)?.title ?? "");
+  const describe = () =>
+    (about.textContent = models.value?.models.find(({ name }) => name === model.value)?.title ?? "");
   model.addEventListener("change", describe);
   models.watch((known) => {
     const before = model.value || known?.default;
-    model.replaceChildren(...(known?.models ?? []).map(({ name }) => element("option", { value: name, selected: name === before }, name)));
+    model.replaceChildren(
+      ...(known?.models ?? []).map(({ name }) =>
+        element("option", { value: name, selected: name === before }, name),
+      ),
+    );
     submit.disabled = !known;
     problem.textContent = known ? "" : "No worker has announced its models yet.";
     describe();

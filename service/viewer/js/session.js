@@ -9,24 +9,24 @@ const LIST_WHILE_BUSY = 2000;
 const LIST_AT_REST = 15_000;
 const GRID_AGAIN = 700;
 
-/** Newest first; null until they are known. @type {Signal<any[] | null>} */
-export const slides = new Signal(null);
-/** Newest first; null until they are known. @type {Signal<any[] | null>} */
-export const jobs = new Signal(null);
-/** @type {Signal<{default: string, models: any[]} | null>} */
-export const models = new Signal(null);
-/** The slide that is open. @type {Signal<any>} */
-export const slide = new Signal(null);
-/** The job that is open. @type {Signal<any>} */
-export const job = new Signal(null);
-/** Answer of GET /v1/jobs/{id}/tiles for the open job, once its grid is known. @type {Signal<any>} */
-export const grid = new Signal(null);
-/** Answer of GET /v1/jobs/{id}/result for the open job, once it has succeeded. @type {Signal<any>} */
-export const result = new Signal(null);
+/** Newest first; null until they are known. */
+export const slides = new Signal(/** @type {any[] | null} */ (null));
+/** Newest first; null until they are known. */
+export const jobs = new Signal(/** @type {any[] | null} */ (null));
+/** Answer of GET /v1/models; null until it is known. */
+export const models = new Signal(/** @type {{default: string, models: any[]} | null} */ (null));
+/** The slide that is open. */
+export const slide = new Signal(/** @type {any} */ (null));
+/** The job that is open. */
+export const job = new Signal(/** @type {any} */ (null));
+/** Answer of GET /v1/jobs/{id}/tiles for the open job, once its grid is known. */
+export const grid = new Signal(/** @type {any} */ (null));
+/** Answer of GET /v1/jobs/{id}/result for the open job, once it has succeeded. */
+export const result = new Signal(/** @type {any} */ (null));
 /** Whether a slide or job is being opened. */
 export const opening = new Signal(false);
-/** What went wrong with opening, in words. @type {Signal<string | null>} */
-export const trouble = new Signal(null);
+/** What went wrong with opening, in words. */
+export const trouble = new Signal(/** @type {string | null} */ (null));
 
 /**
  * Opens slide and job in a view; set by the page.
@@ -40,12 +40,17 @@ let stopFollowing = () => {};
 /** @type {LabelTiles | null} */
 let tiles = null;
 
-/** Read the lists again and again, often while jobs run. */
+/** The first reading of the lists. @type {Promise<void>} */
+let firstLists = Promise.resolve();
+
+/** Read the lists now, and again and again, often while jobs run. */
 export async function keepLists() {
+  firstLists = refreshLists();
+  await firstLists;
   for (;;) {
-    await refreshLists();
     const busy = (jobs.value ?? []).some((one) => !isOver(one));
     await new Promise((resolve) => setTimeout(resolve, busy ? LIST_WHILE_BUSY : LIST_AT_REST));
+    await refreshLists();
   }
 }
 
@@ -123,6 +128,7 @@ async function showJob(id, mine) {
 function leave() {
   stopFollowing();
   stopFollowing = () => {};
+  tiles?.close();
   tiles = null;
   stage.setTiles(null);
   grid.value = null;
@@ -133,7 +139,9 @@ function leave() {
 }
 
 /** @param {number} mine */
-function arrive(mine) {
+async function arrive(mine) {
+  // The models' cards belong to what is shown of a job.
+  await firstLists;
   if (mine === visit) opening.value = false;
 }
 
@@ -205,7 +213,8 @@ async function showTiles(id, mine, quietly) {
   } catch (error) {
     if (mine !== visit) return;
     if (!quietly) trouble.value = error.message;
-    else if (error.status === 409) setTimeout(() => mine === visit && !tiles && showTiles(id, mine, true), GRID_AGAIN);
+    else if (error.status === 409)
+      setTimeout(() => mine === visit && !tiles && showTiles(id, mine, true), GRID_AGAIN);
     return;
   }
   if (mine !== visit) return;

@@ -2,7 +2,7 @@
 
 import { ApiError, PREFIX } from "./api.js";
 
-const OSD = window.OpenSeadragon;
+const OSD = /** @type {any} */ (window).OpenSeadragon;
 const STILL = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 /** Whether the library is there; without npm at installation it is not. */
@@ -76,7 +76,9 @@ export class SlideView {
         if (position) this.moveTo(position, true);
         resolve(this.slide);
       });
-      this.osd.addOnceHandler("open-failed", (event) => reject(new ApiError(0, `The slide cannot be shown: ${event.message}`)));
+      this.osd.addOnceHandler("open-failed", (event) =>
+        reject(new ApiError(0, `The slide cannot be shown: ${event.message}`)),
+      );
       this.osd.open(source);
     });
   }
@@ -114,6 +116,12 @@ export class SlideView {
     return { x: centre.x * this.slide.width, y: centre.y * this.slide.width, zoom };
   }
 
+  /** @returns {Position} where the view is now, in the midst of a movement too */
+  now() {
+    const centre = this.viewport.getCenter(true);
+    return { x: centre.x * this.slide.width, y: centre.y * this.slide.width, zoom: this.frame().scale };
+  }
+
   /**
    * @param {Position} position
    * @param {boolean} [atOnce]
@@ -141,9 +149,17 @@ export class SlideView {
     this.viewport.fitBoundsWithConstraints(box, STILL);
   }
 
-  /** Show all of the slide. */
-  fit() {
-    this.viewport.goHome(STILL);
+  /**
+   * Show all of the slide.
+   * @param {boolean} [atOnce]
+   */
+  fit(atOnce = STILL) {
+    this.viewport.goHome(atOnce);
+  }
+
+  /** Whether all of the slide is seen, as `fit` shows it. */
+  isWhole() {
+    return Math.abs(this.viewport.getZoom(false) / this.viewport.getHomeZoom() - 1) < 0.01;
   }
 
   /** @param {number} factor */

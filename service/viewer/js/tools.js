@@ -1,8 +1,10 @@
 /** Tools over the slide, and the keys that do the same. */
 
+import { other, stepMode } from "./compare.js";
 import { change, display, showAlone, toggleClass } from "./display.js";
 import { element, iconButton } from "./dom.js";
 import { addKeys } from "./keys.js";
+import { measuring } from "./measure.js";
 import { grid, job, jobs, openJob } from "./session.js";
 
 const STEP = 0.2;
@@ -11,8 +13,18 @@ const ZOOM = 1.5;
 /** @param {import("./slide_view.js").SlideView} view */
 export function toolbar(view) {
   const when = (action) => () => view.slide && action();
-  const outline = iconButton("outline", "Outlines only (O)", { onclick: () => change({ outline: !display.value.outline }) });
-  const labels = iconButton("labels", "Labels on or off (L)", { onclick: () => change({ shown: !display.value.shown }) });
+  const outline = iconButton("outline", "Outlines only (O)", {
+    onclick: () => change({ outline: !display.value.outline }),
+  });
+  const labels = iconButton("labels", "Labels on or off (L)", {
+    onclick: () => change({ shown: !display.value.shown }),
+  });
+  const measure = iconButton("measure", "Measure a distance (M)", {
+    onclick: () => (measuring.value = !measuring.value),
+  });
+  const compare = iconButton("compare", "Compare with another result (C)", { onclick: stepMode });
+  measuring.watch((on) => measure.setAttribute("aria-pressed", String(on)));
+  other.watch((now) => compare.setAttribute("aria-pressed", String(Boolean(now))));
   display.watch((now) => {
     outline.setAttribute("aria-pressed", String(now.outline));
     labels.setAttribute("aria-pressed", String(now.shown));
@@ -27,22 +39,47 @@ export function toolbar(view) {
     element("hr"),
     labels,
     outline,
+    element("hr"),
+    measure,
+    compare,
   );
 }
 
 /**
  * Add the keys of the view.
  * @param {import("./slide_view.js").SlideView} view
+ * @param {() => void} mark sets the next point of a measurement in the middle of the view
  */
-export function viewKeys(view) {
-  const key = (keys, words, group, run, shown = undefined) => ({ keys, words, group, shown, run: (event) => view.slide && run(event) });
+export function viewKeys(view, mark) {
+  const key = (keys, words, group, run, shown = "") => ({
+    keys,
+    words,
+    group,
+    shown,
+    run: (event) => view.slide && run(event),
+  });
   const pan = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
   addKeys([
-    key(Object.keys(pan), "Move", "View", ({ key: name }) => view.panBy(pan[name][0], pan[name][1]), "← → ↑ ↓"),
+    key(
+      Object.keys(pan),
+      "Move",
+      "View",
+      ({ key: name }) => view.panBy(pan[name][0], pan[name][1]),
+      "← → ↑ ↓",
+    ),
     key(["+", "="], "Zoom in", "View", () => view.zoomBy(ZOOM), "+"),
     key(["-", "_"], "Zoom out", "View", () => view.zoomBy(1 / ZOOM), "-"),
     key(["0"], "All of the slide", "View", () => view.fit()),
     key(["z"], "One slide pixel a screen pixel", "View", () => view.zoomToActual()),
+    key(
+      ["m"],
+      "Measure a distance: move, Enter, move, Enter",
+      "Tools",
+      () => (measuring.value = !measuring.value),
+    ),
+    key(["Enter"], "Next point of the measurement", "Tools", () => measuring.value && mark()),
+    key(["c"], "Compare: swipe, side by side, differences, off", "Tools", stepMode),
+    key(["Escape"], "Put the tool away", "Tools", () => (measuring.value = false), "Esc"),
     key(["l"], "Labels on or off", "Labels", () => change({ shown: !display.value.shown })),
     key(["o"], "Outlines only", "Labels", () => change({ outline: !display.value.outline })),
     key(["["], "Fainter", "Labels", () => changeOpacity(-0.1)),

@@ -13,8 +13,8 @@ import { Signal } from "./signal.js";
  * @property {any} slide once done
  */
 
-/** Uploads of this page, oldest first. @type {Signal<Upload[]>} */
-export const uploads = new Signal([]);
+/** Uploads of this page, oldest first. */
+export const uploads = new Signal(/** @type {Upload[]} */ ([]));
 
 /** @type {XMLHttpRequest | null} */
 let sending = null;
@@ -24,7 +24,14 @@ let sending = null;
  * @param {Iterable<File>} files
  */
 export function add(files) {
-  const fresh = [...files].map((file) => ({ file, state: /** @type {const} */ ("waiting"), sent: 0, bytesPerSecond: 0, problem: "", slide: null }));
+  const fresh = [...files].map((file) => ({
+    file,
+    state: /** @type {const} */ ("waiting"),
+    sent: 0,
+    bytesPerSecond: 0,
+    problem: "",
+    slide: null,
+  }));
   uploads.value = [...uploads.value, ...fresh];
   work();
 }
@@ -76,7 +83,9 @@ function send(upload) {
     request.upload.addEventListener("progress", ({ loaded }) => {
       update(upload, { sent: loaded, bytesPerSecond: speed(loaded) });
     });
-    request.upload.addEventListener("load", () => update(upload, { state: "checking", sent: upload.file.size }));
+    request.upload.addEventListener("load", () =>
+      update(upload, { state: "checking", sent: upload.file.size }),
+    );
     request.addEventListener("load", () => {
       if (request.status === 201) resolve(JSON.parse(request.responseText));
       else reject(new ApiError(request.status, wordsOf(request.responseText, request.status)));

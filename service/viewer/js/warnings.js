@@ -8,7 +8,9 @@
  * @returns {string[]}
  */
 export function warningsOf(job, result, models) {
-  const stated = (result?.warnings ?? []).filter(({ code }) => code !== "phantom-model").map(({ words }) => words);
+  const stated = (result?.warnings ?? [])
+    .filter(({ code }) => code !== "phantom-model")
+    .map(({ words }) => words);
   const phantom = models?.models.find(({ name }) => name === job.model)?.phantom;
   if (!phantom) return stated;
   return ["Phantom model: it knows synthetic slides only. On tissue its labels mean nothing.", ...stated];
