@@ -6,6 +6,7 @@ commands and tests list cards without it.
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,6 +101,26 @@ class CardWeights:
     dtype: Literal["float16", "float32"]
 
 
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How far the network's confidence can be believed, and the temperature that mends it.
+
+    The error is the expected calibration error: the mean difference, over pixels in 15 bins of the confidence
+    of the predicted class, between confidence and share of right predictions.
+    """
+
+    temperature: float
+    """Logits are divided by it before the softmax (`inference.probabilities.calibrated_softmax`)."""
+    error: float
+    """Expected calibration error at the temperature, 0..1."""
+    error_uncalibrated: float
+    """The same at temperature 1."""
+    fitted_on: str
+    """Set of the cohort whose pixels the temperature was fitted on."""
+    measured_on: str
+    """Set of the cohort whose pixels the errors are of."""
+
+
 UNWRITTEN = CardWeights("unwritten.safetensors", "0" * 64, "float16")
 """Placeholder in the draft of a card until training has written the weights."""
 
@@ -130,6 +151,8 @@ class ModelCard:
     """What jobs compare a slide's colours with; without it they are compared with H&E in general."""
     untrained: tuple[int, ...] = ()
     """Values of classes that no training pixel had."""
+    calibration: Calibration | None = None
+    """None in cards of earlier versions: the temperature is 1, and how far it may be believed is unknown."""
 
     def __post_init__(self) -> None:
         _check(self)
@@ -265,6 +288,8 @@ def _check(card: ModelCard) -> None:
         'input.context is "centred" for a network that sees no context; leave it at "patch"': (
             card.input.context == "centred" and not card.network.sees_patch
         ),
+        "calibration.temperature must be a number above 0": card.calibration is not None
+        and not 0 < card.calibration.temperature < math.inf,
         "normalisation.std must be above 0": min(card.normalisation.std) <= 0,
         "untrained names values that are no class": not set(card.untrained) <= set(values),
         "weights.file must be a bare file name; the weights lie beside the card": not _is_file_name(

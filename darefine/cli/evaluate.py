@@ -13,7 +13,7 @@ import click
 from model.card import ModelCard
 from model.data.index import SlideIndex
 from model.evaluation import figures, report
-from model.evaluation.benchmark import On, SetName, Task, evaluate_index
+from model.evaluation.benchmark import On, SetName, Task, calibrate_card, evaluate_index
 from model.evaluation.label_maps import compare, described_classes, open_truth
 from model.evaluation.metrics import ConfusionMatrix, Metrics
 from model.inference.cpu_tuning import tune_malloc
@@ -55,6 +55,12 @@ MAP_INCH = 4.5
 )
 @click.option("--device", default="auto", show_default=True)
 @click.option("--precision", default="auto", show_default=True, help="fp32, bf16 or fp16.")
+@click.option(
+    "--calibrate",
+    "recalibrate",
+    is_flag=True,
+    help="First fit each card's temperature on the validation slides of --data, and write it into the card.",
+)
 @click.option("--labels", type=FILE, help="A finished label map, such as the service's labels.tif.")
 @click.option("--truth", type=FILE, help="Its truth: a TIFF of the same size, or an ICIAR2018 XML.")
 @click.option(
@@ -124,9 +130,10 @@ def evaluate_networks(
     set_name: SetName,
     on: On | None,
     patches: int | None,
+    recalibrate: bool,
     **options: Any,
 ) -> Outcome:
-    """Evaluate every card on a slide index.
+    """Evaluate every card on a slide index; with `recalibrate`, fit its temperature before and save it.
 
     Raises:
         ModelError: when index, card or weights are wrong.
@@ -134,6 +141,9 @@ def evaluate_networks(
     """
     tune_malloc()
     task = Task.of(SlideIndex.load(data), set_name, on=on, patches_per_slide=patches)
+    if recalibrate:
+        for path in weights:
+            calibrate_card(path, task.index, set_name, device=options["device"])
     with progress_bar() as show:
         evaluations, examples = evaluate_index(weights, task, progress=show, **options)
     made_by = {

@@ -206,6 +206,10 @@ def _split(folder: Path, split: str | None, validation: str, test: str, seed: in
 def _quotas(slices: tuple[int, int, int]) -> Mapping[str, Quota]:
     """Return the paper's quotas scaled to the slices wanted, set by set."""
     return {
-        name: Quota(wanted, None if paper.rare is None else round(wanted * paper.rare / paper.slices))
+        name: replace(
+            paper,
+            slices=wanted,
+            rare=None if paper.rare is None else round(wanted * paper.rare / paper.slices),
+        )
         for (name, paper), wanted in zip(PAPER_QUOTAS.items(), slices, strict=True)
     }

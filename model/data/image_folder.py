@@ -156,7 +156,9 @@ def index_images(
     """
     planned = {
         name: tuple(
-            square for number, one in enumerate(prepared[name]) for square in _squares(number, one, geometry)
+            square
+            for number, one in enumerate(prepared[name])
+            for square in covering_squares(number, one, geometry)
         )
         for name in SETS[1:]
     }
@@ -219,7 +221,7 @@ def _on_grid(values: NDArray[np.uint8], size: Size, grid: Grid) -> NDArray[np.ui
     return picked
 
 
-def _squares(number: int, image: PreparedImage, geometry: InputGeometry) -> Iterator[PlannedSlice]:
+def covering_squares(number: int, image: PreparedImage, geometry: InputGeometry) -> Iterator[PlannedSlice]:
     """Yield squares of a multiple of 32 px that cover an image, each with the patch that it lies in."""
     size = image.label_size
     side = min(TILE_PX, ceil_div(max(size.width, size.height), 32) * 32)

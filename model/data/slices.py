@@ -35,11 +35,13 @@ class Quota:
     """Number of them with a rare class, the others without; None takes them as they come."""
     rare_values: tuple[int, ...] = (2, 3)
     """Values of the rare classes: by default the paper's, benign and in situ."""
+    balanced: bool = False
+    """Whether every class is to be in as many slices, or nearly (`draw_balanced`); without `rare`."""
 
 
 PAPER_QUOTAS: Mapping[str, Quota] = {
     "train": Quota(3000, 2000),
-    "validation": Quota(500, None),
+    "validation": Quota(500, None, balanced=True),
     "test": Quota(4000, 3000),
 }
 """Quotas of the paper; its test set is 3000 with benign or in situ, and 1000 without."""
@@ -128,15 +130,40 @@ def screen(slides: Sequence[Candidates], quota: Quota, rng: np.random.Generator)
     rare = np.concatenate(
         [np.zeros(0, np.bool_), *((found.shares[:, _rare(quota)] > 0).any(axis=1) for found in slides)]
     )
-    groups = [(np.arange(len(found_slices)), quota.slices)]
-    if quota.rare is not None:
-        groups = [(np.flatnonzero(rare), quota.rare), (np.flatnonzero(~rare), quota.slices - quota.rare)]
-    drawn = np.sort(np.concatenate([rng.permutation(group)[:wanted] for group, wanted in groups]))
+    if quota.balanced:
+        holds = [found.shares[:, 1:] > 0 for found in slides] or [np.zeros((0, 1), np.bool_)]
+        drawn = draw_balanced(np.concatenate(holds), quota.slices, rng)
+    else:
+        groups = [(np.arange(len(found_slices)), quota.slices)]
+        if quota.rare is not None:
+            groups = [(np.flatnonzero(rare), quota.rare), (np.flatnonzero(~rare), quota.slices - quota.rare)]
+        drawn = np.sort(np.concatenate([rng.permutation(group)[:wanted] for group, wanted in groups]))
     return tuple(slides[slide].planned(number, slide) for slide, number in (found_slices[k] for k in drawn))
 
 
 def _rare(quota: Quota) -> list[int]:
     return list(quota.rare_values) if quota.rare is not None else []
+
+
+def draw_balanced(holds: NDArray[np.bool_], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Draw at most `count` items so that every class is in as many of them, or nearly; return them in order.
+
+    `holds` (N, K) says which of K classes each of N items holds. The next item is always a random one that
+    holds the class that the fewest drawn ones hold, as long as there is such an item; items without any class
+    come last.
+    """
+    order = rng.permutation(len(holds))
+    waiting = [[int(k) for k in order[::-1] if holds[k, column]] for column in range(holds.shape[1])]
+    drawn: set[int] = set()
+    held = np.zeros(holds.shape[1], np.int64)
+    while len(drawn) < count and any(waiting):
+        scarcest = min((k for k, items in enumerate(waiting) if items), key=lambda k: held[k])
+        item = waiting[scarcest].pop()
+        if item not in drawn:
+            drawn.add(item)
+            held += holds[item]
+    rest = [int(k) for k in order if int(k) not in drawn]
+    return np.array(sorted([*drawn, *rest[: max(0, count - len(drawn))]]), np.intp)
 
 
 def _patches_and_corners(grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,7 +1,7 @@
 """Evaluate several networks on one set of an index, with example regions for a figure."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -12,6 +12,7 @@ from ..data.index import SlideIndex
 from ..data.splits import SlideWithTruth
 from ..errors import CohortError, InputError
 from ..inference.segmenter import Segmenter
+from .calibration import calibrate, calibration_error, sample_logits
 from .evaluate import Evaluation, check_classes, evaluate_patches, open_slides
 from .examples import Examples
 from .regions import EvalPatch, all_patches
@@ -104,10 +105,33 @@ def evaluate_index(
             if not patches:
                 raise CohortError(f"the {task.set_name} set has no pixel with truth; add slides that do")
             chosen = chosen or Examples.choose(slides, patches, examples)
-            evaluations.append(
-                evaluate_patches(segmenter, slides, patches, seen=chosen.catch(name), progress=report)
-            )
+            found = evaluate_patches(segmenter, slides, patches, seen=chosen.catch(name), progress=report)
+            error = calibration_error(sample_logits(segmenter, slides, patches), segmenter.card)
+            evaluations.append(replace(found.grouped(task.slides), calibration=error))
     return evaluations, chosen or Examples(())
+
+
+def calibrate_card(path: Path, index: SlideIndex, set_name: SetName, *, device: str = "auto") -> ModelCard:
+    """Fit the temperature of a card on the validation slides of an index, measure it on a set, and save it.
+
+    Raises:
+        CohortError: A set is empty, has no pixel with truth, or other classes than the card.
+        ModelError: Card, weights or device cannot be used.
+        WsiError: A slide or truth cannot be read.
+    """
+    segmenter = Segmenter.load(path, device=device, precision="fp32")
+    check_classes(segmenter.card, index.classes)
+    samples = []
+    for name in ("validation", set_name):
+        task = Task.of(index, name)
+        with open_slides(segmenter.card, task.slides) as slides:
+            samples.append(sample_logits(segmenter, slides, task.patches(slides)))
+    found = calibrate(*samples, fitted_on="validation", measured_on=set_name)
+    if found is None:
+        raise CohortError("no pixel with truth to calibrate on; add slides that have some")
+    card = replace(segmenter.card, calibration=found)
+    card.save(path)
+    return card
 
 
 def _check_names(cards: Sequence[ModelCard]) -> None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 
@@ -58,6 +58,19 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class CalibrationError:
+    """Expected calibration error (see card.Calibration) of a model on one set, 0..1."""
+
+    temperature: float
+    """Of the card; 1 where it has none."""
+    error: float
+    error_uncalibrated: float
+    """The same at temperature 1."""
+    pixels: int
+    """Number of pixels looked at."""
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """One model over the slides of one set."""
 
@@ -67,7 +80,23 @@ class Evaluation:
     seconds: float
     """From the first patch read to the last one counted."""
     slides: tuple[tuple[str, Tally], ...]
-    """File name and counts of each slide."""
+    """File name and counts of each slide, or name and counts of each group of them (`grouped`)."""
+    calibration: CalibrationError | None = None
+    """None where it was not measured."""
+    unit: str = "slide"
+    """What a name in `slides` stands for."""
+
+    def grouped(self, pairs: Sequence[SlideWithTruth]) -> "Evaluation":
+        """Add up the slides of each group, such as a patient; `pairs` are those of `slides`, in their order.
+
+        Slides without a group stay by themselves.
+        """
+        tallies: dict[str, Tally] = {}
+        for pair, (name, tally) in zip(pairs, self.slides, strict=True):
+            known = tallies.get(pair.group or name)
+            tallies[pair.group or name] = tally if known is None else known + tally
+        unit = "group" if any(pair.group for pair in pairs) else self.unit
+        return replace(self, slides=tuple(tallies.items()), unit=unit)
 
     @property
     def total(self) -> Tally:
@@ -93,7 +122,7 @@ def evaluate_patches(
     """
     started = time.perf_counter()
     tallies = [Tally(len(segmenter.card.classes)) for _ in slides]
-    with closing(work_ahead(_reader(slides), patches, threads=1, depth=1)) as reading:
+    with closing(work_ahead(patch_reader(slides), patches, threads=1, depth=1)) as reading:
         for done, (patch, (pixels, truth)) in enumerate(reading, start=1):
             labels = segmenter.label_patch(pixels.region, patch.view, context=pixels.context)
             tallies[patch.slide].feed(patch, labels, truth)
@@ -132,7 +161,7 @@ def check_classes(card: ModelCard, classes: Sequence[LabelClass]) -> None:
         )
 
 
-def _reader(slides: Sequence[AnnotatedSlide]) -> Callable[[EvalPatch], tuple[PatchPixels, Labels]]:
+def patch_reader(slides: Sequence[AnnotatedSlide]) -> Callable[[EvalPatch], tuple[PatchPixels, Labels]]:
     """Return a function that reads a patch: its pixels, and the truth (N, S, S) of its slices."""
 
     def read(patch: EvalPatch) -> tuple[PatchPixels, Labels]:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 PANEL_INCH = 2.3
 """Width of a panel."""
-LEGEND_INCH = 1.0
-"""Width of an entry of the legend."""
+LEGEND_INCH, LETTER_INCH = 0.55, 0.075
+"""Width of an entry of the legend: without its name, and for each letter of it."""
 DPI = 160
 PANEL_PX = round(PANEL_INCH * DPI)
 FONT = 9
@@ -106,7 +106,8 @@ def save_figure(
         Patch(facecolor="#{:02x}{:02x}{:02x}".format(*entry.colour), edgecolor="grey", label=entry.name)
         for entry in entries
     ]
-    columns = min(len(handles), max(1, int(width / LEGEND_INCH)))
+    entry_inch = LEGEND_INCH + LETTER_INCH * max(len(entry.name) for entry in entries)
+    columns = min(len(handles), max(1, int(width / entry_inch)))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=FONT, frameon=False)
     figure.savefig(path)
 
@@ -114,7 +115,7 @@ def save_figure(
 def save_confusion(confusion: ConfusionMatrix, names: Sequence[str], title: str, path: Path) -> None:
     """Write a PNG of a confusion matrix: shares of each true class by predicted class, and pixel counts.
 
-    Pixels without a prediction get a column of their own, if there are any.
+    Pixels without a prediction get a column of their own, if there are any; a class without truth has dashes.
     """
     counts = confusion.counts
     columns = list(names)
@@ -125,7 +126,8 @@ def save_confusion(confusion: ConfusionMatrix, names: Sequence[str], title: str,
     axis = figure.subplots()
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), share in np.ndenumerate(shares):
-        text = f"{100 * share:.1f} %\n{_pixel_count_text(int(counts[row, column]))}"
+        known = counts[row].any()
+        text = f"{100 * share:.1f} %\n{_pixel_count_text(int(counts[row, column]))}" if known else "-"
         colour = "white" if share > 0.5 else "black"
         axis.text(column, row, text, ha="center", va="center", fontsize=FONT - 1, color=colour)
     _label_axes(axis, columns, names)

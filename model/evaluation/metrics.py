@@ -17,7 +17,9 @@ class Metrics:
     """
 
     iou: tuple[float, ...]
-    """Per class, in the card's order."""
+    """Per class, in the card's order; 0 for a class without truth that is predicted all the same."""
+    in_truth: tuple[bool, ...]
+    """Whether the truth holds a class: without it, its IoU is no score of it."""
     miou: float
     """Mean over the classes that are in the truth or predicted: one pixel predicted of a class that the truth
     does not hold makes a 0 of that class."""
@@ -111,6 +113,7 @@ class ConfusionMatrix:
         possible = int(worst.sum() - worst[0, 0])
         return Metrics(
             iou=tuple(float(value) for value in iou),
+            in_truth=tuple((counts.sum(1) > 0).tolist()),
             miou=float(np.nanmean(iou)) if total else float("nan"),
             miou_of_truth=float(iou[counts.sum(1) > 0].mean()) if total else float("nan"),
             accuracy=float(_ratio(hits.sum(), np.int64(total))),

@@ -13,6 +13,7 @@ from wsi.patch_view import PatchView
 
 from ..data.annotated_slide import AnnotatedSlide
 from ..data.index import PlannedSlice
+from ..data.slices import draw_balanced
 
 MIXED_SHARE = 0.05
 """A patch is mixed when its second most frequent class has at least this share of its pixels with truth."""
@@ -92,12 +93,26 @@ def planned_patches(
                 view=slide.grid.cut(
                     patch, [(one.x, one.y) for one in rects], halo_px=0, slice_px=rects[0].width
                 ),
-                counts=_counts(slide.read_truth(patch), classes),
+                # What sticks out of the slide has no truth; of a small image that is most of a patch.
+                counts=_counts(slide.read_truth(patch.intersect(Rect.of(slide.grid.label_size))), classes),
                 planned=True,
             )
             for patch, rects in spread(own, patches_per_slide)
         ]
     return found
+
+
+def balanced_patches(patches: Sequence[EvalPatch], limit: int, *, seed: int = 0) -> list[EvalPatch]:
+    """Return at most `limit` of the patches, drawn so that every class is in as many of them, or nearly.
+
+    A patch holds a class that has MIXED_SHARE of its pixels with truth. The order of the patches is kept.
+    """
+    if limit >= len(patches):
+        return list(patches)
+    counts = np.array([patch.counts for patch in patches])
+    holds = counts >= MIXED_SHARE * counts.sum(axis=1, keepdims=True)
+    drawn = draw_balanced(holds & (counts > 0), limit, np.random.default_rng(seed))
+    return [patches[number] for number in drawn]
 
 
 def spread(items: list[T], limit: int | None) -> list[T]:

@@ -2,17 +2,24 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
+
+import numpy as np
 
 from ..card import ModelCard
 from .evaluate import Evaluation, Tally
+from .intervals import COVERED, score_intervals
 from .metrics import ConfusionMatrix, Metrics
 from .regions import MIXED_SHARE
 
 PAPER_WIDTH = 64
 """Stem channels of the paper's encoders; a table names any other width."""
 
-IN_PERCENT = "All values in percent; a dash is 0/0."
+IN_PERCENT = (
+    "All values in percent; a dash stands for a class without truth, or for 0/0. MIoU is the mean over the "
+    "classes that are in the truth or predicted, MIoU of truth that over those in the truth."
+)
 
 MODE_TEXT = {
     "slices": "the planned slices, each with its patch as context",
@@ -32,8 +39,10 @@ def network_cells(card: ModelCard) -> tuple[str, str, str]:
 
 
 def score_cells(metrics: Metrics) -> list[str]:
-    """Format MIoU, IoU of each class, accuracy and score in percent."""
-    return [percent(value) for value in (metrics.miou, *metrics.iou, metrics.accuracy, metrics.score)]
+    """Format both MIoU, IoU of each class (a dash without truth), accuracy and score in percent."""
+    iou = [value if known else math.nan for value, known in zip(metrics.iou, metrics.in_truth, strict=True)]
+    scores = (metrics.miou, metrics.miou_of_truth, *iou, metrics.accuracy, metrics.score)
+    return [percent(value) for value in scores]
 
 
 def percent(value: float) -> str:
@@ -61,7 +70,7 @@ def results_table(evaluations: Sequence[Evaluation], *, mixed: bool = False) -> 
 
 def slides_table(evaluation: Evaluation) -> str:
     """Format one network's scores over all patches, one row a slide."""
-    rows = [["slide", "patches", "mixed", *score_header(evaluation.card)]]
+    rows = [[evaluation.unit, "patches", "mixed", *score_header(evaluation.card)]]
     for name, tally in evaluation.slides:
         counts = [str(tally.patches), str(tally.mixed_patches)]
         rows.append([name, *counts, *score_cells(tally.all.metrics())])
@@ -70,7 +79,28 @@ def slides_table(evaluation: Evaluation) -> str:
 
 def score_header(card: ModelCard) -> list[str]:
     """Return the column headings of `score_cells`."""
-    return ["MIoU", *(f"IoU {entry.name}" for entry in card.classes), "Accuracy", "Score"]
+    return _score_header([entry.name for entry in card.classes])
+
+
+def _score_header(names: Sequence[str]) -> list[str]:
+    return ["MIoU", "MIoU of truth", *(f"IoU {name}" for name in names), "Accuracy", "Score"]
+
+
+def confusion_table(confusion: ConfusionMatrix, names: Sequence[str]) -> str:
+    """Format a confusion matrix in percent of each true class: a row a true class, a column a predicted one.
+
+    Classes go by their names; a class without truth has dashes. Pixels without a prediction have a column of
+    their own, if there are any.
+    """
+    counts, columns = confusion.counts, [f"as {name}" for name in names]
+    if confusion.missed.any():
+        counts, columns = np.column_stack([counts, confusion.missed]), [*columns, "not analysed"]
+    rows = [["truth", *columns, "truth, px"]]
+    for name, row in zip(names, counts, strict=True):
+        total = int(row.sum())
+        shares = [percent(count / total if total else math.nan) for count in row.tolist()]
+        rows.append([name, *shares, f"{total}"])
+    return markdown(rows)
 
 
 def results_markdown(evaluations: Sequence[Evaluation], made_by: Mapping[str, Any]) -> str:
@@ -91,6 +121,10 @@ def results_markdown(evaluations: Sequence[Evaluation], made_by: Mapping[str, An
             f"## {card.name}",
             f"Version {card.version}, weights sha256 `{card.weights.sha256}`.",
             f"{evaluation.seconds:.0f} s on {evaluation.device} in {evaluation.dtype}.",
+            *_calibration_text(evaluation),
+            "Where the pixels of each class go, over all patches:",
+            confusion_table(evaluation.total.all, [entry.name for entry in card.classes]),
+            *_intervals_text(evaluation),
             slides_table(evaluation),
         ]
     return "\n\n".join(parts) + "\n"
@@ -118,7 +152,7 @@ def label_map_markdown(
 ) -> str:
     """Format results.md of one label map against its truth."""
     metrics = confusion.metrics(missed_as=missed_as)
-    head = ["MIoU", *(f"IoU {name}" for name in names), "Accuracy", "Score", "coverage"]
+    head = [*_score_header(names), "coverage"]
     compared = f"`{made_by['labels']['file']}` against `{made_by['truth']['file']}`"
     missed = "are left out" if missed_as is None else f"count as {names[missed_as - 1]}"
     parts = [
@@ -129,6 +163,8 @@ def label_map_markdown(
             "Coverage is the share of the truth that was analysed; "
             f"pixels that were not {missed} in the other scores."
         ),
+        "Where the pixels of each class go:",
+        confusion_table(confusion, names),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -146,17 +182,41 @@ def label_map_json(
 
 
 def _provenance_text(evaluation: Evaluation, made_by: Mapping[str, Any]) -> str:
-    slides = len(evaluation.slides)
+    slides = f"{len(evaluation.slides)} {evaluation.unit}s"
     limit = made_by["patches_per_slide"]
     some = "" if limit is None else f" At most {limit} patches of each slide, evenly spread."
-    what = f"Set `{made_by['set']}` of `{made_by['index']['file']}`: {slides} slides"
+    what = f"Set `{made_by['set']}` of `{made_by['index']['file']}`: {slides}"
     return f"{what}, {MODE_TEXT[made_by['on']]}.{some} Made by {made_by['software']}. {IN_PERCENT}"
+
+
+def _calibration_text(evaluation: Evaluation) -> list[str]:
+    error = evaluation.calibration
+    if error is None:
+        return []
+    text = (
+        f"Expected calibration error {percent(error.error)} % at the card's temperature of "
+        f"{error.temperature:g}, {percent(error.error_uncalibrated)} % at 1 ({error.pixels} pixels)."
+    )
+    return [text]
+
+
+def _intervals_text(evaluation: Evaluation) -> list[str]:
+    intervals = score_intervals([tally.all for _, tally in evaluation.slides])
+    if intervals is None:
+        return []
+    (low, high), (least, most) = intervals.miou_of_truth, intervals.accuracy
+    text = (
+        f"{percent(COVERED)} % intervals, {intervals.units} rows of the table below resampled: MIoU of truth "
+        f"{percent(low)} to {percent(high)}, accuracy {percent(least)} to {percent(most)}."
+    )
+    return [text]
 
 
 def _model_json(evaluation: Evaluation) -> dict[str, Any]:
     card = evaluation.card
     encoder, decoder, second_input = network_cells(card)
     names = tuple(entry.name for entry in card.classes)
+    intervals = score_intervals([tally.all for _, tally in evaluation.slides])
     return {
         "name": card.name,
         "version": card.version,
@@ -168,6 +228,8 @@ def _model_json(evaluation: Evaluation) -> dict[str, Any]:
         "dtype": evaluation.dtype,
         "seconds": round(evaluation.seconds, 2),
         "total": _tally_json(evaluation.total, names),
+        "intervals": None if intervals is None else intervals.to_json(),
+        "calibration": None if evaluation.calibration is None else asdict(evaluation.calibration),
         "slides": [{"name": name, **_tally_json(tally, names)} for name, tally in evaluation.slides],
     }
 

@@ -11,12 +11,20 @@ def argmax_labels(logits: Tensor, window_px: int, halo_px: int) -> Tensor:
     side = window_px - 2 * halo_px. Logits are up-sampled bilinearly to the window, edge to edge
     (align_corners=False), then the argmax is taken, the first of equals.
     """
-    logits, window_px, halo_px = _crop_halo(logits, window_px, halo_px)
-    logits = F.interpolate(logits, size=(window_px, window_px), mode="bilinear", align_corners=False)
-    kept = logits[:, :, halo_px : window_px - halo_px, halo_px : window_px - halo_px]
+    kept = centre_logits(logits, window_px, halo_px)
     if kept.device.type != "cpu":
         return (kept.argmax(1) + 1).to(torch.uint8)
     return torch.stack([_argmax_planes(planes) for planes in kept]).add_(1)
+
+
+def centre_logits(logits: Tensor, window_px: int, halo_px: int) -> Tensor:
+    """Return the logits (N, K, side, side) of windows' centres at label px, from those of the windows.
+
+    side = window_px - 2 * halo_px; `logits` are (N, K, h, h) and up-sampled bilinearly, edge to edge.
+    """
+    logits, window_px, halo_px = _crop_halo(logits, window_px, halo_px)
+    logits = F.interpolate(logits, size=(window_px, window_px), mode="bilinear", align_corners=False)
+    return logits[:, :, halo_px : window_px - halo_px, halo_px : window_px - halo_px]
 
 
 def _crop_halo(logits: Tensor, window_px: int, halo_px: int) -> tuple[Tensor, int, int]:

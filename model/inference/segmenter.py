@@ -21,7 +21,7 @@ from ..network.base import ContextFeatures, ContextWindows, SegmentationNetwork
 from ..network.build import build_network
 from ..network.encoder import fold_batch_norms
 from ..weights import load_weights
-from .argmax import argmax_labels
+from .argmax import argmax_labels, centre_logits
 from .batching import Batching, BatchSize, with_second_try
 from .compile import check_compiler, compile_network
 from .device import PRECISIONS, choose_device, choose_precision, computing_on
@@ -194,6 +194,38 @@ class Segmenter:
         with stage("slices"):
             return pending.wait()
 
+    @torch.inference_mode()
+    def logits(
+        self,
+        pixels: NDArray[np.uint8],
+        view: PatchView,
+        *,
+        context: NDArray[np.uint8] | None = None,
+        step: int = 1,
+    ) -> NDArray[np.float32]:
+        """Return the logits of every `step`-th label px of a patch's slices: (N, K, side, side) float32.
+
+        They are those of label px step // 2, step // 2 + step, ... of both axes. For pixels, view, context
+        and errors see `submit`. Memory beside that of `submit`: the logits of a batch at label px, and the
+        result.
+        """
+        _check_view(pixels, view)
+        if self.card.network.sees_patch:
+            _check_context(context, view)
+        count, first = len(view.corners), step // 2
+
+        def run_pass(start: int, stop: int) -> None:
+            window_logits = self._window_logits(patch, start, stop)[: count - start]
+            kept = centre_logits(window_logits, view.window_px, view.halo_px)
+            results[start : start + len(kept)] = kept[:, :, first::step, first::step].cpu()
+
+        with computing_on(self._device):
+            patch = with_second_try(lambda: self._prepare(pixels, view, context), self._device)
+            side = len(range(first, view.slice_px, step))
+            results = torch.empty(count, len(self.card.classes), side, side)
+            self._batching.run(count, view.shape, run_pass)
+        return results.numpy()
+
     def _blank(self, count: int, view: PatchView) -> Tensor:
         """Return room for the labels of `count` slices."""
         shape = (count, view.slice_px, view.slice_px)
@@ -227,17 +259,21 @@ class Segmenter:
 
     def _labels(self, patch: _Prepared, start: int, stop: int) -> Tensor:
         """Return uint8 (stop - start, slice_px, slice_px) on the device."""
+        logits = self._window_logits(patch, start, stop)
+        return argmax_labels(logits, patch.view.window_px, patch.view.halo_px)
+
+    def _window_logits(self, patch: _Prepared, start: int, stop: int) -> Tensor:
+        """Return float32 (stop - start, K, h, w) of whole windows, at the network's own size."""
         view, side = patch.view, patch.view.window_px
         windows = torch.stack(
             [patch.region[y : y + side, x : x + side] for x, y in patch.windows[start:stop]]
         )
-        logits = self._logits(
+        return self._logits(
             windows.permute(0, 3, 1, 2),
             view.slice_network_px,
             patch.context_of(start, stop),
             patch.boxes[start:stop],
         )
-        return argmax_labels(logits, side, view.halo_px)
 
     def _logits(
         self, windows: Tensor, side_px: int, context: ContextFeatures | None, boxes: Tensor

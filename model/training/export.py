@@ -9,7 +9,9 @@ import torch
 from ..card import CardWeights, ModelCard
 from ..data.annotated_slide import AnnotatedSlide
 from ..data.index import SlideIndex
+from ..evaluation.calibration import calibrate
 from ..evaluation.evaluate import Evaluation
+from ..evaluation.intervals import score_intervals
 from ..weights import load_weights, save_weights
 from .checkpoint import History, TrainState
 from .config import TrainConfig
@@ -21,6 +23,7 @@ def export_model(
     config: TrainConfig,
     index: SlideIndex,
     state: TrainState,
+    validation: Sequence[AnnotatedSlide],
     held_out: Sequence[AnnotatedSlide],
     group: ProcessGroup,
     provenance: Mapping[str, object],
@@ -28,7 +31,8 @@ def export_model(
     """Write weights and card of a trained network beside its state; return the card.
 
     The scores in the card are those of the written weights on all of `held_out`: the test slides, or the
-    validation slides where the cohort has no test set. `provenance` is added to the card's training section.
+    validation slides where the cohort has no test set; the temperature is fitted on `validation`.
+    `provenance` is added to the card's training section.
     """
     network, folder = state.module.network, state.path.parent
     weights_path = folder / f"{config.card.name}.safetensors"
@@ -36,13 +40,18 @@ def export_model(
     # The scores must speak of the stored weights, rounded as they are.
     load_weights(network, weights_path, sha256=sha256)
     set_name = "test" if index.cohort.test else "validation"
-    planned = getattr(index, set_name)
-    scores = Validator(config.card, held_out, planned, device=str(group.device)).evaluate(network)
+    device = str(group.device)
+    examiner = Validator(config.card, held_out, getattr(index, set_name), device=device)
+    validator = Validator(config.card, validation, index.validation, device=device)
+    scores = examiner.evaluate(network).grouped(getattr(index.cohort, set_name))
     card = replace(
         config.card,
         weights=CardWeights(weights_path.name, sha256, "float16"),
         training=_provenance(config, index, state.history, group) | dict(provenance),
         metrics=_metrics_json(scores, index, set_name),
+        calibration=calibrate(
+            validator.sample(network), examiner.sample(network), fitted_on="validation", measured_on=set_name
+        ),
     )
     card.save(folder / f"{card.name}.json")
     return card
@@ -71,8 +80,12 @@ def _provenance(
 def _metrics_json(scores: Evaluation, index: SlideIndex, set_name: str) -> dict[str, Any]:
     """Return the metrics section of a card: scores, confusion matrix, and the set they were taken on."""
     card, confusion = scores.card, scores.total.all
-    slides = "phantom slides" if card.phantom else "slides" if index.data_set is None else "images"
+    slides = "phantom slides" if card.phantom else "slides"
+    if index.data_set is not None:
+        slides = "images of the groups"
+    intervals = score_intervals([tally.all for _, tally in scores.slides])
     return confusion.metrics().to_json(tuple(entry.name for entry in card.classes)) | {
         "confusion": confusion.counts.tolist(),
+        **({} if intervals is None else {"intervals": intervals.to_json()}),
         "on": f"the held-out {slides} named in training.cohort.{set_name}",
     }

@@ -24,6 +24,13 @@ FROM_AFAR = 0.6
 tells the stages of a lesion apart is seen in a whole image better than in a part of it."""
 
 
+SEES = {
+    "single": "It has a single input, the slice.",
+    "multi-size": "It sees the slice at two sizes.",
+}
+"""Sentence of a card on the network's input, by its second one."""
+
+
 def images_card(name: str, network: NetworkConfig, index: SlideIndex) -> ModelCard:
     """Return the draft of the card of a network trained on a folder of images."""
     about = index.data_set
@@ -37,6 +44,7 @@ def images_card(name: str, network: NetworkConfig, index: SlideIndex) -> ModelCa
                 None,
                 (
                     f"Trained on images of {index.source} ({tissue or 'tissue not stated'}) alone.",
+                    SEES.get(network.second_input, ""),
                     "Images without surroundings: single fields say nothing of context.",
                     remarks,
                 ),

@@ -111,7 +111,7 @@ def train(
         if group.is_main:
             _use_best(config, state, loader, group.device)
             facts = {"untaught_classes": [entry.name for entry in untaught], **(provenance or {})}
-            card = export_model(config, index, state, cohort[2], group, facts)
+            card = export_model(config, index, state, cohort[1], cohort[2], group, facts)
             state.remove()
         group.barrier()
     return card

@@ -104,6 +104,19 @@ def test_whole_slides_as_json(index: Path, card: Path) -> None:
     assert results["models"][0]["total"]["patches"] == 1
 
 
+def test_a_card_is_calibrated_anew(index: Path, card: Path) -> None:
+    before = ModelCard.load(card)
+    assert before.calibration is None
+    answer = run("--data", index, "--weights", card, "--calibrate", "--json")
+    assert answer.exit_code == 0, answer.output
+    after = ModelCard.load(card)
+    assert after.calibration is not None
+    assert (after.calibration.fitted_on, after.calibration.measured_on) == ("validation", "test")
+    assert replace(after, calibration=None) == before
+    (model,) = json.loads(answer.stdout)["models"]
+    assert model["calibration"]["temperature"] == after.calibration.temperature
+
+
 LABELS = np.repeat(np.array([[0, 1, 2, 2]], np.uint8), 100, 0).repeat(50, 1)
 TRUTH = np.repeat(np.array([[1, 1, 2, 1]], np.uint8), 100, 0).repeat(50, 1)
 SERVED = json.dumps({"class_names": {"1": "normal", "2": "benign"}, "mpp": {"downsample": 1}})

@@ -40,6 +40,13 @@ CONTRACT = {
     "weights": {"file": "x.safetensors", "sha256": "ab" * 32, "dtype": "float16"},
     "training": {"steps": 3, "curve": [[1, 0.5]]},
     "metrics": {"miou": 0.5},
+    "calibration": {
+        "temperature": 1.5,
+        "error": 0.02,
+        "error_uncalibrated": 0.1,
+        "fitted_on": "validation",
+        "measured_on": "test",
+    },
 }
 
 
@@ -48,6 +55,13 @@ def test_json_survives_a_round_trip(tmp_path: Path) -> None:
     card.save(tmp_path / "card.json")
     assert ModelCard.load(tmp_path / "card.json").to_json() == card.to_json() == CONTRACT
     assert [path.name for path in tmp_path.iterdir()] == ["card.json"]
+
+
+def test_cards_without_a_calibration_load() -> None:
+    data = {name: value for name, value in CONTRACT.items() if name != "calibration"}
+    card = ModelCard.from_json(data)
+    assert card.calibration is None
+    assert ModelCard.from_json(card.to_json()) == card
 
 
 @pytest.mark.parametrize(

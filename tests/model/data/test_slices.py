@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from model.data.phantom import PHANTOM_CLASSES
-from model.data.slices import PAPER_INPUT, Candidates, Quota, count_blocks, find_candidates, screen
+from model.data.slices import (
+    PAPER_INPUT,
+    PAPER_QUOTAS,
+    Candidates,
+    Quota,
+    count_blocks,
+    draw_balanced,
+    find_candidates,
+    screen,
+)
 from model.errors import CohortError
 from wsi.geometry import Rect, Size
 from wsi.grid import Grid, make_grid
@@ -112,6 +121,31 @@ def test_screening_draws_what_is_asked_for_or_all_there_is(
     order = [(s.slide, s.rect.x) for s in drawn]
     assert order == sorted(set(order))
     assert drawn == screen(found, quota, np.random.default_rng(seed))
+
+
+def test_balanced_slices_hold_every_class_about_as_often() -> None:
+    rng = np.random.default_rng(1)
+    holds = np.zeros((1000, 4), np.bool_)
+    holds[:, 0] = True  # normal is nearly everywhere
+    holds[:40, 1], holds[40:100, 2], holds[100:400, 3] = True, True, True
+    drawn = draw_balanced(holds, 100, rng)
+    assert len(set(drawn.tolist())) == 100
+    assert drawn.tolist() == sorted(drawn.tolist())
+    counts = holds[drawn].sum(0)
+    assert counts[1:].min() >= 33
+    assert counts[1:].max() <= 34
+    # Where a class runs out, the others fill up.
+    *few, many = holds[draw_balanced(holds, 200, rng)].sum(0)[1:].tolist()
+    assert few == [40, 60]
+    assert many >= 99  # the first of all may be one that holds normal alone
+    assert len(draw_balanced(holds, 2000, rng)) == 1000
+    assert len(draw_balanced(np.zeros((5, 2), np.bool_), 3, rng)) == 3
+
+
+def test_the_papers_validation_is_balanced() -> None:
+    quota = replace(PAPER_QUOTAS["validation"], slices=10)
+    drawn = screen([candidates(6, 200)], quota, np.random.default_rng(0))
+    assert sum(s.shares[3] > 0 for s in drawn) == 5
 
 
 def test_another_seed_draws_other_slices() -> None:

@@ -19,13 +19,14 @@ from model.errors import CohortError, InputError
 from model.evaluation.benchmark import Task, evaluate_index
 from model.evaluation.evaluate import Evaluation, evaluate_patches, open_slides
 from model.evaluation.examples import Examples
-from model.evaluation.regions import grid_patches, planned_patches, spread
+from model.evaluation.regions import EvalPatch, balanced_patches, grid_patches, planned_patches, spread
 from model.inference.segmenter import Segmenter
 from model.network.build import build_network
 from model.network.init import initialise
 from model.weights import save_weights
 from wsi.geometry import Rect
 from wsi.palette import LabelClass
+from wsi.patch_view import PatchView
 
 from ..oracle import Oracle, confusion_of, true_labels
 
@@ -256,3 +257,17 @@ def test_cards_that_do_not_fit_are_refused(index: SlideIndex, card: ModelCard, t
     path = saved(card, tmp_path)
     with pytest.raises(InputError, match="several cards are called tiny"):
         evaluate_index([path, path], task, device="cpu")
+
+
+def test_patches_to_validate_on_hold_every_class_about_as_often() -> None:
+    square = Rect(0, 0, 2, 2)
+    view = PatchView(square, square, ((0, 0),), 2, 0, 32, 32)
+    counts = [(100, 0, 0)] * 60 + [(90, 10, 0)] * 5 + [(0, 0, 100)] * 5 + [(99, 1, 0)] * 30
+    patches = [EvalPatch(k, square, view, one, planned=False) for k, one in enumerate(counts)]
+    chosen = balanced_patches(patches, 9)
+    assert len(chosen) == 9
+    assert [patch.slide for patch in chosen] == sorted({patch.slide for patch in chosen})
+    held = [sum(patch.counts[k] >= 5 for patch in chosen) for k in range(3)]
+    assert min(held) >= 4  # the five mixed ones count for two classes
+    assert balanced_patches(patches, 9) == chosen
+    assert balanced_patches(patches[:5], 9) == patches[:5]

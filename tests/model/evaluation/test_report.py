@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.card import ModelCard, NetworkConfig
+from model.data.splits import SlideWithTruth
 from model.errors import ReportError
 from model.evaluation import figures, report
-from model.evaluation.evaluate import Evaluation, Tally
+from model.evaluation.evaluate import CalibrationError, Evaluation, Tally
 from model.evaluation.examples import Example
 from model.evaluation.metrics import ConfusionMatrix
 from model.evaluation.regions import EvalPatch
@@ -63,10 +64,19 @@ def rows_of(table: str) -> list[list[str]]:
 def test_the_table_has_the_papers_columns_in_percent(evaluation: Evaluation) -> None:
     header, row = rows_of(report.results_table([evaluation]))
     assert header[:3] == ["encoder", "decoder", "input"]
-    assert header[3:] == ["MIoU", "IoU normal", "IoU odd", "IoU bad", "Accuracy", "Score", "model"]
+    assert header[3:] == [
+        "MIoU",
+        "MIoU of truth",
+        "IoU normal",
+        "IoU odd",
+        "IoU bad",
+        "Accuracy",
+        "Score",
+        "model",
+    ]
     # Hits 1, 2, 6 of unions 1 + 1 + 2, 3, 8; severities wrong by 1 + 2 + 2 of 2 + 1 + 1 + 8 * 2.
     ious = [1 / 4, 2 / 3, 6 / 8]
-    expected = [np.mean(ious), *ious, 9 / 12, 1 - 5 / 20]
+    expected = [np.mean(ious), np.mean(ious), *ious, 9 / 12, 1 - 5 / 20]
     assert row == [
         "ResNet18_18 (8 wide)", "attention", "dual", *(f"{100 * value:.1f}" for value in expected), "tiny"
     ]  # fmt: skip
@@ -74,7 +84,56 @@ def test_the_table_has_the_papers_columns_in_percent(evaluation: Evaluation) -> 
 
 def test_mixed_patches_have_a_table_of_their_own_and_nothing_is_a_dash(evaluation: Evaluation) -> None:
     _, row = rows_of(report.results_table([evaluation], mixed=True))
-    assert row[3:9] == ["58.3", "50.0", "66.7", "-", "75.0", "75.0"]
+    assert row[3:10] == ["58.3", "58.3", "50.0", "66.7", "-", "75.0", "75.0"]
+
+
+def test_a_class_without_truth_has_dashes_though_it_is_predicted(card: ModelCard) -> None:
+    counts = tally([[1, 1, 1, 2], [1, 1, 3, 2]])
+    evaluation = Evaluation(card, "cpu", "fp32", 1.0, (("a.tif", counts),))
+    _, row = rows_of(report.results_table([evaluation]))
+    # Of IoU 2/3, 1 and 0: the third class is predicted and not in the truth.
+    assert row[3:8] == ["55.6", "83.3", "66.7", "100.0", "-"]
+    header, *rows = rows_of(report.confusion_table(counts.all, NAMES))
+    assert header == ["truth", "as normal", "as odd", "as bad", "truth, px"]
+    assert rows == [
+        ["normal", "66.7", "0.0", "33.3", "3"],
+        ["odd", "0.0", "100.0", "0.0", "1"],
+        ["bad", "-", "-", "-", "0"],
+    ]
+    assert "| bad" in report.results_markdown([evaluation], MADE_BY)
+
+
+def test_what_was_not_analysed_has_a_column_of_its_own() -> None:
+    counts = ConfusionMatrix(2)
+    counts.feed(np.array([0, 1, 2, 2], np.uint8), np.array([1, 1, 1, 2], np.uint8))
+    header, first, second = rows_of(report.confusion_table(counts, ("normal", "odd")))
+    assert header[-2:] == ["not analysed", "truth, px"]
+    assert (first[3], second[3]) == ("33.3", "0.0")
+
+
+def test_calibration_and_intervals_are_told(evaluation: Evaluation) -> None:
+    error = CalibrationError(1.5, 0.021, 0.104, 400)
+    slides = tuple((f"{k}.tif", one) for k, (_, one) in enumerate(evaluation.slides * 5))
+    told = replace(evaluation, slides=slides, calibration=error)
+    text = report.results_markdown([told], MADE_BY)
+    assert "error 2.1 % at the card's temperature of 1.5, 10.4 % at 1 (400 pixels)" in text
+    assert "95.0 % intervals, 10 rows" in text
+    (model,) = report.results_json([told], MADE_BY)["models"]
+    assert model["calibration"]["error"] == 0.021
+    assert model["intervals"]["units"] == 10
+    (plain,) = report.results_json([evaluation], MADE_BY)["models"]
+    assert plain["intervals"] is plain["calibration"] is None
+
+
+def test_slides_of_one_patient_are_added_up(evaluation: Evaluation, tmp_path: Path) -> None:
+    pairs = [SlideWithTruth(tmp_path / name, tmp_path, "patient 7") for name in ("a.tif", "b.tif")]
+    ((name, counts),) = evaluation.grouped(pairs).slides
+    assert name == "patient 7"
+    assert evaluation.grouped(pairs).unit == "group"
+    assert counts.patches == evaluation.total.patches
+    assert counts.all.counts.tolist() == evaluation.total.all.counts.tolist()
+    alone = evaluation.grouped([replace(pair, group="") for pair in pairs])
+    assert [name for name, _ in alone.slides] == ["a.tif", "b.tif"]
 
 
 @pytest.mark.parametrize(
