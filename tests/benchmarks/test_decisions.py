@@ -6,7 +6,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks.decisions import context_mean, row_column_pooling, scaled_jpeg
+from benchmarks.decisions import context_mean, phantom_cues, row_column_pooling, scaled_jpeg
 from benchmarks.decisions.fastest import fastest_ms
 from benchmarks.decisions.memory_and_threads import pass_ms
 
@@ -50,3 +50,11 @@ def test_a_measurement_prints_its_table(command: click.Command, options: list[st
 
 def test_a_pass_is_timed_in_a_process_of_its_own() -> None:
     assert pass_ms("kept", "3000 spins", 1) > 0
+
+
+def test_a_classifier_of_structures_knows_glands_from_nests() -> None:
+    features, classes = phantom_cues.slices_of(3)
+    assert features.shape == (len(classes), 16)
+    assert len(set(classes.tolist())) > 2
+    _, pair = phantom_cues.accuracies((features, classes), (features, classes), [0, 1, 2, 3], steps=200)
+    assert pair > 0.8
