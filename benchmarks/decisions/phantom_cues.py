@@ -1,7 +1,7 @@
 """Measure what a slice of a phantom can tell at most: a classifier that is given structures, not pixels.
 
 It gets the counts of every form of gland and nest in a slice, how they lie, and which landmarks show; a
-network has to find all that in pixels first. `python -m benchmarks.decisions.phantom_cues`; minutes on one core.
+network has to find all that in pixels first. `python -m benchmarks.decisions.phantom_cues`; some minutes.
 """
 
 from collections.abc import Sequence
