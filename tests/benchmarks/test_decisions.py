@@ -6,7 +6,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks.decisions import context_mean, regions, row_column_pooling, scaled_jpeg
+from benchmarks.decisions import context_mean, phantom_cues, regions, row_column_pooling, scaled_jpeg
 from benchmarks.decisions.fastest import fastest_ms
 from benchmarks.decisions.memory_and_threads import pass_ms
 
@@ -61,3 +61,11 @@ def test_polygons_are_measured(tmp_path) -> None:
     arcs, by_area = ([float(cell) for cell in row[1:]] for row in ways)
     assert arcs[0] < by_area[0]
     assert arcs[2] <= regions.TOLERANCE_PX
+
+
+def test_a_classifier_of_structures_knows_glands_from_nests() -> None:
+    features, classes = phantom_cues.slices_of(3)
+    assert features.shape == (len(classes), 16)
+    assert len(set(classes.tolist())) > 2
+    _, pair = phantom_cues.accuracies((features, classes), (features, classes), [0, 1, 2, 3], steps=200)
+    assert pair > 0.8

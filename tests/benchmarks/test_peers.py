@@ -31,6 +31,7 @@ from benchmarks.peers.competitors import (
 from benchmarks.peers.plain_network import PlainNetwork
 from benchmarks.peers.report import Seen, caption_of_cases, merged, summary, table_of
 from benchmarks.peers.task import Outcome, Task
+from benchmarks.slides import PHANTOM_VERSION
 from benchmarks.tables import DEMO_CARD, README
 from model.card import ModelCard
 from workers.engine.pipeline import run_pipeline
@@ -47,7 +48,8 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     demo = ModelCard.load(write_patch_card(DEMO_CARD, folder))
     small = replace(demo, input=replace(demo.input, context_ratio=8, slices_per_side=2, halo_px=16))
     small.save(folder / "small.json")
-    slide = write_phantom(folder / "slide.tif", size_px=SIZE_PX, seed=3, tissue_fraction=1.0, threads=1).slide
+    kind = {"tissue_fraction": 1.0, "version": PHANTOM_VERSION}
+    slide = write_phantom(folder / "slide.tif", size_px=SIZE_PX, seed=3, threads=1, **kind).slide
     setting = Setting(folder, threads=1, repeats=1, tiatoolbox_python=None, load_before=None)
     made = task_of(Case("stand-in", SIZE_PX, 1.0), setting, folder / "small.json", slide, folder)
     assert (made.patch_px, made.context_px, made.downsample) == (1024, 128, 2)

@@ -124,7 +124,7 @@ def _collagen(rng: np.random.Generator, mpp: float, blur_px: float) -> NDArray[n
     bundles = spectral(rng, side, 38 / mpp, 5.0 / mpp)
     gaps = spectral(rng, side, 20 / mpp, 2.6 / mpp)
     bend_x = spectral(rng, side, 30 / mpp, 30 / mpp) * (7 / mpp)
-    bend_y = spectral(rng, side, 75 / mpp, 60 / mpp) * (30 / mpp)
+    bend_y = spectral(rng, side, 75 / mpp, 64 / mpp) * (20 / mpp)
     bend_y += spectral(rng, side, 11 / mpp, 16 / mpp) * (3.2 / mpp)
     row, column = np.ogrid[0:side, 0:side]
     # Nearest neighbour is enough: the fibres are smooth at this scale, and blur and grain hide the rest.

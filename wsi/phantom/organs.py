@@ -216,7 +216,7 @@ def comedo(brush: Brush, radius_um: float, nuclei: list[Stamp]) -> Stamp:
     dx, dy = offsets(image)
     depth = edge.depth(dx, dy)
     shape = soft(depth, brush.px(2) + brush.blur_px)
-    wall = shape - soft(depth - brush.px(44), brush.px(3))
+    wall = shape - soft(depth - brush.px(35), brush.px(3))
     dead = (
         depth
         - brush.px(radius_um * brush.rng.uniform(0.46, 0.56))
@@ -230,7 +230,7 @@ def comedo(brush: Brush, radius_um: float, nuclei: list[Stamp]) -> Stamp:
         wall * (80 + 8 * rough) + (20 + 8 * rough + 6 * coarse) * core,
         wall * 92 + core * (104 + 16 * rough + 14 * coarse) + 44 * sheath * shape + 4,
     )
-    pack(image, edge, brush, nuclei, 8.4, (6.0, 42.0))
+    pack(image, edge, brush, nuclei, 8.0, (5.5, 33.5))
     return clearing(image, shape)
 
 

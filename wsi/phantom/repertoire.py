@@ -51,7 +51,7 @@ class Repertoire:
         self.nucleus_reach_px = _reach(self.along, self.across, self.lymphocytes)
         self.structure_reach_px = _reach(self.acini, self.crowded, self.round_nests, self.ragged_nests)
         self.scattered_reach_px = _reach(self.ducts, self.arterioles, self.necroses)
-        wide = np.linspace(112, 134, _LANDMARKS)
+        wide = np.linspace(92, 112, _LANDMARKS)
         self.landmarks = {
             Territory.NORMAL: _varied([vein(brush, r) for r in wide]),
             Territory.BENIGN: _varied([wide_cyst(brush, r, quiet) for r in wide]),

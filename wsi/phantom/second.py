@@ -27,9 +27,10 @@ _EDGE_UM = 7.0
 _NUCLEI_PITCH_UM = 17.0
 _STRUCTURE_PITCH_UM = 88.0
 _SCATTERED_PITCH_UM = 760.0
-_LANDMARK_PITCH_UM = 1700.0
-_LANDMARK_REACH_UM = 150.0
-_LANDMARKS_APART_UM = 900.0
+_LANDMARK_PITCH_UM = 1400.0
+_LANDMARK_REACH_UM = 125.0
+_LANDMARKS_APART_UM = 800.0
+_HEART_STEP_UM = 260.0
 
 _LOBULE_WAVE_UM = 560.0
 _LOBULE_SHARE = 0.45
@@ -39,7 +40,7 @@ SECOND_FORM = {Territory.NORMAL: (0.20, 0.70), Territory.BENIGN: (0.30, 0.80)}
 """Share of the second form among structures of a territory, drawn evenly from this range; the other pair has
 the same ranges."""
 
-LOBULAR = 0.73
+LOBULAR = 0.70
 """Chance that a territory has the arrangement that is usual for its class."""
 
 MATE = 0.06
@@ -53,7 +54,7 @@ class SecondDesign:
     classes of a pair apart:
 
     - form (tens of um): the share of either form, a number of each territory from ranges that overlap;
-    - arrangement (hundreds of um): structures lie in lobules or all over, 73 % of the territories as is usual
+    - arrangement (hundreds of um): structures lie in lobules or all over, 70 % of the territories as is usual
       for their class;
     - landmarks (mm apart): always right, one in each territory that has room.
     """
@@ -205,33 +206,40 @@ class SecondDesign:
         apart = np.full(found.x.shape, True)
         for hx, hy in zip(heart.x, heart.y, strict=True):
             apart &= np.hypot(found.x - hx, found.y - hy) > _LANDMARKS_APART_UM / self._mpp
-        others, other_kind = self._fitting(found.where(apart))
+        others = found.where(apart)
+        others = others.where(self._fits(others.x, others.y))
         hearts = heart.where(near)
         both = Points(
             np.concatenate((hearts.x, others.x)),
             np.concatenate((hearts.y, others.y)),
             np.concatenate((hearts.chance, others.chance), axis=1),
         )
-        return both, np.concatenate((kind[near], other_kind))
+        return both, np.concatenate((kind[near], self.territories.at(others.x, others.y)))
 
     @cached_property
     def _hearts(self) -> tuple[Points, NDArray[np.uint8]]:
-        """Landmarks in the middle of territories: each that has room for one has one."""
+        """Landmarks of territories, near their middles: each that has room for one has one."""
         x, y = self.territories.hearts()
         number = np.arange(len(x), dtype=np.int64)
         chance = uniforms(self._hash + 41, number, np.zeros_like(number), 2)
-        return self._fitting(Points(x, y, chance))
+        step = _HEART_STEP_UM / self._mpp
+        taken = np.zeros(len(x), dtype=np.bool_)
+        for dx, dy in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)):
+            at_x, at_y = x + ~taken * dx * step, y + ~taken * dy * step
+            fits = self._fits(at_x, at_y) & (self.territories.site(at_x, at_y) == number) & ~taken
+            x, y = np.where(fits, at_x, x), np.where(fits, at_y, y)
+            taken |= fits
+        return Points(x, y, chance).where(taken), self.territories.kind[taken]
 
-    def _fitting(self, found: Points) -> tuple[Points, NDArray[np.uint8]]:
-        """Keep the points around which a landmark lies wholly in its own territory, and on tissue."""
+    def _fits(self, x: Floats, y: Floats) -> NDArray[np.bool_]:
+        """Return where a landmark would lie wholly in its own territory, and on tissue."""
         reach = _LANDMARK_REACH_UM / self._mpp
         angle = np.arange(8)[:, None] * (np.pi / 4)
-        x = np.concatenate((found.x[None], found.x + reach * np.cos(angle)))
-        y = np.concatenate((found.y[None], found.y + reach * np.sin(angle)))
-        kind = self.territories.at(x, y)
-        keep = kind[0] != Territory.STROMA
-        keep &= (kind == kind[0]).all(axis=0) & (self._sections.height(x, y) > 0).all(axis=0)
-        return found.where(keep), kind[0][keep]
+        around_x = np.concatenate((x[None], x + reach * np.cos(angle)))
+        around_y = np.concatenate((y[None], y + reach * np.sin(angle)))
+        kind = self.territories.at(around_x, around_y)
+        fits: NDArray[np.bool_] = (kind[0] != Territory.STROMA) & (kind == kind[0]).all(axis=0)
+        return fits & (self._sections.height(around_x, around_y) > 0).all(axis=0)
 
     @cached_property
     def _repertoire(self) -> Repertoire:

@@ -60,10 +60,10 @@ class PhantomSlide:
         if version not in _DESIGNS:
             raise ValueError(f"a phantom needs a version of {', '.join(map(str, _DESIGNS))}, not {version}")
         self.seed, self.mpp, self.version = seed, mpp, version
-        self._design: Design = _DESIGNS[version](self.size, seed, mpp, tissue_fraction, territory_um)
-        self.territories = self._design.territories
-        self.stain = self._design.stain
-        self.jpeg_quality = self._design.jpeg_quality
+        self.design: Design = _DESIGNS[version](self.size, seed, mpp, tissue_fraction, territory_um)
+        self.territories = self.design.territories
+        self.stain = self.design.stain
+        self.jpeg_quality = self.design.jpeg_quality
 
     def render(self, region_l0: Rect) -> NDArray[np.uint8]:
         """Render a region of l0 px, which may stick out: (H, W, 3) RGB uint8, glass beyond the slide."""
@@ -72,17 +72,17 @@ class PhantomSlide:
             for x in range(0, region_l0.width, MAX_BLOCK_PX):
                 part = out[y : y + MAX_BLOCK_PX, x : x + MAX_BLOCK_PX]
                 block = Rect(region_l0.x + x, region_l0.y + y, part.shape[1], part.shape[0])
-                pixels = self._design.block(block)
+                pixels = self.design.block(block)
                 part[...] = self.stain.glass if pixels is None else pixels
         return out
 
     def is_glass(self, region_l0: Rect) -> bool:
         """Return whether the region is surely glass; cheap, and never True where there is tissue."""
-        return self._design.cover(*axes(region_l0)) is None
+        return self.design.cover(*axes(region_l0)) is None
 
     def is_blank(self, region_l0: Rect) -> bool:
         """Return whether the region is surely glass with nothing on it, no ink either; cheap."""
-        return self._design.is_blank(region_l0)
+        return self.design.is_blank(region_l0)
 
     def truth(self, region_label: Rect, downsample: int = 2) -> NDArray[np.uint8]:
         """Return the label of each label px of the region, taken at its centre: (H, W) uint8.
@@ -90,7 +90,7 @@ class PhantomSlide:
         A label px has `downsample` l0 px a side. 0 is glass, and whatever lies beyond the slide.
         """
         x, y = axes(region_label, downsample)
-        cover = self._design.cover(x, y)
+        cover = self.design.cover(x, y)
         if cover is None:
             return np.zeros((len(y), len(x)), dtype=np.uint8)
         labels = LABEL_OF[self.territories.on_grid(x, y)]
@@ -102,4 +102,4 @@ class PhantomSlide:
 
     def landmarks(self, region_l0: Rect) -> tuple[Points, NDArray[np.uint8]]:
         """Return every landmark that may touch the region: centres in l0 px, and the `Territory` of each."""
-        return self._design.landmarks(region_l0)
+        return self.design.landmarks(region_l0)

@@ -58,7 +58,7 @@ def write_phantom(
 
     The truth is `<stem>-truth.tif` and `<stem>-truth-overlay.tif`. The slide is what OpenSlide calls
     generic-tiff: JPEG tiles of 512 px, factor 2 down to one tile, resolution tags. Both are streamed: memory
-    is about 200 MB, the interpreter included, whatever the size; glass costs next to nothing in time and
+    is about 320 MB, the interpreter included, whatever the size; glass costs next to nothing in time and
     bytes. Same arguments, same bytes (for one version of Pillow). `progress` gets fractions from 0 to 1.
 
     Raises:

@@ -227,7 +227,7 @@ INKED, TORN, DIM = 2, 2, 3
 
 def test_faults_are_a_function_of_the_position_too() -> None:
     dim, pen = PhantomSlide(4096, DIM, MPP), PhantomSlide(4096, INKED, MPP)
-    focus = dim._design._focus  # type: ignore[attr-defined]
+    focus = dim.design._focus  # type: ignore[attr-defined]
     soft = next(tile for tile in tiles(dim) if focus.weight(tile) is not None and not dim.is_glass(tile))
     for slide, region in ((pen, inked(pen)[0]), (dim, soft)):
         whole = slide.render(region)
@@ -245,7 +245,7 @@ def tiles(slide: PhantomSlide) -> list[Rect]:
 
 def test_a_place_out_of_focus_is_blurred() -> None:
     slide = PhantomSlide(4096, DIM, MPP)
-    focus = slide._design._focus  # type: ignore[attr-defined]
+    focus = slide.design._focus  # type: ignore[attr-defined]
     soft = next(
         tile
         for tile in tiles(slide)
@@ -274,7 +274,7 @@ def test_ink_is_no_tissue_and_no_plain_glass() -> None:
 def test_a_tear_is_glass_within_the_tissue() -> None:
     slide = PhantomSlide(4096, TORN, MPP)
     truth = slide.truth(Rect(0, 0, 512, 512), downsample=8)
-    uncut = slide._design._sections.height(*np.meshgrid(*[np.arange(512) * 8 + 4.0] * 2)) > 60  # type: ignore[attr-defined]
+    uncut = slide.design._sections.height(*np.meshgrid(*[np.arange(512) * 8 + 4.0] * 2)) > 60  # type: ignore[attr-defined]
     torn = uncut & (truth == 0)
     assert 0.0005 < torn.sum() / uncut.sum() < 0.1
 
@@ -315,8 +315,8 @@ def test_what_a_slice_shows_speaks_for_its_class_but_does_not_decide() -> None:
     for seed in range(60):
         slide = PhantomSlide(12_288, seed)
         for number, kind in enumerate(slide.territories.kind.tolist()):
-            form[kind].append(slide._design.second_form[number])  # type: ignore[attr-defined]
-            lobular[kind].append(slide._design.is_lobular[number])  # type: ignore[attr-defined]
+            form[kind].append(slide.design.second_form[number])  # type: ignore[attr-defined]
+            lobular[kind].append(slide.design.is_lobular[number])  # type: ignore[attr-defined]
     for first, second in ((Territory.NORMAL, Territory.BENIGN), (Territory.IN_SITU, Territory.INVASIVE)):
         right = (np.mean(np.array(form[first]) < 0.5) + np.mean(np.array(form[second]) > 0.5)) / 2
         assert 0.54 < right < 0.68
@@ -326,14 +326,14 @@ def test_what_a_slice_shows_speaks_for_its_class_but_does_not_decide() -> None:
 
 def test_structures_of_a_territory_have_its_forms() -> None:
     slide = PhantomSlide(8192, 3)
-    found, form = slide._design.structures(Rect(1024, 1024, 6144, 6144), 0)  # type: ignore[attr-defined]
+    found, form = slide.design.structures(Rect(1024, 1024, 6144, 6144), 0)  # type: ignore[attr-defined]
     site = slide.territories.site(found.x, found.y)
     for number in np.unique(site):
         own = form[site == number]
         if len(own) > 60:
             nests = slide.territories.kind[number] in (Territory.IN_SITU, Territory.INVASIVE)
             assert np.mean((own >= 2) == nests) == pytest.approx(0.94, abs=0.06)
-            expected = slide._design.second_form[number]  # type: ignore[attr-defined]
+            expected = slide.design.second_form[number]  # type: ignore[attr-defined]
             assert np.mean(own % 2) == pytest.approx(expected, abs=0.2)
 
 
