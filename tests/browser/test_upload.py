@@ -21,7 +21,8 @@ DROP = """([name, content]) => {
 
 
 def drop(viewer: Viewer, path: Path) -> None:
-    """Drop a file on the page."""
+    """Drop a file on the page, once it is built."""
+    viewer.page.locator("#choose-slides").wait_for()
     viewer.page.evaluate(DROP, [path.name, base64.b64encode(path.read_bytes()).decode()])
 
 
