@@ -1,6 +1,7 @@
 """Command `darefine demo`: the whole service on a phantom slide, over HTTP, and a picture to judge it by."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -124,6 +125,7 @@ def label(
     result = client.result(job.id)
     for name in result.files:
         client.download(job.id, name, folder / name, result=result)
+    (folder / "result.json").write_text(json.dumps(result.document(), indent=1), encoding="utf-8")
     confusion = compare_label_maps(folder / "labels.tif", files.truth, classes=len(result.classes))
     return Labelled(MODELS[model], job.id, folder / "overlay.tif", result, confusion.metrics())
 
