@@ -108,6 +108,7 @@ def test_the_commands_of_the_page_lead_from_annotations_to_a_label_map(work: Pat
     labels = tifffile.imread(label_map, level=0)
     assert labels.shape == (768, 768)
     assert 1 <= labels.max() <= 3
-    result = json.loads((work / "new" / "result.json").read_text())
+    (document,) = (work / "new").glob("*.result.json")
+    result = json.loads(document.read_text())
     assert [entry["name"] for entry in result["classes"]] == ["stroma", "tumour", "necrosis"]
     assert len([*(work / "new").glob("*.overlay.tif")]) == 1
