@@ -12,6 +12,7 @@ ServiceError
 ├── ModelUnknownError
 ├── ModelNotReadyError
 ├── ResultNotReadyError
+├── ResultFileNotFoundError
 ├── TileNotFoundError
 ├── TileUnreadableError
 ├── SlideQuarantinedError
@@ -125,6 +126,10 @@ class TilesBusyError(ServiceError):
     """More tiles are asked for than can be read."""
 
 
+class ResultFileNotFoundError(ServiceError):
+    """The result has no file of this name."""
+
+
 class RangeNotSatisfiableError(ServiceError):
     """The `Range` lies outside the file."""
 
@@ -195,6 +200,7 @@ STATUS: dict[type[Exception], int] = {
     SlideInUseError: 409,
     JobFinalError: 409,
     ResultNotReadyError: 409,
+    ResultFileNotFoundError: 404,
     SlideTooLargeError: 413,
     BodyTooLargeError: 413,
     RangeNotSatisfiableError: 416,

@@ -12,6 +12,7 @@ WorkersError
 ├── ModelUnknownError           no card of this name lies in the weights folder
 ├── WeightsMissingError         the weights folder holds no usable card
 ├── JobCancelledError           the pipeline stopped because it was told to
+├── LocalRunError               a job that runs without a service did not succeed
 ├── BenchFailedError            what was to be measured did not run
 └── NotEnoughDiskError          what the job may write does not fit on the disk
 """
@@ -110,6 +111,10 @@ class WeightsMissingError(WorkersError):
 
 class JobCancelledError(WorkersError):
     """The pipeline stopped because it was told to."""
+
+
+class LocalRunError(WorkersError):
+    """A job that runs without a service did not succeed; the message says why."""
 
 
 class BenchFailedError(WorkersError):

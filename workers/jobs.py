@@ -218,12 +218,14 @@ def is_job_id(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and JOB_ID.fullmatch(value) is not None
 
 
-def new_job(request: JobRequest, jobs_root: Path) -> Job:
-    """Return a queued job for `request` with a new id and the directory `jobs_root/<id>` (not created yet).
+def new_job_id() -> str:
+    """Return a new id; they sort by time, to the millisecond, so that a listing by id is a listing by age."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
 
-    Ids sort by time, to the millisecond, so that a listing by id is a listing by age.
-    """
-    job_id = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
+
+def new_job(request: JobRequest, jobs_root: Path) -> Job:
+    """Return a queued job for `request` with a new id; its directory is `jobs_root/<id>`, not created yet."""
+    job_id = new_job_id()
     return Job(
         id=job_id,
         state=JobState.QUEUED,

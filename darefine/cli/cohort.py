@@ -5,7 +5,6 @@ import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 
 from darefine.client import (
@@ -16,14 +15,14 @@ from darefine.client import (
     JobState,
     JobUnsuccessfulError,
     Preflight,
-    Result,
     ServiceRefusedError,
     Slide,
 )
+from darefine.outcome import End, Outcome
+from darefine.slide_files import FoundSlide
+from darefine.slide_record import Fingerprint, SlideRecord, label_parameters, load_result, record_file
 
-from .cohort_record import SUFFIX, Fingerprint, SlideRecord, label_parameters, load_result
-from .progress_bar import ShowProgress
-from .slide_files import FoundSlide
+from .progress_bar import ShowProgress, progress_facts
 
 SUBMITTED = "submitted"
 
@@ -54,27 +53,6 @@ class Stop:
     def check(self) -> None:
         """Go on at once; raises what `sleep` raises."""
         self.sleep(0)
-
-
-class End(StrEnum):
-    """How a slide of a run ended."""
-
-    SUCCEEDED = "succeeded"
-    SKIPPED = "skipped"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one slide."""
-
-    slide: Path
-    end: End
-    stem: Path
-    """What the names of its files begin with."""
-    job: Job | None = None
-    result: Result | None = None
-    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +93,7 @@ class Cohort:
         Raises:
             StoppedError: when the run is interrupted.
         """
-        file = stem.with_name(stem.name + SUFFIX)
+        file = record_file(stem)
         try:
             return self._label(slide, stem, file)
         except (ClientError, OSError) as error:
@@ -231,12 +209,5 @@ def content_of(slide: Slide) -> str:
 
 
 def facts(job: Job) -> str:
-    """Return patches, speed and time left as text, as far as they are known."""
-    progress = job.progress
-    parts = [f"{progress.patches_done}/{progress.patches_total} patches"] if progress.patches_total else []
-    if progress.megapixels_per_second:
-        parts.append(f"{progress.megapixels_per_second:.1f} MP/s")
-    if progress.eta_s:
-        minutes, seconds = divmod(round(progress.eta_s), 60)
-        parts.append(f"ETA {minutes}:{seconds:02d}")
-    return "  ".join(parts)
+    """Return patches, speed and time left of a job as text, as far as they are known."""
+    return progress_facts(job.progress)

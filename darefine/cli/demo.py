@@ -22,9 +22,9 @@ from wsi.palette import LabelClass, Palette
 from wsi.phantom import PhantomFiles, Version, write_phantom
 
 from .cohort import facts
+from .outcome_lines import class_table
 from .picture import overlay_panel, side_by_side, slide_panel
 from .progress_bar import progress_bar
-from .submit import class_table
 
 START_SECONDS = 120
 

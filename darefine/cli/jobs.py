@@ -13,8 +13,8 @@ from darefine.client import Client, Job, JobState
 from .cohort import facts
 from .connect import act_on_each, connected, url_option
 from .listing import print_rows
+from .outcome_lines import class_table, require_writable
 from .progress_bar import progress_bar
-from .submit import class_table, require_writable
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, nothing else.")
 ids_argument = click.argument("job_ids", nargs=-1, required=True, metavar="JOB...")

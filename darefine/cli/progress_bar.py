@@ -45,6 +45,37 @@ class ShowProgress(Protocol):
         """
 
 
+class PatchProgress(Protocol):
+    """Progress of a job, here or at a service."""
+
+    @property
+    def patches_done(self) -> int:
+        """Finished patches."""
+
+    @property
+    def patches_total(self) -> int:
+        """Planned patches; 0 while they are not known."""
+
+    @property
+    def megapixels_per_second(self) -> float | None:
+        """Speed, in level-0 megapixels."""
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds left."""
+
+
+def progress_facts(progress: PatchProgress) -> str:
+    """Return patches, speed and time left as text, as far as they are known."""
+    parts = [f"{progress.patches_done}/{progress.patches_total} patches"] if progress.patches_total else []
+    if progress.megapixels_per_second:
+        parts.append(f"{progress.megapixels_per_second:.1f} MP/s")
+    if progress.eta_s:
+        minutes, seconds = divmod(round(progress.eta_s), 60)
+        parts.append(f"ETA {minutes}:{seconds:02d}")
+    return "  ".join(parts)
+
+
 @contextmanager
 def progress_bar(
     *,

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from darefine.client import Result
+from darefine.slide_record import SUFFIX, SlideRecord, load_result
 from wsi.atomic import write_atomically
-
-from .cohort_record import SUFFIX, SlideRecord, load_result
 
 FIRST = ("slide", "path", "state", "mpp", "mpp_source", "tissue_mm2")
 LAST = ("warnings", "error", "job_id", "model", "model_sha256")

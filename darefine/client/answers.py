@@ -117,9 +117,10 @@ class ModelRef(Answer):
 
 
 class Notice(Answer):
-    """Something that is to be known before a result is trusted: a word for programs."""
+    """What to know before a result is trusted: `code` for programs, `words` for people."""
 
     code: str
+    words: str
 
 
 class Result(Answer):

@@ -3,14 +3,14 @@
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self, TypedDict, Unpack
 from urllib.parse import quote
 
 import httpx
 
-from workers.jobs import JobState, Priority, result_stem
+from workers.jobs import JobState, OutputName, Priority, result_stem
 from wsi.atomic import write_atomically
 
 from .answers import Job, JobPage, Preflight, Result, ServedModels, Slide, SlidePage
@@ -41,6 +41,7 @@ class JobOptions(TypedDict, total=False):
     precision: Literal["fp32", "bf16", "fp16"]
     tissue: bool
     priority: Priority
+    outputs: Sequence[OutputName]
 
 
 class Client:
@@ -269,7 +270,7 @@ class Client:
             OSError: when `target` cannot be written.
         """
         facts = (result or self.result(job_id)).files[name]
-        path = f"{V1}/jobs/{quote(job_id, safe='')}/{quote(name, safe='')}"
+        path = f"{V1}/jobs/{quote(job_id, safe='')}/files/{quote(name, safe='')}"
         fetch(self._connection, path, Path(target), facts, told)
 
     def download_results(

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from starlette.staticfiles import NotModifiedResponse
 
 from workers.errors import JobNotFoundError
-from workers.jobs import JobFiles
+from workers.jobs import JobFiles, result_stem
 from wsi.palette import LabelClass, Palette
 from wsi.writing.region_options import MIN_AREA_UM2, TOLERANCE_UM, RegionOptions, regions_command
 
@@ -88,7 +88,8 @@ async def get_regions(
 
     Made when first asked for, which takes seconds, on a large slide a minute or two, and kept with the job.
     """
-    files = (await run_in_threadpool(finished, queue, job_id)).files
+    job = await run_in_threadpool(finished, queue, job_id)
+    files = job.files
     path = files.regions(tolerance_um, min_area_um2)
     if not path.exists():
         options = RegionOptions(await run_in_threadpool(palette, files), tolerance_um, min_area_um2)
@@ -97,7 +98,8 @@ async def get_regions(
         except ConversionFailedError:
             await run_in_threadpool(finished, queue, job_id)  # it may have been deleted meanwhile
             raise
-    return geojson(request, path)
+    stem = result_stem(job.request.slide_name, job.request.model)
+    return geojson(request, path, f"{stem}.regions.geojson")
 
 
 def palette(files: JobFiles) -> Palette:
@@ -108,14 +110,14 @@ def palette(files: JobFiles) -> Palette:
     )
 
 
-def geojson(request: Request, path: Path) -> Response:
-    """Return a gzipped file as it is, or unpacked for a client that does not take gzip."""
+def geojson(request: Request, path: Path, name: str) -> Response:
+    """Return a gzipped file as it is, or unpacked for a client that does not take gzip; called `name`."""
     headers = {"Vary": "Accept-Encoding"}
     packed = TiffResponse(
         path,
         headers={**headers, "Content-Encoding": "gzip"},
         media_type=GEOJSON,
-        filename="regions.geojson",
+        filename=name,
         stat_result=path.stat(),
     )
     if takes_gzip(request.headers.get("accept-encoding", "")):

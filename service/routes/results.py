@@ -1,5 +1,7 @@
 """Result routes: the TIFFs and the JSON of a succeeded job."""
 
+import json
+import mimetypes
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
@@ -13,7 +15,7 @@ from workers.jobs import Job, JobState, result_stem
 from workers.queue.client import JobClient
 
 from ..dependencies import Queue
-from ..errors import RangeNotSatisfiableError, ResultNotReadyError
+from ..errors import RangeNotSatisfiableError, ResultFileNotFoundError, ResultNotReadyError
 from ..openapi import Responses, problems
 from ..result_schema import ResultOut
 from ..tiles.caching import CONDITIONS
@@ -28,6 +30,15 @@ TIFF: Responses = {
     304: {"description": "`If-None-Match` names the TIFF's `ETag`: the copy at hand is good"},
     **problems(RangeNotSatisfiableError),
     **PROBLEMS,
+}
+FILE: Responses = {
+    **TIFF,
+    200: {
+        "description": "The file. `Range` (with `If-Range`) is honoured; a malformed one is ignored",
+        "content": {"application/octet-stream": {}},
+    },
+    206: {"description": "Part of the file", "content": {"application/octet-stream": {}}},
+    **problems(JobNotFoundError, ResultFileNotFoundError),
 }
 RESULT: Responses = {200: {"model": ResultOut}, **PROBLEMS}
 
@@ -48,6 +59,15 @@ def get_labels(job_id: str, request: Request, queue: Queue) -> Response:
     """Download the label map as 8-bit grey, value = class, 0 = not analysed: for programs."""
     job = finished(queue, job_id)
     return tiff(request, job, job.files.labels)
+
+
+@router.get("/files/{name}", response_class=FileResponse, responses=FILE)
+def get_file(job_id: str, name: str, request: Request, queue: Queue) -> Response:
+    """Download any file that the result names, byte for byte: what its sha256 there is of."""
+    job = finished(queue, job_id)
+    if name not in json.loads(job.files.result.read_bytes())["files"]:
+        raise ResultFileNotFoundError(f"The result of this job has no file {name!r}.")
+    return download(request, job, job.files.directory / name, media_type(name))
 
 
 @router.get("/result", response_model=None, responses=RESULT)
@@ -91,9 +111,20 @@ class TiffResponse(FileResponse):
 
 
 def tiff(request: Request, job: Job, path: Path) -> Response:
+    """Return a TIFF as a download, or 304 when the client has it."""
+    return download(request, job, path, "image/tiff")
+
+
+def media_type(name: str) -> str:
+    """Return the media type of a result file by its name."""
+    known, packed = mimetypes.guess_type(name)
+    return "application/gzip" if packed == "gzip" else known or "application/octet-stream"
+
+
+def download(request: Request, job: Job, path: Path, kind: str) -> Response:
     """Return the file as a download called `<slide>.<model>.overlay.tif`, or 304 when the client has it."""
     name = f"{result_stem(job.request.slide_name, job.request.model)}.{path.name}"
-    response = TiffResponse(path, media_type="image/tiff", filename=name, stat_result=path.stat())
+    response = TiffResponse(path, media_type=kind, filename=name, stat_result=path.stat())
     if CONDITIONS.is_not_modified(response.headers, request.headers):
         return NotModifiedResponse(response.headers)
     return response

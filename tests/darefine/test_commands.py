@@ -40,6 +40,7 @@ def test_the_list_of_commands_is_complete() -> None:
     [
         "darefine.cli.main",
         "darefine.cli.submit",
+        "darefine.cli.run",
         "darefine.cli.jobs",
         "darefine.cli.slides",
         "darefine.cli.serve",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from darefine.cli.slide_files import FoundSlide, SameNameError, find_slides, result_names
+from darefine.slide_files import FoundSlide, SameNameError, find_slides, result_names
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """docs/client.md: every command and every line of Python on it is run."""
 
+import gzip
+import json
 import os
 import re
 import shutil
@@ -25,11 +27,20 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_page_does_what_it_says(
-    service: RunningService, small_phantom: PhantomFiles, slide_root: Path
+    service: RunningService, small_phantom: PhantomFiles, slide_root: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     (slide_root / "slides").mkdir()
     shutil.copy(small_phantom.slide, slide_root / "slides" / "case-17.tif")
-    environment = {**os.environ, "DAREFINE_URL": service.url, "PYTHONPATH": str(ROOT)}
+    (tmp_path / "darefine").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m darefine "$@"\n')
+    (tmp_path / "darefine").chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "DAREFINE_URL": service.url,
+        "DAREFINE_WEIGHTS_DIR": str(tiny_model.parent),
+        "SLURM_ARRAY_TASK_ID": "0",
+    }
 
     def run(*command: str) -> str:
         done = subprocess.run(
@@ -38,22 +49,25 @@ def test_the_page_does_what_it_says(
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    said = []
-    for line in "".join(blocks("bash")).splitlines():
-        program, *arguments = line.split()
-        assert program == "darefine"
-        said.append(run(sys.executable, "-m", "darefine", *arguments))
-    assert len(said) == 5
-    assert "case-17" in said[2]
-    assert "case-17.tif" in said[3]
-    for folder in ("results", "in-place"):
-        assert (slide_root / folder / "case-17.tiny.overlay.tif").stat().st_size > 0
+    submitted, in_place, local, shard, listed = (run("bash", "-euc", block) for block in blocks("bash"))
+    assert "case-17.tiny.{overlay.tif, labels.tif, result.json}" in submitted
+    assert "(done before)" not in submitted + in_place + local
+    assert "(done before)" in shard
+    assert listed.count("case-17.tif") >= 2, "jobs and slides"
+    for folder in ("results", "in-place", "local"):
         assert len((slide_root / folder / "summary.csv").read_text().splitlines()) == 2
+        for name in ("overlay.tif", "labels.tif"):
+            made, sent = (slide_root / one / f"case-17.tiny.{name}" for one in (folder, "results"))
+            assert made.read_bytes() == sent.read_bytes(), (folder, name)
+
+    with gzip.open(slide_root / "in-place" / "case-17.tiny.regions-2um-500um2.geojson.gz") as regions:
+        assert json.load(regions)["type"] == "FeatureCollection"
 
     python = "".join(blocks("python"))
     assert URL in python
     printed = run(sys.executable, "-c", python.replace(URL, service.url)).splitlines()
-    assert printed[0].startswith("tiny ")
+    assert printed[0].startswith("slides/case-17.tif skipped ")
+    assert printed[1].startswith("tiny ")
     assert "succeeded 100%" in printed
     assert "from-python/case-17.tiny.overlay.tif" in printed
     assert "422 model-unknown" in printed

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import BenchFailedError
-from ..jobs import JobParameters, Problem, Progress
-from ..protocol import FromEngine, ProgressMade, RunJob, Succeeded
-from ..rq_worker.engine_process import EngineProcess, EngineState, entry_named
+from ..errors import BenchFailedError, LocalRunError
+from ..jobs import JobParameters, Progress
+from ..local import LocalEngine
+from ..protocol import RunJob
+from ..rq_worker.engine_process import entry_named
 from ..settings import WorkerSettings
 from .options import RESULT, BenchOptions
-
-POLL_S = 1.0
 
 
 def run_bench(
@@ -37,20 +36,19 @@ def run_bench(
         report: Gets the progress.
 
     Raises:
-        BenchFailedError: The model cannot be loaded, or a job fails.
-        EngineDiedError: The process dies.
+        BenchFailedError: The model cannot be loaded, a job fails, or the process dies.
     """
     load_before = load_average()
-    engine = EngineProcess(entry_named("workers.bench.measure:main", options), settings)
-    engine.start()
+    # A process that died would have measured in vain: it is not replaced.
+    once = settings.model_copy(update={"max_crashes": 1})
+    slide, parameters = options.slide.resolve(), JobParameters(mpp=options.mpp)
     try:
-        name = _loaded(engine)
-        parameters = JobParameters(mpp=options.mpp)
-        slide = options.slide.resolve()
-        engine.send(RunJob("bench", 1, slide.name, str(slide), str(directory), name, parameters))
-        _finish(engine, report)
-    finally:
-        engine.stop()
+        with LocalEngine(once, entry_named("workers.bench.measure:main", options)) as engine:
+            model = engine.loaded().default_model
+            job = RunJob("bench", 1, slide.name, str(slide), str(directory), model, parameters)
+            engine.run(job, report)
+    except LocalRunError as error:
+        raise BenchFailedError(str(error)) from error
     measured: dict[str, Any] = json.loads((directory / RESULT).read_text(encoding="ascii"))
     return {**measured, "load_before": load_before}
 
@@ -58,36 +56,3 @@ def run_bench(
 def load_average() -> float | None:
     """Return how many processes wanted a core in the last minute, on average; None where unknown."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-
-
-def _loaded(engine: EngineProcess) -> str:
-    """Wait until the model is loaded; return its name.
-
-    Raises:
-        BenchFailedError: It cannot be loaded.
-    """
-    while engine.state is EngineState.STARTING:
-        engine.receive(POLL_S)
-    if engine.ready is None:
-        raise _failure(engine.problem)
-    return engine.ready.default_model
-
-
-def _finish(engine: EngineProcess, report: Callable[[Progress], None]) -> None:
-    """Wait for the end of the job.
-
-    Raises:
-        BenchFailedError: It did not succeed.
-    """
-    while True:
-        message: FromEngine | None = engine.receive(POLL_S)
-        if isinstance(message, ProgressMade):
-            report(message.progress)
-        elif isinstance(message, Succeeded):
-            return
-        elif message is not None:
-            raise _failure(getattr(message, "problem", None))
-
-
-def _failure(problem: Problem | None) -> BenchFailedError:
-    return BenchFailedError(problem.detail if problem else "The model process stopped before it was done.")

@@ -52,7 +52,7 @@ def test_it_is_made_once_and_kept(api: Api, job: Path) -> None:
     response = api.http.get(links["regions"])
     assert (response.status_code, response.headers["content-type"]) == (200, "application/geo+json")
     assert response.headers["content-encoding"] == "gzip"
-    assert response.headers["content-disposition"] == 'attachment; filename="regions.geojson"'
+    assert response.headers["content-disposition"] == 'attachment; filename="good.stand-in.regions.geojson"'
     (feature,) = response.json()["features"]
     assert feature["properties"]["classification"] == {"name": "normal", "color": [9, 8, 7]}
     assert min(feature["geometry"]["coordinates"][0]) == [200, 200], "level-0 px"

@@ -94,3 +94,25 @@ def test_a_lost_result_file_is_a_fault_of_the_service(api: Api, url: str) -> Non
     response = api.http.get(f"{url.rsplit('/', 1)[0]}/result", headers={"Connection": "close"})
     detail = assert_problem(response, 500, "internal")
     assert "result.json" not in detail
+
+
+def test_any_file_that_the_result_names_byte_for_byte(api: Api, slide: Path) -> None:
+    job = post_slide(api, slide).json()
+    url = f"{job['links']['self']}/files"
+    assert_problem(api.http.get(f"{url}/regions.geojson.gz"), 409, "result-not-ready")
+    api.lease.start(job["id"], 1, "tester")
+    directory = api.data_dir / "jobs" / job["id"]
+    directory.mkdir(parents=True)
+    for name in ("labels.tif", "regions.geojson.gz", "plan.json"):
+        (directory / name).write_bytes(CONTENT)
+    (directory / "result.json").write_text('{"files": {"labels.tif": {}, "regions.geojson.gz": {}}}')
+    api.lease.succeed(job["id"], 1)
+    for name, kind in (("labels.tif", "image/tiff"), ("regions.geojson.gz", "application/gzip")):
+        answer = api.http.get(f"{url}/{name}", headers={"Accept-Encoding": "gzip"})
+        assert (answer.content, answer.headers["content-type"]) == (CONTENT, kind)
+        assert "content-encoding" not in answer.headers, "the bytes themselves"
+        assert answer.headers["content-disposition"] == f'attachment; filename="good.stand-in.{name}"'
+        assert api.http.get(f"{url}/{name}", headers={"Range": "bytes=5-9"}).content == CONTENT[5:10]
+    for name in ("plan.json", "..%2Fslide.json", "result.json"):
+        answer = api.http.get(f"{url}/{name}")
+        assert answer.status_code == 404, "what the result does not name is not handed out"

@@ -88,6 +88,11 @@ def beside(stem: Path, name: str) -> Path:
     return stem.with_name(f"{stem.name}.{name}")
 
 
+def record_file(stem: Path) -> Path:
+    """Return the file of the record of the slide whose files begin with `stem`."""
+    return stem.with_name(stem.name + SUFFIX)
+
+
 def load_result(stem: Path) -> Result | None:
     """Return the result that lies beside a record if all its files are there, by their size."""
     try:
