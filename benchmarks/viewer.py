@@ -1,0 +1,105 @@
+"""How quickly the viewer answers: first view, opacity, classes, outlines, patches of a job that runs.
+
+`python -m benchmarks.viewer` starts a service of its own with a phantom slide and measures in Chromium without
+a GPU. A switch counts from the click to the second frame after it, when its effect is on the screen.
+"""
+
+import json
+import statistics
+import time
+
+import click
+
+from .browser import BOTH, WINDOW, Stage, stage
+
+REPEATS = 20
+VIEWS = 5
+PATCHES = 6
+
+TIMED = """async ([selector, call, event]) => {
+    const frames = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    const control = document.querySelector(selector);
+    await frames();
+    const begun = performance.now();
+    control[call]();
+    if (event) control.dispatchEvent(new Event(event));
+    await frames();
+    return performance.now() - begun;
+}"""
+
+SWITCHES = {
+    "opacity_ms": ("#opacity", "stepUp", "input"),
+    "class_ms": (".classes input[type=checkbox]", "click", ""),
+    "outline_ms": ("#outline", "click", ""),
+    "labels_ms": ("#labels-shown", "click", ""),
+}
+"""What is done to which control, and the event that tells the page of it."""
+
+LABELLED = """() => {
+    const layer = document.querySelector('.label-layer');
+    const { data } = layer.getContext('2d').getImageData(0, 0, layer.width, layer.height);
+    return data.reduce((count, value, at) => count + (at % 4 === 3 && value > 0), 0);
+}"""
+
+SENT = """() => ['navigation', 'resource'].flatMap((type) => performance.getEntriesByType(type))
+    .filter(({ name }) => !name.includes('/tiles/') && !name.includes('/thumbnail'))
+    .reduce((sum, { transferSize }) => sum + transferSize, 0)"""
+
+
+@click.command()
+@click.option("--size", "size_px", type=click.IntRange(min=12_288), default=20_480, show_default=True)
+@click.option("--seed", type=int, default=2026, show_default=True)
+def main(size_px: int, seed: int) -> None:
+    """Measure, and print JSON: median and slowest, in milliseconds."""
+    with stage(size_px=size_px, seed=seed) as set_up:
+        job_id = set_up.submit(BOTH)
+        shown = growth(set_up, job_id)
+        set_up.wait(job_id)
+        views, sent = first_views(set_up, job_id)
+        figures = {"patch_to_screen_ms": summary(shown), "first_view_ms": summary(views)}
+        set_up.open(f"job={job_id}&x={size_px // 2}&y={size_px // 2}&zoom=0.5")
+        for name, action in SWITCHES.items():
+            figures[name] = summary([set_up.page.evaluate(TIMED, action) for _ in range(REPEATS)])
+    click.echo(json.dumps({**figures, "page_kb": round(sent / 1000)}, indent=1))
+
+
+def growth(set_up: Stage, job_id: str) -> list[float]:
+    """Return milliseconds from one more patch in the service's count to more labels on the screen."""
+    set_up.page.goto(f"{set_up.url}/#job={job_id}")
+    set_up.wait(job_id, patches=1)
+    set_up.page.wait_for_timeout(2000)
+    delays: list[float] = []
+    job = set_up.http.get(f"/v1/jobs/{job_id}").json()
+    while len(delays) < PATCHES and job["progress"]["patches_done"] < job["progress"]["patches_total"] - 1:
+        before = set_up.page.evaluate(LABELLED)
+        set_up.wait(job_id, patches=job["progress"]["patches_done"] + 1)
+        begun = time.perf_counter()
+        while set_up.page.evaluate(LABELLED) == before and time.perf_counter() - begun < 10:
+            set_up.page.wait_for_timeout(20)
+        delays.append(1000 * (time.perf_counter() - begun))
+        job = set_up.http.get(f"/v1/jobs/{job_id}").json()
+    return delays
+
+
+def first_views(set_up: Stage, job_id: str) -> tuple[list[float], int]:
+    """Return milliseconds until slide and labels are seen, with nothing kept, and the bytes of the page."""
+    times, sent = [], 0
+    browser = set_up.page.context.browser
+    assert browser is not None
+    for _ in range(VIEWS):
+        page = browser.new_page(viewport=WINDOW)  # type: ignore[arg-type]
+        page.goto(f"{set_up.url}/#job={job_id}")
+        page.wait_for_selector("#stage[aria-busy=false]")
+        times.append(float(page.evaluate("performance.now()")))
+        sent = page.evaluate(SENT)
+        page.close()
+    return times, sent
+
+
+def summary(milliseconds: list[float]) -> dict[str, float]:
+    """Return the median and the slowest."""
+    return {"median": round(statistics.median(milliseconds), 1), "slowest": round(max(milliseconds), 1)}
+
+
+if __name__ == "__main__":
+    main()
