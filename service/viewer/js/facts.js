@@ -192,7 +192,8 @@ export function provenanceFacts({
 }) {
   return {
     Model: `${model.name} ${model.version}, sha256 ${model.sha256.slice(0, 16)}…`,
-    "Pixel size": `${mpp.slide} µm (${mpp.source ?? "request"}); labels ${Number(mpp.label.toFixed(4))} µm${mpp.resampled ? ", resampled" : ""}`,
+    "Pixel size": `${mpp.slide} µm (${mpp.source ?? "request"})`,
+    "Label pixel": `${Number(mpp.label.toFixed(4))} µm${mpp.resampled ? ", resampled" : ""}`,
     Halo: `${parameters.halo_px} label px`,
     Tissue: parameters.tissue ? "glass left out" : "every pixel labelled",
     Computed: `${dtype} on ${device}`,
