@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Page, sync_playwright
 
-from darefine.cli.demo import MODELS, running_service
+from darefine.cli.demo import MODELS, PHANTOM_VERSION, running_service
 from wsi.phantom import write_phantom
 
 WINDOW = {"width": 1440, "height": 900}
@@ -34,6 +34,8 @@ class Stage:
     http: httpx.Client
     page: Page
     slide_id: str
+    data_dir: Path
+    """The service's data folder."""
 
     def submit(self, model: str) -> str:
         """Queue a job with `model`; return its id."""
@@ -77,12 +79,15 @@ def stage(*, size_px: int, seed: int) -> Iterator[Stage]:
         httpx.Client(base_url=client.url, timeout=60) as http,
         sync_playwright() as playwright,
     ):
-        slide = write_phantom(Path(folder, "phantom.tif"), size_px=size_px, seed=seed).slide
-        stored = http.put("/v1/slides", params={"filename": slide.name}, content=slide.read_bytes())
+        files = write_phantom(
+            Path(folder, f"phantom-{seed}.tif"), size_px=size_px, seed=seed, version=PHANTOM_VERSION
+        )
+        content = files.slide.read_bytes()
+        stored = http.put("/v1/slides", params={"filename": files.slide.name}, content=content)
         slide_id = stored.raise_for_status().json()["id"]
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         context = browser.new_context(viewport=WINDOW, reduced_motion="reduce")  # type: ignore[arg-type]
         page = context.new_page()
         page.set_default_timeout(120_000)
-        yield Stage(client.url, http, page, slide_id)
+        yield Stage(client.url, http, page, slide_id, Path(folder, "data"))
         browser.close()

@@ -15,6 +15,7 @@ from .browser import BOTH, WINDOW, Stage, stage
 REPEATS = 20
 VIEWS = 5
 PATCHES = 6
+PATIENCE_S = 10
 
 TIMED = """async ([selector, call, event]) => {
     const frames = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
@@ -64,20 +65,22 @@ def main(size_px: int, seed: int) -> None:
 
 
 def growth(set_up: Stage, job_id: str) -> list[float]:
-    """Return milliseconds from one more patch in the service's count to more labels on the screen."""
+    """Return milliseconds from the moment a patch is on the disk to more labels on the screen."""
     set_up.page.goto(f"{set_up.url}/#job={job_id}")
+    patches = set_up.data_dir / "jobs" / job_id / "patches"
     set_up.wait(job_id, patches=1)
-    set_up.page.wait_for_timeout(2000)
+    set_up.page.wait_for_timeout(1000)
     delays: list[float] = []
-    job = set_up.http.get(f"/v1/jobs/{job_id}").json()
-    while len(delays) < PATCHES and job["progress"]["patches_done"] < job["progress"]["patches_total"] - 1:
+    known = set(patches.glob("patch-*.tif"))
+    while len(delays) < PATCHES:
         before = set_up.page.evaluate(LABELLED)
-        set_up.wait(job_id, patches=job["progress"]["patches_done"] + 1)
-        begun = time.perf_counter()
-        while set_up.page.evaluate(LABELLED) == before and time.perf_counter() - begun < 10:
-            set_up.page.wait_for_timeout(20)
-        delays.append(1000 * (time.perf_counter() - begun))
-        job = set_up.http.get(f"/v1/jobs/{job_id}").json()
+        while not (fresh := set(patches.glob("patch-*.tif")) - known):
+            set_up.page.wait_for_timeout(10)
+        stored = min(path.stat().st_mtime for path in fresh)
+        while set_up.page.evaluate(LABELLED) == before and time.time() - stored < PATIENCE_S:
+            set_up.page.wait_for_timeout(10)
+        delays.append(1000 * (time.time() - stored))
+        known |= fresh
     return delays
 
 
