@@ -46,3 +46,16 @@ def test_a_link_that_leads_nowhere_is_no_blank_page(viewer: Viewer, place: str) 
     if "none" in place:
         viewer.page.locator(".trouble").get_by_text("no").wait_for()
     viewer.errors = [error for error in viewer.errors if "404" not in error]
+
+
+def test_the_back_button_leads_to_the_job_before(
+    viewer: Viewer, finished: DrawnJob, running: DrawnJob
+) -> None:
+    viewer.open_job(finished.id, x=2100, y=1300, zoom=0.4)
+    viewer.page.locator(f"[data-key='job-{running.id}']").click()
+    viewer.page.locator(".badge.running").wait_for()
+    viewer.until(f"location.hash.includes('{running.id}')")
+    viewer.page.go_back()
+    viewer.page.locator(".badge.succeeded").wait_for()
+    viewer.settle()
+    viewer.until(f"location.hash.includes('{finished.id}') && location.hash.includes('zoom=0.4')")

@@ -25,9 +25,9 @@ def scaled(
 
 def test_a_square_lies_on_the_same_pixels_in_slide_and_labels(viewer: Viewer, scaled: DrawnJob) -> None:
     centre = {"x": SQUARE.x + SQUARE.width // 2, "y": SQUARE.y + SQUARE.height // 2}
+    viewer.open_job(scaled.id, labels=0)
     for zoom in (0.12, 0.31, 0.55):
-        viewer.open()
-        viewer.open_job(scaled.id, **centre, zoom=zoom, labels=0)
+        viewer.go(scaled.id, **centre, zoom=zoom, labels=0)
         slide = viewer.box(MAGENTA, tolerance=100)  # half way to the pink around it
         viewer.page.keyboard.press("l")
         viewer.page.locator("#opacity").fill("100")

@@ -19,6 +19,11 @@ SHOW_TOOLS = """visibility => {
     for (const one of tools) one.style.visibility = visibility;
 }"""
 
+GO = """hash => new Promise((done) => {
+    addEventListener('hashchange', done, { once: true });
+    location.hash = hash;
+})"""
+
 
 class Viewer:
     """A tab with the viewer, and what went wrong in it."""
@@ -47,6 +52,12 @@ class Viewer:
         """Open a job and wait until all is seen."""
         parts = "".join(f"&{name}={value}" for name, value in place.items())
         self.open(f"job={job_id}{parts}")
+        self.settle()
+
+    def go(self, job_id: str, **place: object) -> None:
+        """Go to another place without loading the page anew, as by the back button."""
+        parts = "".join(f"&{name}={value}" for name, value in place.items())
+        self.page.evaluate(GO, f"job={job_id}{parts}")
         self.settle()
 
     def settle(self) -> None:

@@ -1,9 +1,12 @@
 /** Panels with facts: the open slide, the model card, the result's files, parameters and provenance. */
 
-import { PREFIX } from "./api.js";
+import { write } from "./address.js";
+import { ApiError, PREFIX, deleteSlide } from "./api.js";
+import { display } from "./display.js";
 import { element, icon } from "./dom.js";
 import { formatBytes, formatCount } from "./format.js";
-import { job, models, result, slide } from "./session.js";
+import { say } from "./messages.js";
+import { closeAll, job, models, refreshLists, result, slide } from "./session.js";
 
 const FILES = {
   overlay: ["Overlay", "palette TIFF pyramid, for people"],
@@ -38,16 +41,19 @@ const isFile = ([name, href]) => name in FILES || /\.\w+$/.test(href);
 
 /** @param {string} id */
 function reportLink(id) {
-  return element(
-    "li",
-    {},
-    element(
-      "a",
-      { href: `/jobs/${id}/report`, target: "_blank", rel: "noopener" },
-      icon("print"),
-      element("span", {}, "Report", element("small", {}, "one page to print")),
-    ),
+  const link = element(
+    "a",
+    { target: "_blank", rel: "noopener" },
+    icon("print"),
+    element("span", {}, "Report", element("small", {}, "one page to print")),
   );
+  const colours = () =>
+    write({ job: null, slide: null, position: null, display: display.value, with: null, mode: null });
+  const address = () => (link.href = `/jobs/${id}/report${colours()}`);
+  address();
+  // Just before it is followed: the report has the colours of the moment.
+  ["pointerdown", "focus"].forEach((event) => link.addEventListener(event, address));
+  return element("li", {}, link);
 }
 
 /** @param {[string, string]} link name and address */
@@ -70,7 +76,13 @@ function download([name, href]) {
 export function slideFacts() {
   const list = element("dl", { class: "facts" });
   const title = element("h2");
-  const panel = element("section", { class: "panel", "aria-label": "Slide" }, title, list);
+  const remove = element(
+    "button",
+    { type: "button", class: "small-button", onclick: removeSlide },
+    "Delete the slide",
+  );
+  const actions = element("div", { class: "actions" }, remove);
+  const panel = element("section", { class: "panel", "aria-label": "Slide" }, title, list, actions);
   const draw = () => {
     const open = slide.value;
     panel.hidden = !open || Boolean(job.value);
@@ -88,6 +100,20 @@ export function slideFacts() {
   };
   [slide, job].forEach((signal) => signal.watch(draw));
   return panel;
+}
+
+/** Delete the open slide, if the reader is sure. */
+async function removeSlide() {
+  const { id, name } = slide.value;
+  if (!window.confirm(`Delete the slide ${name}? Results of its jobs stay.`)) return;
+  try {
+    await deleteSlide(id);
+    closeAll();
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    say(error.message);
+  }
+  refreshLists();
 }
 
 /** Build the panel of the model card. */
@@ -166,7 +192,8 @@ export function provenanceFacts({
 }) {
   return {
     Model: `${model.name} ${model.version}, sha256 ${model.sha256.slice(0, 16)}…`,
-    "Pixel size": `${mpp.slide} µm (${mpp.source ?? "request"}); labels ${Number(mpp.label.toFixed(4))} µm${mpp.resampled ? ", resampled" : ""}`,
+    "Pixel size": `${mpp.slide} µm (${mpp.source ?? "request"})`,
+    "Label pixel": `${Number(mpp.label.toFixed(4))} µm${mpp.resampled ? ", resampled" : ""}`,
     Halo: `${parameters.halo_px} label px`,
     Tissue: parameters.tissue ? "glass left out" : "every pixel labelled",
     Computed: `${dtype} on ${device}`,

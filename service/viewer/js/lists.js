@@ -4,7 +4,7 @@ import { thumbnailUrl } from "./api.js";
 import { element } from "./dom.js";
 import { formatBytes, formatCount, formatDuration, formatTime } from "./format.js";
 import { checked, toggleChecked } from "./run_form.js";
-import { job, jobs, openJob, openSlide, slide, slides } from "./session.js";
+import { job, jobs, nextPage, openJob, openSlide, readOlderJobs, slide, slides } from "./session.js";
 import { Signal } from "./signal.js";
 
 export const STATE_WORDS = {
@@ -25,6 +25,12 @@ export function lists() {
     fill(bodies.jobs, jobs.value, jobRow, "No jobs yet. Add a slide, then run a model on it.");
   const drawSlides = () =>
     fill(bodies.slides, slides.value, slideRow, "No slides yet. Drop some on this page.");
+  const more = element(
+    "button",
+    { type: "button", class: "small-button more", onclick: readOlderJobs },
+    "Older jobs",
+  );
+  nextPage.watch((next) => (more.hidden = next === null));
   jobs.watch(drawJobs);
   job.watch(drawJobs);
   slides.watch(drawSlides);
@@ -35,7 +41,8 @@ export function lists() {
     "section",
     { class: "lists", "aria-label": "Jobs and slides" },
     tabs(),
-    ...Object.entries(bodies).map(tabPanel),
+    tabPanel("jobs", bodies.jobs, more),
+    tabPanel("slides", bodies.slides),
   );
 }
 
@@ -69,8 +76,11 @@ function tabs() {
   return element("div", { class: "tabs", role: "tablist", "aria-label": "Lists" }, buttons);
 }
 
-/** @param {[string, HTMLElement]} entry */
-function tabPanel([name, body]) {
+/**
+ * @param {string} name
+ * @param {HTMLElement[]} content
+ */
+function tabPanel(name, ...content) {
   const panel = element(
     "div",
     {
@@ -80,7 +90,7 @@ function tabPanel([name, body]) {
       class: "tab-panel",
       tabindex: "-1",
     },
-    body,
+    content,
   );
   tab.watch((open) => (panel.hidden = open !== name));
   return panel;

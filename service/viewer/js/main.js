@@ -1,13 +1,13 @@
 /** Start the page: put its parts together and keep slide, job and address in step. */
 
 import { addSlides } from "./add_slides.js";
-import { parse, write } from "./address.js";
-import { MODES, comparePanel, compareWith, mode, other, stopComparing } from "./compare.js";
+import { comparePanel, other, stopComparing } from "./compare.js";
 import { compareStage } from "./compare_stage.js";
-import { change, defaults, display, layerStyle } from "./display.js";
+import { display, layerStyle } from "./display.js";
 import { element, icon } from "./dom.js";
 import { downloads, modelCard, provenance, slideFacts } from "./facts.js";
 import { jobHead, warningsPanel } from "./job_panel.js";
+import { keepAddress } from "./keep_address.js";
 import { addKeys, helpDialog, listenToKeys } from "./keys.js";
 import { LabelLayer } from "./label_layer.js";
 import { LabelTiles } from "./label_tiles.js";
@@ -152,58 +152,6 @@ function sayBusy(view, layers) {
   layers.forEach((layer) => (layer.onDrawn = say));
   session.opening.watch(say);
   view.osd.world.addHandler("add-item", ({ item }) => item.addHandler("fully-loaded-change", say));
-}
-
-/**
- * Keep the address in step with what is open, and open what it names.
- * @param {SlideView} view
- */
-function keepAddress(view) {
-  let start = parse(location.hash);
-  let timer = 0;
-  const note = () => {
-    const { job, slide } = session;
-    const place = {
-      job: job.value?.id ?? null,
-      slide: slide.value?.id ?? null,
-      position: view.slide ? view.position() : null,
-      display: display.value,
-      with: other.value?.job.id ?? null,
-      mode: mode.value,
-    };
-    const address = place.job || place.slide ? write(place) : " ";
-    if (address !== location.hash) history.replaceState(null, "", address);
-  };
-  const noteSoon = () => {
-    clearTimeout(timer);
-    timer = setTimeout(note, 250);
-  };
-  session.stage.openSlide = async (slide, info) => {
-    await view.open(slide.id, info, start.position);
-    start = { ...start, position: null };
-  };
-  const restore = () => {
-    start = parse(location.hash);
-    change({ ...defaults(), ...start.display });
-    if (MODES.some(({ name }) => name === start.mode))
-      mode.value = /** @type {import("./compare.js").Mode} */ (start.mode);
-    if (start.job) openWith(start.job, start.with);
-    else if (start.slide) session.openSlide(start.slide);
-  };
-  restore();
-  window.addEventListener("hashchange", restore);
-  view.osd.addHandler("update-viewport", noteSoon);
-  [session.job, session.slide, display, other, mode].forEach((signal) => signal.watch(noteSoon));
-}
-
-/**
- * Open a job, and compare it with another if one is named.
- * @param {string} id
- * @param {string | null} second
- */
-async function openWith(id, second) {
-  await session.openJob(id);
-  if (second && session.job.value?.id === id) compareWith(second);
 }
 
 /** Start. */

@@ -54,10 +54,31 @@ export async function keepLists() {
   }
 }
 
+/** Jobs beyond the first page, as far as they were asked for. @type {any[]} */
+let older = [];
+/** Where the next page begins; null on the last. */
+export const nextPage = new Signal(/** @type {string | null} */ (null));
+
+/** Read the jobs of the first page, and keep those of further pages. */
+async function readJobs() {
+  const page = await api.listJobs("?limit=100");
+  if (!older.length) nextPage.value = page.next_cursor;
+  const known = new Set(page.jobs.map(({ id }) => id));
+  return [...page.jobs, ...older.filter(({ id }) => !known.has(id))];
+}
+
+/** Read a further page of jobs. */
+export async function readOlderJobs() {
+  const page = await api.listJobs(`?limit=100&cursor=${encodeURIComponent(nextPage.value ?? "")}`);
+  older = [...older, ...page.jobs];
+  nextPage.value = page.next_cursor;
+  await refresh(jobs, readJobs);
+}
+
 /** Read jobs, slides and models once. */
 export async function refreshLists() {
   await Promise.all([
-    refresh(jobs, async () => (await api.listJobs("?limit=100")).jobs),
+    refresh(jobs, readJobs),
     refresh(slides, async () => (await api.listSlides()).slides),
     refresh(models, api.listModels),
   ]);
