@@ -87,6 +87,7 @@ def growth(set_up: Stage, job_id: str) -> list[float]:
 def first_views(set_up: Stage, job_id: str) -> tuple[list[float], int]:
     """Return milliseconds until slide and labels are seen, with nothing kept, and the bytes of the page."""
     times, sent = [], 0
+    set_up.page.goto("about:blank")
     browser = set_up.page.context.browser
     assert browser is not None
     for _ in range(VIEWS):

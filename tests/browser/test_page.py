@@ -34,7 +34,7 @@ def serious_findings(page: Page) -> list[str]:
 
 def test_an_empty_page_says_how_to_begin(viewer: Viewer) -> None:
     viewer.open()
-    assert viewer.get("heading", "Nothing is open").is_visible()
+    viewer.get("heading", "Nothing is open").wait_for()
     assert viewer.page.get_by_text("not for diagnosis").is_visible()
 
 

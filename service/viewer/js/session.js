@@ -134,7 +134,7 @@ async function showJob(id, mine) {
   const opened = await attempt(() => api.getJob(id), mine);
   if (!opened) return;
   job.value = opened;
-  if (!(await showSlide(opened.slide.id, mine))) return;
+  const shown = showSlide(opened.slide.id, mine);
   if (isOver(opened)) {
     await showEnd(opened, mine);
   } else {
@@ -143,6 +143,7 @@ async function showJob(id, mine) {
       patches: (grown) => mine === visit && grow(id, grown, mine),
     });
   }
+  await shown;
 }
 
 /** Leave what is open. @returns {number} this visit's number; what belongs to an older one is dropped */
@@ -205,8 +206,10 @@ async function showEnd(over, mine) {
     if (!tiles && over.progress.patches_done) await showTiles(over.id, mine, true);
     return;
   }
-  await showTiles(over.id, mine, false);
-  const found = await attempt(() => api.getResult(over.id), mine);
+  const [found] = await Promise.all([
+    attempt(() => api.getResult(over.id), mine),
+    showTiles(over.id, mine, false),
+  ]);
   if (found) result.value = found;
 }
 

@@ -39,6 +39,7 @@ export class SlideView {
       zoomPerScroll: 1.3,
       preserveImageSizeOnResize: true,
       imageLoaderLimit: 4,
+      maxTilesPerFrame: 6,
       maxImageCacheCount: 400,
       gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
       gestureSettingsTouch: { clickToZoom: false, dblClickToZoom: true },
