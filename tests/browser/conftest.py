@@ -23,7 +23,7 @@ PATIENCE_MS = 30_000
 """For machines that are busy otherwise."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The API with two models served."""
     if not (VIEWER / "vendor" / "openseadragon").is_dir():
@@ -41,7 +41,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     valkey.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """The system's Chromium. CHROMIUM names another program."""
     program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -53,7 +53,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A window of a laptop's size, without animations; its tabs share a cache, as a reader's do."""
     context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
@@ -79,19 +79,19 @@ def viewer(page: Page, service: Service) -> Iterator[Viewer]:
     assert viewer.foreign == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def square_slide(service: Service, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Id of a slide with a square, 0.467 um/px."""
     return upload(service, write_square_slide(tmp_path_factory.mktemp("square") / "square.tif", 0.467))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def slide_without_mpp(service: Service, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Id of a slide that does not say its pixel size."""
     return upload(service, write_square_slide(tmp_path_factory.mktemp("bare") / "bare.tif", None))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def finished(service: Service, square_slide: str) -> DrawnJob:
     """A job that has succeeded."""
     job = DrawnJob(service, square_slide)
@@ -100,7 +100,7 @@ def finished(service: Service, square_slide: str) -> DrawnJob:
     return job
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running(service: Service, square_slide: str) -> DrawnJob:
     """A job that runs and never ends, with two patches."""
     job = DrawnJob(service, square_slide)
