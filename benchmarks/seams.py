@@ -16,6 +16,7 @@ step: how many labels along the borders of patches depend on which of the two pa
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -320,13 +321,8 @@ def main(
     with tempfile.TemporaryDirectory() as folder, progress_bar() as show:
         if path is None:
             path = Path(folder) / f"phantom-{size_px}-seed-{seed}.tif"
-            write_phantom(
-                path,
-                size_px=size_px,
-                seed=seed,
-                version=PHANTOM_VERSION,
-                progress=lambda share: show("phantom slide", share),
-            )
+            told = partial(show, "phantom slide")
+            write_phantom(path, size_px=size_px, seed=seed, version=PHANTOM_VERSION, progress=told)
         with open_slide(path) as slide:
             seams = measure_seams(
                 slide, segmenter, halos_px=halos_px or HALOS_PX, corners_each=corners, progress=show

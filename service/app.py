@@ -44,41 +44,28 @@ Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem documents.
 """
 
 
+ROUTERS = (
+    session.router,
+    jobs.router,
+    results.router,
+    regions.router,
+    label_tiles.router,
+    events.router,
+    slides.router,
+    slide_tiles.router,
+    models.router,
+)
+"""Those of the API, below PREFIX."""
+
+
 def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     """Create the app for `settings`, by default those of the environment (as uvicorn's factory calls it)."""
     settings = settings or ServiceSettings()
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.settings = settings
-        app.state.assets = Assets.load()
-        app.state.slides = SlideStore(
-            (settings.data_dir / "slides").resolve(),
-            allowed=settings.slide_roots,
-            max_bytes=settings.max_slide_bytes,
-            inspect=partial(inspect_slide, timeout_s=settings.inspect_timeout_s),
-        )
-        app.state.inspections = Semaphore(settings.inspections)
-        app.state.conversions = Conversions(settings.conversions)
-        app.state.queue = JobClient.connect(settings.redis_url, settings.data_dir.resolve() / "jobs")
-        app.state.label_tiles = JobLabelsCache(app.state.queue)
-        app.state.watches = JobWatches(app.state.queue, app.state.label_tiles)
-        app.state.readers = SlideReaders(
-            readers=settings.tile_readers,
-            open_slides=settings.tile_open_slides,
-            timeout_s=settings.tile_timeout_s,
-            quarantine_s=settings.tile_quarantine_s,
-        )
-        with on_stop_signal(app.state.watches.close):
-            yield
-        await app.state.readers.close()
-        app.state.queue.close()
-
     app = DocumentedApp(
         title="DA-RefineNet whole-slide segmentation",
         version=version("darefine"),
         description=DESCRIPTION,
-        lifespan=lifespan,
+        lifespan=partial(lifespan, settings),
         # Those of FastAPI load their scripts from another host.
         docs_url=None,
         redoc_url=None,
@@ -87,18 +74,37 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     )
     add_error_handlers(app)
     add_guard(app, settings)
-    for router in (
-        session.router,
-        jobs.router,
-        results.router,
-        regions.router,
-        label_tiles.router,
-        events.router,
-        slides.router,
-        slide_tiles.router,
-        models.router,
-    ):
+    for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
     app.include_router(health.router)
     app.include_router(pages.router)
     return app
+
+
+@asynccontextmanager
+async def lifespan(settings: ServiceSettings, app: FastAPI) -> AsyncIterator[None]:
+    """Open what the routes use (`service.dependencies`), and close it when the app ends."""
+    state = app.state
+    state.settings = settings
+    state.assets = Assets.load()
+    state.slides = SlideStore(
+        (settings.data_dir / "slides").resolve(),
+        allowed=settings.slide_roots,
+        max_bytes=settings.max_slide_bytes,
+        inspect=partial(inspect_slide, timeout_s=settings.inspect_timeout_s),
+    )
+    state.inspections = Semaphore(settings.inspections)
+    state.conversions = Conversions(settings.conversions)
+    state.queue = JobClient.connect(settings.redis_url, settings.data_dir.resolve() / "jobs")
+    state.label_tiles = JobLabelsCache(state.queue)
+    state.watches = JobWatches(state.queue, state.label_tiles)
+    state.readers = SlideReaders(
+        readers=settings.tile_readers,
+        open_slides=settings.tile_open_slides,
+        timeout_s=settings.tile_timeout_s,
+        quarantine_s=settings.tile_quarantine_s,
+    )
+    with on_stop_signal(state.watches.close):
+        yield
+    await state.readers.close()
+    state.queue.close()

@@ -146,13 +146,7 @@ def evaluate_networks(
             calibrate_card(path, task.index, set_name, device=options["device"])
     with progress_bar() as show:
         evaluations, examples = evaluate_index(weights, task, progress=show, **options)
-    made_by = {
-        "software": software(),
-        "index": {**file_facts(data), "source": task.index.source},
-        "set": task.set_name,
-        "on": task.on,
-        "patches_per_slide": task.patches_per_slide,
-    }
+    made_by = _provenance(data, task)
     names = [evaluation.card.name for evaluation in evaluations]
     classes = task.index.classes
 
@@ -165,6 +159,16 @@ def evaluate_networks(
 
     text = report.results_markdown(evaluations, made_by)
     return Outcome(text, report.results_json(evaluations, made_by), draw)
+
+
+def _provenance(data: Path, task: Task) -> dict[str, Any]:
+    return {
+        "software": software(),
+        "index": {**file_facts(data), "source": task.index.source},
+        "set": task.set_name,
+        "on": task.on,
+        "patches_per_slide": task.patches_per_slide,
+    }
 
 
 def evaluate_label_map(

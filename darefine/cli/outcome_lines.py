@@ -13,6 +13,7 @@ from rich.table import Table
 
 from darefine.client import Result
 from darefine.outcome import End, Outcome
+from darefine.slide_files import FoundSlide, find_slides
 from darefine.slide_record import beside
 
 from .progress_bar import ShowProgress, progress_bar
@@ -27,6 +28,18 @@ def default_folder(slides: Sequence[Path]) -> Path:
     """Return the folder for the results when none is named."""
     alone = slides[0].resolve()
     return Path(f"{alone.stem}-darefine") if len(slides) == 1 else Path("darefine-results")
+
+
+def some_slides(slides: Sequence[Path], *, recursive: bool, leave_out: Path) -> tuple[FoundSlide, ...]:
+    """Find the slides of files and folders.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = find_slides(slides, recursive=recursive, leave_out=leave_out)
+    if not found:
+        raise click.UsageError(f"No slide in {slides[0]}. With --recursive its folders are searched too.")
+    return found
 
 
 def require_writable(folder: Path) -> None:

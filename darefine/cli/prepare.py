@@ -17,11 +17,10 @@ from wsi.phantom import Version
 
 from .phantom import version_option
 from .prepare_images import images
+from .prepare_options import DEFAULT_FOLDER, context_option, index_option, mpp_option, seed_option
 from .prepare_report import finish_index
 from .prepare_slides import slides
 from .progress_bar import progress_bar
-
-DEFAULT_FOLDER = "darefine-index"
 
 Command = Callable[..., Any]
 
@@ -37,17 +36,6 @@ slices_option = click.option(
 )
 
 
-def context_option(default: int) -> Callable[[Command], Command]:
-    """Make the option --context-ratio; phantoms are told apart at a coarser one than the paper's."""
-    return click.option(
-        "--context-ratio",
-        type=click.IntRange(1, 32),
-        default=default,
-        show_default=True,
-        help="Pixel size of the context over that of slices.",
-    )
-
-
 @click.group()
 def prepare() -> None:
     """Make the index of slides and truths that `train` and `evaluate` read."""
@@ -58,13 +46,7 @@ prepare.add_command(images)
 
 @prepare.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=None,
-    metavar="INDEX_DIR",
-    help=f"Folder for index.json and the truths.  [default: DIR/{DEFAULT_FOLDER}]",
-)
+@index_option
 @click.option(
     "--split",
     type=click.Choice(list(BACH_SPLITS)),
@@ -82,22 +64,10 @@ prepare.add_command(images)
     show_default=True,
     help="What unannotated glass is: class normal, as in the paper, or no truth.",
 )
-@click.option(
-    "--mpp",
-    type=click.FloatRange(0.05, 5),
-    default=PAPER_INPUT.mpp,
-    show_default=True,
-    help="Pixel size of slices, um/px.",
-)
+@mpp_option
 @context_option(PAPER_INPUT.context_ratio)
 @slices_option
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=1,
-    show_default=True,
-    help="Of the slices and of drawn splits.",
-)
+@seed_option
 def bach(
     folder: Path,
     *,
@@ -160,13 +130,7 @@ def bach(
 )
 @context_option(PHANTOM_INPUT.context_ratio)
 @slices_option
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 100_000),
-    default=1,
-    show_default=True,
-    help="Of the first slide of each set; the others count on from it.",
-)
+@seed_option
 @version_option
 def phantom(
     out: Path,

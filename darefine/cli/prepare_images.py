@@ -15,6 +15,7 @@ from model.data.image_list import TCGA_PATIENT, ListedImage, images_of_folders, 
 from model.data.slices import PAPER_INPUT
 from model.data.splits import own_split
 
+from .prepare_options import mpp_option, seed_option
 from .progress_bar import progress_bar
 
 MPP = click.FloatRange(0.01, 20)
@@ -58,14 +59,8 @@ MPP = click.FloatRange(0.01, 20)
     metavar="WIDTH HEIGHT",
     help="Pixel size of the images, um; they may have been squeezed.  [default: MPP-0.25 in the file name]",
 )
-@click.option(
-    "--mpp",
-    type=click.FloatRange(0.05, 5),
-    default=PAPER_INPUT.mpp,
-    show_default=True,
-    help="Pixel size of slices, um/px.",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of drawn splits.")
+@mpp_option
+@seed_option
 def images(
     folder: Path,
     *,
@@ -91,9 +86,9 @@ def images(
     coding, conditions = Coding.load(description), _conditions(leave_out)
     if index is not None:
         listed = images_of_index(folder, index, image_mpp, group=group or "patient", leave_out=conditions)
+    elif conditions:
+        raise click.UsageError("--leave-out is for rows of an --index")
     else:
-        if conditions:
-            raise click.UsageError("--leave-out is for rows of an --index")
         found = images_of_folders(folder / images, folder / masks, image_mpp, group=group or TCGA_PATIENT)
         groups = sorted({image.group for image in found})
         listed = split_images(found, own_split(groups, validation, test, seed=seed))
@@ -102,12 +97,10 @@ def images(
         prepared = prepare_images(
             listed, out, coding, geometry, progress=lambda name, share: show("images", share, facts=name)
         )
-    path = out / "index.json"
+    path, seconds = out / "index.json", time.perf_counter() - started
     index_images(prepared, coding, geometry).save(path)
     Console().print(_summary(listed, prepared, coding, mpp))
-    click.echo(
-        f"{path} in {time.perf_counter() - started:.0f} s; train on it: darefine train OUT --data {path}"
-    )
+    click.echo(f"{path} in {seconds:.0f} s; train on it: darefine train OUT --data {path}")
 
 
 def _conditions(texts: Sequence[str]) -> dict[str, str]:

@@ -18,10 +18,10 @@ from model.data.slices import PAPER_INPUT, Quota
 from model.data.splits import Split, own_split
 from model.errors import CohortError
 
+from .prepare_options import DEFAULT_FOLDER, context_option, index_option, mpp_option, seed_option
 from .prepare_report import finish_index
 from .progress_bar import progress_bar
 
-DEFAULT_FOLDER = "darefine-index"
 HELD_OUT = "0.2"
 """Share of the patients that is held out for validation, and for the test, if nothing is said."""
 
@@ -45,12 +45,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     show_default=True,
     help="Slides without annotations: left out, or unlabelled all over (normal slides of CAMELYON16).",
 )
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="INDEX_DIR",
-    help=f"Folder for index.json and the truths.  [default: DIR/{DEFAULT_FOLDER}]",
-)
+@index_option
 @click.option("--patients", type=FILE, help="CSV with columns slide, patient and, for sets of your own, set.")
 @click.option(
     "--validation",
@@ -58,20 +53,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     f"[default: {HELD_OUT}]",
 )
 @click.option("--test", help=f"The same, for the test; '' for none.  [default: {HELD_OUT}, none of two]")
-@click.option(
-    "--mpp",
-    type=click.FloatRange(0.05, 5),
-    default=PAPER_INPUT.mpp,
-    show_default=True,
-    help="Pixel size that the network is to see, um/px.",
-)
-@click.option(
-    "--context-ratio",
-    type=click.IntRange(1, 32),
-    default=PAPER_INPUT.context_ratio,
-    show_default=True,
-    help="Pixel size of the context over that of slices.",
-)
+@mpp_option
+@context_option(PAPER_INPUT.context_ratio)
 @click.option(
     "--slices",
     nargs=3,
@@ -79,7 +62,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     metavar="TRAIN VALIDATION TEST",
     help="Plan this many slices, for the paper's recipe.  [default: random patches, classes in balance]",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of every draw.")
+@seed_option
 def slides(
     folders: tuple[Path, ...],
     *,

@@ -97,33 +97,36 @@ def progress_bar(
         clock: seconds that pass, for the lines.
     """
     shown = console or Console(stderr=True)
+    lines = None if disable or shown.is_terminal else _Lines(shown, clock)
     with Progress(*_columns(estimate), console=shown, transient=transient, disable=disable) as bars:
-        tasks: dict[str, TaskID] = {}
-        lines = _Lines(shown, clock)
+        yield _Bars(bars, lines, newest_only=newest_only)
 
-        def show(
-            name: str,
-            share: float,
-            /,
-            *,
-            label: str | None = None,
-            facts: str = "",
-            visible: bool = True,
-        ) -> None:
-            if not visible:
-                if name in tasks:
-                    bars.remove_task(tasks.pop(name))
-                return
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, total=1.0, facts="")
-            bars.update(tasks[name], completed=share, description=label or name, facts=facts)
-            if newest_only:
-                for other, task in tasks.items():
-                    bars.update(task, visible=other == name)
-            if not (disable or shown.is_terminal):
-                lines.show(label or name, share, facts)
 
-        yield show
+class _Bars:
+    """Bars of one display, by name."""
+
+    def __init__(self, bars: Progress, lines: "_Lines | None", *, newest_only: bool) -> None:
+        self._bars = bars
+        self._lines = lines
+        self._newest_only = newest_only
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(
+        self, name: str, share: float, /, *, label: str | None = None, facts: str = "", visible: bool = True
+    ) -> None:
+        """Move a bar; see ShowProgress."""
+        if not visible:
+            if name in self._tasks:
+                self._bars.remove_task(self._tasks.pop(name))
+            return
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=1.0, facts="")
+        self._bars.update(self._tasks[name], completed=share, description=label or name, facts=facts)
+        if self._newest_only:
+            for other, task in self._tasks.items():
+                self._bars.update(task, visible=other == name)
+        if self._lines is not None:
+            self._lines.show(label or name, share, facts)
 
 
 class _Lines:

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from darefine.local import LocalRun
 from darefine.outcome import Outcome
-from darefine.slide_files import FoundSlide, SameNameError, find_slides, result_names
+from darefine.slide_files import FoundSlide, SameNameError, result_names
 from workers.errors import WorkersError
 from workers.jobs import JobParameters, OutputName, Progress
 from workers.settings import WorkerSettings
 
-from .outcome_lines import default_folder, follow, require_writable, shown
+from .outcome_lines import default_folder, follow, require_writable, shown, some_slides
 from .progress_bar import ShowProgress, progress_facts
 
 
@@ -89,9 +89,7 @@ def run(
     Exit code: 0 when all slides have their results, 1 when some failed, 130 after Ctrl-C.
     """
     folder = out or default_folder(slides)
-    found = find_slides(slides, recursive=recursive, leave_out=folder)
-    if not found:
-        raise click.UsageError(f"No slide in {slides[0]}. With --recursive its folders are searched too.")
+    found = some_slides(slides, recursive=recursive, leave_out=folder)
     require_writable(folder)
     parameters = JobParameters(mpp, halo_px, precision, tissue, outputs)
     # What becomes of a slide is told here; of the engine's log only what nobody expected.

@@ -7,12 +7,12 @@ import click
 from rich.console import Console
 
 from darefine.client import JobOptions
-from darefine.slide_files import SameNameError, find_slides, result_names
+from darefine.slide_files import SameNameError, result_names
 from workers.jobs import OutputName
 
 from .cohort import Cohort, Stop
 from .connect import connected, url_option
-from .outcome_lines import default_folder, follow, require_writable, shown
+from .outcome_lines import default_folder, follow, require_writable, shown, some_slides
 
 
 @click.command()
@@ -70,9 +70,7 @@ def submit(
     """
     chosen: JobOptions = {name: value for name, value in options.items() if value not in (None, ())}  # type: ignore[assignment]
     folder = out or default_folder(slides)
-    found = find_slides(slides, recursive=recursive, leave_out=folder)
-    if not found:
-        raise click.UsageError(f"No slide in {slides[0]}. With --recursive its folders are searched too.")
+    found = some_slides(slides, recursive=recursive, leave_out=folder)
     require_writable(folder)
     console = Console(stderr=as_json, quiet=as_json, highlight=False)
     stop = Stop()

@@ -63,10 +63,27 @@ def find_annotated(
     candidates = [path for path in files if path not in images]
     stems = {path.stem for path in candidates if path.suffix.lower() not in NO_SLIDES}
     owned = _owners([path for path in notes if _is_shapes(path) or path in images], stems)
+    _check_owners(owned, candidates, stems)
+    if not owned:
+        where = annotations or ", ".join(map(str, folders))
+        raise CohortError(
+            f"{where} has no annotations of these slides. Put slide.geojson, slide.xml or slide-labels.png "
+            "beside slide.svs, or name their folder with --annotations."
+        )
+    return _matched(sorted(stems), candidates, owned, keep_bare=keep_bare)
+
+
+def _matched(
+    names: Sequence[str],
+    candidates: Sequence[Path],
+    owned: Mapping[str, Sequence[Path]],
+    *,
+    keep_bare: bool,
+) -> FoundSlides:
+    """Put slides and annotations of the same name together."""
     found: dict[str, AnnotatedFile] = {}
     bare: list[str] = []
-    _check_owners(owned, candidates, stems)
-    for name in sorted(stems):
+    for name in names:
         slides = slides_called(name, candidates)
         known = [path for path in slides if path.suffix.lower() in SLIDE_SUFFIXES]
         if name in owned:
@@ -75,12 +92,6 @@ def find_annotated(
             found[name] = AnnotatedFile(only(name, known), None)
         else:
             bare += [path.name for path in known]
-    if not owned:
-        where = annotations or ", ".join(map(str, folders))
-        raise CohortError(
-            f"{where} has no annotations of these slides. Put slide.geojson, slide.xml or slide-labels.png "
-            "beside slide.svs, or name their folder with --annotations."
-        )
     return FoundSlides(found, tuple(bare))
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from ..card import CardWeights, ModelCard
 from ..data.annotated_slide import AnnotatedSlide
+from ..data.colours import colour_statistics
 from ..data.index import SlideIndex
 from ..evaluation.calibration import calibrate
 from ..evaluation.evaluate import Evaluation
@@ -19,20 +20,28 @@ from .distributed import ProcessGroup
 from .validate import Validator
 
 
+class OpenCohort(NamedTuple):
+    """Open slides of a cohort."""
+
+    train: Sequence[AnnotatedSlide]
+    validation: Sequence[AnnotatedSlide]
+    held_out: Sequence[AnnotatedSlide]
+    """Of the test, or of validation again where there is none."""
+
+
 def export_model(
     config: TrainConfig,
     index: SlideIndex,
     state: TrainState,
-    validation: Sequence[AnnotatedSlide],
-    held_out: Sequence[AnnotatedSlide],
+    cohort: OpenCohort,
     group: ProcessGroup,
     provenance: Mapping[str, object],
 ) -> ModelCard:
     """Write weights and card of a trained network beside its state; return the card.
 
-    The scores in the card are those of the written weights on all of `held_out`: the test slides, or the
-    validation slides where the cohort has no test set; the temperature is fitted on `validation`.
-    `provenance` is added to the card's training section.
+    The scores in the card are those of the written weights on all of the held-out slides; the temperature is
+    fitted on the validation slides, and the colours are those of the training slides. `provenance` is added
+    to the card's training section.
     """
     network, folder = state.module.network, state.path.parent
     weights_path = folder / f"{config.card.name}.safetensors"
@@ -41,14 +50,15 @@ def export_model(
     load_weights(network, weights_path, sha256=sha256)
     set_name = "test" if index.cohort.test else "validation"
     device = str(group.device)
-    examiner = Validator(config.card, held_out, getattr(index, set_name), device=device)
-    validator = Validator(config.card, validation, index.validation, device=device)
+    examiner = Validator(config.card, cohort.held_out, getattr(index, set_name), device=device)
+    validator = Validator(config.card, cohort.validation, index.validation, device=device)
     scores = examiner.evaluate(network).grouped(getattr(index.cohort, set_name))
     card = replace(
         config.card,
         weights=CardWeights(weights_path.name, sha256, "float16"),
         training=_provenance(config, index, state.history, group) | dict(provenance),
         metrics=_metrics_json(scores, index, set_name),
+        colours=colour_statistics(index.cohort.train, config.card.input),
         calibration=calibrate(
             validator.sample(network), examiner.sample(network), fitted_on="validation", measured_on=set_name
         ),

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from wsi.palette import LabelClass
 from wsi.work_ahead import work_ahead
 
 from ..card import ModelCard
@@ -37,7 +36,7 @@ from ..weights import load_weights, save_weights
 from .checkpoint import History, TrainState, training_fingerprint
 from .config import TrainConfig
 from .distributed import ProcessGroup, process_group
-from .export import export_model
+from .export import OpenCohort, export_model
 from .forecast import StageCost, stage_costs
 from .loss import LossFunction, TrainingModule, loss_function, make_optimizer
 from .validate import Validator
@@ -88,9 +87,9 @@ def train(
     """Train a network and write `out`/<name>.safetensors and .json; return the card.
 
     State is kept in `out`/<name>.state.safetensors until the end: started again with the same arguments, an
-    interrupted training resumes from it and ends with the same weights. `forecast` is told before the first
-    step what those that are left will take. Of torchrun's processes only the main one returns a card, and all
-    stop where `should_stop` says so in one. `provenance` is added to the card. Sets torch's random state.
+    interrupted training resumes from it and ends with the same weights. `forecast` is told what the steps
+    left will take. Of torchrun's processes only the main one returns a card, and all stop where `should_stop`
+    says so in one. Sets torch's random state.
 
     Raises:
         ModelError: CohortError, DivergedError, ResumeError, TrainingStoppedError, WeightsError, DeviceError.
@@ -98,32 +97,30 @@ def train(
     """
     check_classes(config.card, index.classes)
     with process_group(device) as group, _open_cohort(config.card, index.cohort) as cohort:
-        indexed = index_slides(cohort[0], config.card.classes)
-        untaught = _untaught(config.card, indexed, group)
+        indexed = index_slides(cohort.train, config.card.classes)
+        config = _without_untaught(config, indexed, group)
         loader = _make_loader(config, index, indexed, threads)
-        validator = _make_validator(config, index, cohort[1], group)
-        state_path = out / f"{config.card.name}.state.safetensors"
-        state = _initial_state(config, index, state_path, start, group.device, untaught)
+        validator = _make_validator(config, index, cohort.validation, group)
+        state = _initial_state(config, index, out, start, group.device)
         if forecast is not None:
             forecast(stage_costs(config, state, loader, group))
         _run_steps(config, state, loader, validator, group, progress, should_stop)
-        card = None
         if group.is_main:
             _use_best(config, state, loader, group.device)
-            facts = {"untaught_classes": [entry.name for entry in untaught], **(provenance or {})}
-            card = export_model(config, index, state, cohort[1], cohort[2], group, facts)
+            card = export_model(config, index, state, cohort, group, provenance or {})
             state.remove()
         group.barrier()
-    return card
+        return card if group.is_main else None
 
 
 @contextmanager
-def _open_cohort(card: ModelCard, cohort: Cohort) -> Iterator[tuple[list[AnnotatedSlide], ...]]:
-    """Open the slides of training, of validation, and of the test, or else of validation again."""
+def _open_cohort(card: ModelCard, cohort: Cohort) -> Iterator[OpenCohort]:
     with ExitStack() as stack:
-        yield tuple(
-            stack.enter_context(open_slides(card, pairs))
-            for pairs in (cohort.train, cohort.validation, cohort.test or cohort.validation)
+        yield OpenCohort(
+            *(
+                stack.enter_context(open_slides(card, pairs))
+                for pairs in (cohort.train, cohort.validation, cohort.test or cohort.validation)
+            )
         )
 
 
@@ -279,13 +276,16 @@ def _recalibrate_batch_norm(
         compute_loss(loader.batch(step, recalibration.batch), 0.0)
 
 
-def _untaught(card: ModelCard, slides: Sequence[IndexedSlide], group: ProcessGroup) -> list[LabelClass]:
-    """Return the classes that no slide to train on has; warn of them."""
-    untaught = absent_classes(slides, card.classes)
+def _without_untaught(
+    config: TrainConfig, slides: Sequence[IndexedSlide], group: ProcessGroup
+) -> TrainConfig:
+    """Name the classes that no slide to train on has in the draft of the card, and warn of them."""
+    untaught = absent_classes(slides, config.card.classes)
     if untaught and group.is_main:
         names = ", ".join(entry.name for entry in untaught)
         logger.warning("no slide to train on has %s: the network will never choose it", names)
-    return untaught
+    card = replace(config.card, untrained=tuple(entry.value for entry in untaught))
+    return replace(config, card=card)
 
 
 def _make_loader(
@@ -309,25 +309,24 @@ def _make_loader(
 def _initial_state(
     config: TrainConfig,
     index: SlideIndex,
-    path: Path,
+    out: Path,
     start: Start | None,
     device: torch.device,
-    untaught: Sequence[LabelClass],
 ) -> TrainState:
-    """Return the state saved at `path`, or that of the first step: weights of the seed, then `start`'s.
+    """Return the state saved in `out`, or that of the first step: weights of the seed, then `start`'s.
 
-    The classes `untaught` are never chosen.
+    Untrained classes are never chosen.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     network = build_network(config.card.network, len(config.card.classes), dropout=config.dropout)
     initialise(network, config.seed)
     if start is not None:
         start(network)
-    silence_classes(network, [entry.value - 1 for entry in untaught])
+    silence_classes(network, [value - 1 for value in config.card.untrained])
     module = TrainingModule(network, config).to(device)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
     state = TrainState(
-        path=path,
+        path=out / f"{config.card.name}.state.safetensors",
         fingerprint=training_fingerprint(config, index),
         module=module,
         optimizer=make_optimizer(module, config),

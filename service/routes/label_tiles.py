@@ -15,7 +15,7 @@ from wsi.writing.tile_codec import decode_tile
 from ..dependencies import LabelTiles, Queue
 from ..errors import RequestInvalidError, ResultNotReadyError, TileNotFoundError
 from ..openapi import Responses, problems
-from ..schemas import LabelTilesOut
+from ..tile_schemas import LabelTilesOut
 from ..tiles.caching import caching_headers, not_modified
 
 PROBLEMS = problems(JobNotFoundError, ResultNotReadyError, RedisError)

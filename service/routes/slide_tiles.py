@@ -19,8 +19,8 @@ from ..errors import (
     TileUnreadableError,
 )
 from ..openapi import Responses, problems
-from ..schemas import SlideTilesOut
 from ..slides.store import StoredSlide
+from ..tile_schemas import SlideTilesOut
 from ..tiles.caching import caching_headers, not_modified
 from ..tiles.slide_readers import SlideReaders
 

@@ -65,8 +65,7 @@ def run_pipeline(
         with watch.stage("plan"):
             throttle = ProgressThrottle("plan", 0, report, cancelled)
             plan, tissue = plan_job(run, files, slide, card, throttle)
-            classes = [asdict(label) for label in card.classes]
-            write_json(files.plan, {"run": identity, "classes": classes, **plan.to_json()})
+            write_plan(files, identity, card, plan)
             warnings = job_warnings(run, slide, card, plan, tissue)
             report = telling(report, warnings)
         store = LabelStore(files.patches, plan.grid)
@@ -76,6 +75,12 @@ def run_pipeline(
         finished = Finished(run, slide.info, segmenter, plan, warnings, labelled_slices, started)
         write_results(finished, store, files, report, cancelled, watch)
     shutil.rmtree(files.patches, ignore_errors=True)
+
+
+def write_plan(files: JobFiles, identity: Mapping[str, Any], card: ModelCard, plan: Plan) -> None:
+    """Write `plan.json`: what is run, its classes, and the patches; label tiles are served by it."""
+    classes = [asdict(label) for label in card.classes]
+    write_json(files.plan, {"run": identity, "classes": classes, **plan.to_json()})
 
 
 def write_results(

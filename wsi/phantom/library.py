@@ -5,7 +5,7 @@ There is one set of glands for both kinds of territory with glands, and one set 
 
 import numpy as np
 
-from .stamps import Brush, Stamp, cyst, duct, follicle, gland, nest, nucleus, vessel
+from .stamps import Brush, Stamp, cyst, duct, follicle, gland, nest, nucleus, varied, vessel
 from .territories import Territory
 
 _STROMA_NUCLEI = 40
@@ -27,23 +27,19 @@ class Library:
             nucleus(brush, rng.uniform(8.5, 13), rng.uniform(6.5, 9.5), rng.uniform(105, 175))
             for _ in range(32)
         ]
-        self.stroma = _varied([_stroma_nucleus(brush) for _ in range(_STROMA_NUCLEI)])
-        self.glands = _varied([gland(brush, r, epithelial) for r in np.linspace(34, 62, _GLANDS)])
-        self.nests = _varied([nest(brush, r, atypical) for r in np.linspace(36, 66, _NESTS)])
+        self.stroma = varied([_stroma_nucleus(brush) for _ in range(_STROMA_NUCLEI)])
+        self.glands = varied([gland(brush, r, epithelial) for r in np.linspace(34, 62, _GLANDS)])
+        self.nests = varied([nest(brush, r, atypical) for r in np.linspace(36, 66, _NESTS)])
         self.nucleus_reach_px = max(stamp.reach_px for stamp in self.stroma)
         self.structure_reach_px = max(stamp.reach_px for stamp in (*self.glands, *self.nests))
         lymphocytes = [nucleus(brush, side, side * 0.95, rng.uniform(150, 185)) for side in (5.0, 5.6, 6.2)]
         radii = np.linspace(116, 140, _LANDMARKS)
         self.landmarks = {
-            Territory.NORMAL: _varied([vessel(brush, r) for r in radii]),
-            Territory.BENIGN: _varied([cyst(brush, r, epithelial) for r in radii]),
-            Territory.IN_SITU: _varied([duct(brush, r, atypical) for r in radii]),
-            Territory.INVASIVE: _varied([follicle(brush, r, lymphocytes) for r in radii]),
+            Territory.NORMAL: varied([vessel(brush, r) for r in radii]),
+            Territory.BENIGN: varied([cyst(brush, r, epithelial) for r in radii]),
+            Territory.IN_SITU: varied([duct(brush, r, atypical) for r in radii]),
+            Territory.INVASIVE: varied([follicle(brush, r, lymphocytes) for r in radii]),
         }
-
-
-def _varied(stamps: list[Stamp]) -> tuple[Stamp, ...]:
-    return tuple(variant for stamp in stamps for variant in stamp.variants())
 
 
 def _stroma_nucleus(brush: Brush) -> Stamp:

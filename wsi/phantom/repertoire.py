@@ -19,7 +19,7 @@ from .organs import (
     vein,
     wide_cyst,
 )
-from .stamps import Brush, Stamp, nucleus
+from .stamps import Brush, Stamp, nucleus, varied
 from .territories import Territory
 
 _LANDMARKS = 3
@@ -37,14 +37,14 @@ class Repertoire:
         lymphocytes = _nuclei(brush, 9, (5.0, 6.4), (4.8, 6.0), (145, 185))
         dust = _nuclei(brush, 12, (1.6, 4.0), (1.4, 2.6), (110, 185))
         radii = np.linspace(19, 48, _SHAPES)
-        self.acini = _varied([acinus(brush, r, quiet) for r in radii])
-        self.crowded = _varied([crowded_gland(brush, r, quiet) for r in radii])
-        self.round_nests = _varied([round_nest(brush, r, atypical) for r in radii])
+        self.acini = varied([acinus(brush, r, quiet) for r in radii])
+        self.crowded = varied([crowded_gland(brush, r, quiet) for r in radii])
+        self.round_nests = varied([round_nest(brush, r, atypical) for r in radii])
         cords = [cord(brush, length, atypical) for length in np.linspace(60, 130, 4)]
-        self.ragged_nests = _varied([*(ragged_nest(brush, r, atypical) for r in radii), *cords])
-        self.ducts = _varied([long_duct(brush, half, quiet) for half in np.linspace(60, 135, 4)])
-        self.arterioles = _varied([arteriole(brush, r) for r in (18, 26, 36)])
-        self.necroses = _varied([necrosis(brush, r, dust) for r in (95, 140)])
+        self.ragged_nests = varied([*(ragged_nest(brush, r, atypical) for r in radii), *cords])
+        self.ducts = varied([long_duct(brush, half, quiet) for half in np.linspace(60, 135, 4)])
+        self.arterioles = varied([arteriole(brush, r) for r in (18, 26, 36)])
+        self.necroses = varied([necrosis(brush, r, dust) for r in (95, 140)])
         self.along = _spindles(brush, 0.0)
         self.across = _spindles(brush, np.pi / 2)
         self.lymphocytes = tuple(lymphocytes)
@@ -53,16 +53,12 @@ class Repertoire:
         self.scattered_reach_px = _reach(self.ducts, self.arterioles, self.necroses)
         wide = np.linspace(92, 112, _LANDMARKS)
         self.landmarks = {
-            Territory.NORMAL: _varied([vein(brush, r) for r in wide]),
-            Territory.BENIGN: _varied([wide_cyst(brush, r, quiet) for r in wide]),
-            Territory.IN_SITU: _varied([comedo(brush, r, atypical) for r in wide]),
-            Territory.INVASIVE: _varied([lymph_follicle(brush, r, lymphocytes) for r in wide]),
+            Territory.NORMAL: varied([vein(brush, r) for r in wide]),
+            Territory.BENIGN: varied([wide_cyst(brush, r, quiet) for r in wide]),
+            Territory.IN_SITU: varied([comedo(brush, r, atypical) for r in wide]),
+            Territory.INVASIVE: varied([lymph_follicle(brush, r, lymphocytes) for r in wide]),
         }
         self.landmark_reach_px = _reach(*self.landmarks.values())
-
-
-def _varied(stamps: list[Stamp]) -> tuple[Stamp, ...]:
-    return tuple(variant for stamp in stamps for variant in stamp.variants())
 
 
 def _reach(*sets: tuple[Stamp, ...]) -> int:

@@ -228,6 +228,11 @@ def offsets(image: Densities) -> tuple[Plane, Plane]:
     return dx, dy
 
 
+def varied(stamps: list[Stamp]) -> tuple[Stamp, ...]:
+    """Return all variants of the stamps."""
+    return tuple(variant for stamp in stamps for variant in stamp.variants())
+
+
 def soft(depth: Plane, width_px: float) -> Plane:
     """Return 1 well inside, 0 well outside, and a ramp of that width between."""
     ramp: Plane = np.clip(depth / np.float32(width_px) + np.float32(0.5), 0, 1)

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import tifffile
@@ -40,6 +41,12 @@ class PhantomFiles:
     truth_overlay: Path
     """The same tiles in the palette's colours."""
 
+    @classmethod
+    def beside(cls, slide: Path) -> Self:
+        """Name the truths of a slide, which lie beside it."""
+        truth, overlay = (slide.with_name(f"{slide.stem}-{kind}.tif") for kind in ("truth", "truth-overlay"))
+        return cls(slide, truth, overlay)
+
 
 def write_phantom(
     out: Path,
@@ -52,7 +59,7 @@ def write_phantom(
     territory_um: float = 4000.0,
     version: Version = LATEST,
     threads: int | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> PhantomFiles:
     """Write a synthetic slide to `out` (.tif) and its truth beside it.
 
@@ -66,7 +73,6 @@ def write_phantom(
         MppOutOfRangeError: the mpp is above 1.868.
         OSError: the disk is full.
     """
-    report = progress or (lambda _fraction: None)
     phantom = PhantomSlide(
         size_px,
         seed,
@@ -76,22 +82,18 @@ def write_phantom(
         territory_um=territory_um,
         version=version,
     )
-    grid = make_grid(phantom.size, mpp, _GEOMETRY)
-    files = PhantomFiles(
-        out, out.with_name(f"{out.stem}-truth.tif"), out.with_name(f"{out.stem}-truth-overlay.tif")
-    )
+    files = PhantomFiles.beside(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     threads = threads or os.cpu_count() or 1
-    _write_slide(out, phantom, threads, lambda share: report(share * _SLIDE_SHARE))
-    _write_truth(
-        files, phantom, grid, threads, lambda share: report(_SLIDE_SHARE + share * (1 - _SLIDE_SHARE))
-    )
+    _write_slide(out, phantom, threads, lambda share: progress(share * _SLIDE_SHARE))
+    _write_truth(files, phantom, threads, lambda share: progress(_SLIDE_SHARE + share * (1 - _SLIDE_SHARE)))
     return files
 
 
 def _write_truth(
-    files: PhantomFiles, phantom: PhantomSlide, grid: Grid, threads: int, progress: Callable[[float], None]
+    files: PhantomFiles, phantom: PhantomSlide, threads: int, progress: Callable[[float], None]
 ) -> None:
+    grid = make_grid(phantom.size, phantom.mpp, _GEOMETRY)
     description = {
         "truth_of": files.slide.name,
         "seed": phantom.seed,

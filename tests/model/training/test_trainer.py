@@ -240,7 +240,7 @@ def test_a_class_nobody_has_is_named_and_never_chosen(
     config = replace(config, card=card, optimizer=optimizer, weight_decay=0.1, learning_rate=1e-3)
     trained = train(config, replace(index, classes=classes), tmp_path / "out")
     assert "no slide to train on has unseen: the network will never choose it" in caplog.text
-    assert trained.training["untaught_classes"] == ["unseen"]
+    assert trained.untrained == (3,)
     assert np.array(trained.metrics["confusion"])[:, 2].sum() == 0
     losses = [loss for _, loss in trained.training["curve"]]
     assert max(losses) < 100  # the silent logit is in no loss
