@@ -6,7 +6,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks.decisions import context_mean, phantom_cues, regions, row_column_pooling, scaled_jpeg
+from benchmarks.decisions import (
+    cell_means,
+    context_mean,
+    phantom_cues,
+    regions,
+    row_column_pooling,
+    scaled_jpeg,
+)
 from benchmarks.decisions.fastest import fastest_ms
 from benchmarks.decisions.memory_and_threads import pass_ms
 
@@ -25,6 +32,12 @@ def test_contexts_agree() -> None:
         torch.testing.assert_close(context, contexts[0], atol=1.01, rtol=0)
 
 
+def test_both_ways_to_average_an_overview_agree() -> None:
+    overview = np.random.default_rng(1).integers(0, 256, (67, 67, 3), np.uint8)
+    lines, products = cell_means.by_lines(overview, 25), cell_means.by_products(overview, 25)
+    np.testing.assert_allclose(lines, products, atol=1e-3)
+
+
 def test_both_ways_to_half_a_tile_agree(tmp_path) -> None:
     from wsi.phantom import write_phantom
 
@@ -37,7 +50,11 @@ def test_both_ways_to_half_a_tile_agree(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     ("command", "options"),
-    [(context_mean.main, []), (row_column_pooling.main, ["--channels", "8", "--no-keep-memory"])],
+    [
+        (cell_means.main, []),
+        (context_mean.main, []),
+        (row_column_pooling.main, ["--channels", "8", "--no-keep-memory"]),
+    ],
 )
 def test_a_measurement_prints_its_table(command: click.Command, options: list[str]) -> None:
     result = CliRunner().invoke(command, ["--repeats", "1", *options], catch_exceptions=False)

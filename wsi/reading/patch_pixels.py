@@ -49,12 +49,12 @@ def read_reduced(slide: Slide, region: Rect, downsample: int, side_px: int) -> N
     n = downsample * reduce
     overview = slide.read_region(around.scaled(n), n)
     left, top, width = region.x / reduce - x, region.y / reduce - y, region.width / reduce
-    rows = _cell_means(overview, top, width, side_px)
-    columns = _cell_means(rows.swapaxes(0, 1), left, width, side_px)
+    rows = cell_means(overview, top, width, side_px)
+    columns = cell_means(rows.swapaxes(0, 1), left, width, side_px)
     return np.rint(columns).astype(np.uint8).swapaxes(0, 1)
 
 
-def _cell_means(pixels: NDArray[Any], start: float, width: float, cells: int) -> NDArray[np.float32]:
+def cell_means(pixels: NDArray[Any], start: float, width: float, cells: int) -> NDArray[np.float32]:
     """Average the lines of (length, ...) over `cells` equal parts of [start, start + width): (cells, ...).
 
     Line k covers [k, k + 1) and counts in each part as far as it lies in it. Pillow's box filter counts a
