@@ -1,4 +1,4 @@
-"""How quickly the viewer answers: first view, opacity, classes, outlines, patches of a job that runs.
+"""Measure how quickly the viewer answers: first view, opacity, classes, outlines, patches of a job that runs.
 
 `python -m benchmarks.viewer` starts a service of its own with a phantom slide and measures in Chromium, which
 needs no GPU. A switch counts from the click to the second frame after it, when its effect is on the screen.

@@ -1,4 +1,4 @@
-"""What became of one slide of a command that labels many."""
+"""Describe the outcome of one slide of a command that labels many."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Watch jobs for those who want to hear of every change: one look a job and tick, however many listen."""
+"""Watch jobs for listeners of server-sent events: one look a job and tick, however many listen."""
 
 import asyncio
 import logging

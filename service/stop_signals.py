@@ -1,4 +1,4 @@
-"""Hear of the server's end before it waits for open streams."""
+"""Handle stop signals before uvicorn waits for open streams to end."""
 
 import asyncio
 import signal

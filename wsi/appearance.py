@@ -1,4 +1,4 @@
-"""Look at samples of a slide's tissue: how dark it is in each colour, and how sharp.
+"""Measure colours and sharpness of a slide's tissue on a few samples.
 
 Both are crude on purpose: they tell another stain, another kind of microscopy or a slide out of focus from
 what a model may be used on, not a good slide from a better one.

@@ -1,4 +1,4 @@
-"""Decide what a call needs and whether a browser may be behind it that somebody else's page steers.
+"""Decide which scope a call needs, and whether another site's page may have sent it.
 
 Pure functions of a request's head; `service.access.middleware` applies them to every call.
 """

@@ -1,4 +1,4 @@
-"""Say in headers how long a tile may be kept, and answer 304 when the client's copy is good."""
+"""Set caching headers of tiles, and answer 304 when the client's copy is good."""
 
 from fastapi import Request, Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles

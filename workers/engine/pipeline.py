@@ -25,7 +25,7 @@ from wsi.writing.pyramid import PyramidSummary, write_label_pyramids
 from ..errors import NotEnoughDiskError
 from ..jobs import JobFiles, JobWarning, Progress
 from ..protocol import RunJob
-from .caveats import job_warnings, telling
+from .job_warnings import job_warnings, telling
 from .outputs import write_outputs
 from .progress import ProgressThrottle
 from .result import Finished, job_result, provenance, write_json

@@ -1,4 +1,4 @@
-"""What goes wrong with real slides: tears and folds of the section, parts out of focus, ink on the glass."""
+"""Draw artefacts of real slides: tears and folds of the section, parts out of focus, ink on the glass."""
 
 from dataclasses import dataclass
 

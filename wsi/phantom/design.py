@@ -1,4 +1,4 @@
-"""Part that the versions of the phantom share: what draws a slide, and how stamps get onto a block."""
+"""Define the interface of a phantom's versions, and paint stamps onto blocks for all of them."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""First version of the phantom: one texture a pair of classes, so that a slice alone says nothing of them."""
+"""Draw version 1 of the phantom: one texture a pair of classes, so that a slice alone says nothing."""
 
 from functools import cached_property
 

@@ -1,4 +1,4 @@
-"""Stamps of one slide of the second version.
+"""Draw the stamps of one slide of version 2.
 
 Both kinds of a pair draw from the same stamps: only how often each form is taken differs, and that overlaps.
 """

@@ -1,4 +1,4 @@
-"""Second version of the phantom: weak local cues, arrangement, landmarks, and the faults of real slides.
+"""Draw version 2 of the phantom: weak local cues, arrangement, landmarks, and the faults of real slides.
 
 A slice says something of its class, but not enough: see `SecondDesign`.
 """

@@ -1,4 +1,4 @@
-"""Find what a reader of the labels should know before believing them: the warnings of a job.
+"""Find the warnings of a job: what a reader should know before believing its labels.
 
 All of them depend on slide, model and parameters alone, so that a resumed job has the same.
 """

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from model.card import ColourStatistics, ModelCard
-from workers.engine.caveats import job_warnings
+from workers.engine.job_warnings import job_warnings
 from workers.engine.tissue import job_grid
 from workers.jobs import JobParameters
 from workers.protocol import RunJob
