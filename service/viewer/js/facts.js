@@ -11,6 +11,7 @@ import { closeAll, job, models, refreshLists, result, slide } from "./session.js
 const FILES = {
   overlay: ["Overlay", "palette TIFF pyramid, for people"],
   labels: ["Labels", "grey TIFF pyramid, for programs"],
+  regions: ["Regions", "polygons, for QuPath"],
   result: ["Result", "areas, parameters, times"],
 };
 
