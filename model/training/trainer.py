@@ -178,6 +178,8 @@ def _run_steps(
             if group.any(should_stop(last)):
                 if group.is_main:
                     state.save()
+                # torchrun ends the others with the first process that fails: not before the state is saved.
+                group.barrier()
                 raise TrainingStoppedError(
                     f"stopped after step {history.step} of {steps.stop}, which is saved"
                 )

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -91,7 +92,8 @@ def test_ctrl_c_and_sigterm_save_the_step_and_the_same_command_goes_on(
 def test_sigterm_to_torchrun_saves_and_tells_the_command_that_goes_on(index: Path, tmp_path: Path) -> None:
     options = ["--data", str(index), "--epochs", "200", "--batch", "2", "--device", "cpu"]
     command = ["torchrun", "--nproc-per-node=2", "-m", "darefine", "train", str(tmp_path / "mine"), *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": scripts}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         state = tmp_path / "mine.state.safetensors"
         while not state.exists() and process.poll() is None:
