@@ -16,10 +16,10 @@ import click
 from rich.console import Console
 
 from darefine.client import Client, ClientError, Job, JobState, Result
-from model.evaluation.label_maps import compare_label_maps
+from model.evaluation.label_maps import compare_label_maps, scheme_of
 from model.evaluation.metrics import Metrics
 from wsi.palette import LabelClass, Palette
-from wsi.phantom import PhantomFiles, Version, write_phantom
+from wsi.phantom import PHANTOM_PALETTE, PhantomFiles, Version, write_phantom
 
 from .cohort import facts
 from .outcome_lines import class_table
@@ -126,7 +126,7 @@ def label(
     for name in result.files:
         client.download(job.id, name, folder / name, result=result)
     (folder / "result.json").write_text(json.dumps(result.document(), indent=1), encoding="utf-8")
-    confusion = compare_label_maps(folder / "labels.tif", files.truth, classes=len(result.classes))
+    confusion = compare_label_maps(folder / "labels.tif", files.truth, scheme_of(PHANTOM_PALETTE.classes))
     return Labelled(MODELS[model], job.id, folder / "overlay.tif", result, confusion.metrics())
 
 

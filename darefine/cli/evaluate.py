@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 import click
 
 from model.card import ModelCard
+from model.data.class_scheme import ClassScheme
 from model.data.index import SlideIndex
+from model.data.presets import PRESETS
 from model.evaluation import figures, report
 from model.evaluation.benchmark import On, SetName, Task, calibrate_card, evaluate_index
-from model.evaluation.label_maps import compare, described_classes, open_truth
+from model.evaluation.label_maps import check_scheme, compare, described_classes, open_truth, scheme_of
 from model.evaluation.metrics import ConfusionMatrix, Metrics
 from model.inference.cpu_tuning import tune_malloc
 from wsi.atomic import write_atomically
@@ -62,7 +65,15 @@ MAP_INCH = 4.5
     help="First fit each card's temperature on the validation slides of --data, and write it into the card.",
 )
 @click.option("--labels", type=FILE, help="A finished label map, such as the service's labels.tif.")
-@click.option("--truth", type=FILE, help="Its truth: a TIFF of the same size, or an ICIAR2018 XML.")
+@click.option(
+    "--truth", type=FILE, help="Its truth: a TIFF of the same size, or annotations as GeoJSON or XML."
+)
+@click.option(
+    "--classes",
+    metavar="FILE|PRESET",
+    help=f"How annotations name the classes: JSON, as for `prepare slides`, or {', '.join(PRESETS)}.  "
+    "[default: as the label map does]",
+)
 @click.option(
     "--missed-as",
     metavar="CLASS",
@@ -75,6 +86,7 @@ def evaluate(
     weights: tuple[Path, ...],
     labels: Path | None,
     truth: Path | None,
+    classes: str | None,
     missed_as: str | None,
     out: Path | None,
     as_json: bool,
@@ -87,14 +99,14 @@ def evaluate(
     """
     if out is not None:
         figures.require_matplotlib()
-    if data and weights and not (labels or truth or missed_as):
+    if data and weights and not (labels or truth or classes or missed_as):
         outcome = evaluate_networks(data, weights, **chosen)
     elif labels and truth and not data and len(weights) <= 1:
-        outcome = evaluate_label_map(labels, truth, weights, missed_as)
+        outcome = evaluate_label_map(labels, truth, weights, scheme=classes, missed_as=missed_as)
     else:
         raise click.UsageError(
             "give --data INDEX --weights CARD [--weights ...], "
-            "or --labels TIFF --truth TIFF|XML [--weights CARD]"
+            "or --labels TIFF --truth TIFF|GEOJSON|XML [--weights CARD]"
         )
     if out is not None:
         outcome.write(out)
@@ -172,16 +184,20 @@ def _provenance(data: Path, task: Task) -> dict[str, Any]:
 
 
 def evaluate_label_map(
-    labels: Path, truth: Path, weights: tuple[Path, ...], missed_as: str | None
+    labels: Path, truth: Path, weights: tuple[Path, ...], *, scheme: str | None, missed_as: str | None
 ) -> Outcome:
-    """Evaluate one label map against its truth.
+    """Evaluate one label map against its truth; `scheme` is a preset or a file (ClassScheme).
 
     Raises:
         ModelError: when truth, card or classes do not fit.
         WsiError: when a file cannot be read.
     """
-    with LabelTiff(labels) as predicted, open_truth(truth, predicted) as true, progress_bar() as show:
+    with ExitStack() as stack:
+        predicted = stack.enter_context(LabelTiff(labels))
         classes = ModelCard.load(weights[0]).classes if weights else described_classes(predicted)
+        named = _scheme(scheme, classes)
+        true = stack.enter_context(open_truth(truth, predicted, named))
+        show = stack.enter_context(progress_bar())
         missed_value = None if missed_as is None else value_of(missed_as, classes)
         confusion = compare(
             predicted, true, classes=len(classes), progress=lambda share: show(labels.name, share)
@@ -205,6 +221,14 @@ def evaluate_label_map(
     names = tuple(entry.name for entry in classes)
     text = report.label_map_markdown(confusion, names, made_by, missed_as=missed_value)
     return Outcome(text, report.label_map_json(confusion, names, made_by, missed_as=missed_value), draw)
+
+
+def _scheme(name: str | None, classes: Sequence[LabelClass]) -> ClassScheme:
+    if name is None:
+        return scheme_of(classes)
+    scheme = PRESETS.get(name) or ClassScheme.load(Path(name))
+    check_scheme(scheme, classes)
+    return scheme
 
 
 def draw_confusion(

@@ -153,12 +153,13 @@ def check_classes(card: ModelCard, classes: Sequence[LabelClass]) -> None:
     Raises:
         CohortError: it has not.
     """
-    own, true = ({c.value: c.name for c in entries} for entries in (card.classes, classes))
-    if own != true:
-        raise CohortError(
-            f"{card.name} has the classes {own}, the truth {true}. "
-            "Give it slides with truth of its own classes."
-        )
+    if [(c.value, c.name) for c in card.classes] == [(c.value, c.name) for c in classes]:
+        return
+    own, true = ([entry.name for entry in entries] for entries in (card.classes, classes))
+    problem = f"{card.name} has the classes {', '.join(own)}, the truth {', '.join(true)}"
+    if own != true and sorted(own) == sorted(true):
+        problem += ": the same ones in another order"
+    raise CohortError(f"{problem}. Give it slides with truth of its own classes.")
 
 
 def patch_reader(slides: Sequence[AnnotatedSlide]) -> Callable[[EvalPatch], tuple[PatchPixels, Labels]]:

@@ -1,6 +1,6 @@
 """Compare a whole-slide label map file, such as the service's labels.tif, with the truth of its slide."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -12,10 +12,11 @@ from wsi.geometry import Rect, Size, ceil_div
 from wsi.palette import LabelClass
 from wsi.writing.label_tiff import LabelTiff
 
-from ..data.annotations import Annotations, read_annotations
+from ..data.annotations import SHAPE_SUFFIXES, Annotations, read_annotations
+from ..data.class_scheme import ClassScheme, NamedClass
 from ..data.presets import BACH
 from ..data.truth import AnnotationTruth
-from ..errors import InputError
+from ..errors import CohortError, InputError
 from .metrics import ConfusionMatrix
 
 PAPER_COLOURS = ((0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255))
@@ -35,16 +36,16 @@ class Truth(Protocol):
         """Return a reduced map of the whole, at most `side_px` wide and high."""
 
 
-def compare_label_maps(labels: Path, truth: Path, *, classes: int) -> ConfusionMatrix:
+def compare_label_maps(labels: Path, truth: Path, scheme: ClassScheme) -> ConfusionMatrix:
     """Compare a label map file with a truth (see `open_truth`), pixel by pixel at level 0.
 
     Raises:
         LabelTiffError: A file cannot be read as a label map.
-        InputError: The files do not fit each other, or a value is above `classes`.
-        CohortError: The truth is an XML that cannot be read.
+        InputError: The files do not fit each other, or a value is no class of the scheme.
+        CohortError: The truth is a file of annotations that cannot be read.
     """
-    with LabelTiff(labels) as predicted, open_truth(truth, predicted) as true:
-        return compare(predicted, true, classes=classes)
+    with LabelTiff(labels) as predicted, open_truth(truth, predicted, scheme) as true:
+        return compare(predicted, true, classes=len(scheme.classes))
 
 
 def compare(
@@ -67,20 +68,21 @@ def compare(
 
 
 @contextmanager
-def open_truth(path: Path, labels: LabelTiff) -> Iterator[Truth]:
-    """Open the truth of a label map: a label TIFF of the same size, or an ICIAR2018 XML.
+def open_truth(path: Path, labels: LabelTiff, scheme: ClassScheme) -> Iterator[Truth]:
+    """Open the truth of a label map: a label TIFF of the same size, or annotations as GeoJSON or XML.
 
-    An XML is rasterised on the label map's grid. Its coordinates are level-0 px, so the label map must state
-    its
-    scale: those of the service do.
+    Annotations are rasterised on the label map's grid. Their coordinates are level-0 px, so the label map
+    must state its scale: those of the service do. What they say nothing of is what the scheme's `unlabelled`
+    says, on glass as well.
 
     Raises:
         LabelTiffError: The TIFF cannot be read as a label map.
-        CohortError: The XML cannot be read.
+        CohortError: The annotations cannot be read, or name no class of the scheme.
         InputError: The files do not fit each other; the message says what to give.
     """
-    if path.suffix.lower() == ".xml":
-        yield _AnnotatedTruth(read_annotations(path, BACH), labels.size, _downsample(labels))
+    if path.name.lower().endswith(SHAPE_SUFFIXES):
+        annotations = read_annotations(path, scheme)
+        yield _AnnotatedTruth(annotations, labels.size, _downsample(labels), scheme)
         return
     with LabelTiff(path) as truth:
         if truth.size != labels.size:
@@ -112,12 +114,38 @@ def described_classes(labels: LabelTiff) -> tuple[LabelClass, ...]:
     return tuple(LabelClass(v, str(names[str(v)]), colours[(v - 1) % len(colours)]) for v in values)
 
 
+def scheme_of(classes: Sequence[LabelClass]) -> ClassScheme:
+    """Return how annotations name these classes where nobody says: ICIAR2018's rules for its four classes.
+
+    Otherwise regions are called as the classes are, and what they do not cover has no truth.
+    """
+    names = [entry.name for entry in classes]
+    if names == [entry.name for entry in BACH.classes]:
+        return BACH
+    return ClassScheme(tuple(NamedClass(entry.name, entry.colour) for entry in classes))
+
+
+def check_scheme(scheme: ClassScheme, classes: Sequence[LabelClass]) -> None:
+    """Check that a scheme has the classes of a label map, in the order of their values.
+
+    Raises:
+        CohortError: It has not.
+    """
+    named, known = ([entry.name for entry in own] for own in (scheme.classes, classes))
+    if named != known:
+        raise CohortError(
+            f"--classes names {', '.join(named)}; the label map has {', '.join(known)}. Name the same "
+            "ones, in this order."
+        )
+
+
 class _AnnotatedTruth:
     """Truth rasterised from annotations."""
 
-    def __init__(self, annotations: Annotations, size: Size, downsample: int) -> None:
+    def __init__(self, annotations: Annotations, size: Size, downsample: int, scheme: ClassScheme) -> None:
         self._annotations, self._size, self._downsample = annotations, size, downsample
-        self._truth = AnnotationTruth(annotations, size, downsample, BACH)
+        self._scheme = scheme
+        self._truth = AnnotationTruth(annotations, size, downsample, scheme)
 
     def read(self, rect: Rect) -> NDArray[np.uint8]:
         return self._truth.read(rect)
@@ -125,7 +153,8 @@ class _AnnotatedTruth:
     def overview(self, side_px: int) -> NDArray[np.uint8]:
         step = ceil_div(max(self._size.width, self._size.height), side_px)
         small = Size(max(1, self._size.width // step), max(1, self._size.height // step))
-        return AnnotationTruth(self._annotations, small, self._downsample * step, BACH).read(Rect.of(small))
+        truth = AnnotationTruth(self._annotations, small, self._downsample * step, self._scheme)
+        return truth.read(Rect.of(small))
 
 
 def _downsample(labels: LabelTiff) -> int:
@@ -133,7 +162,7 @@ def _downsample(labels: LabelTiff) -> int:
     downsample = scale.get("downsample") if isinstance(scale, dict) else None
     if not isinstance(downsample, int) or downsample < 1:
         raise InputError(
-            f"{labels.name} does not say its scale (mpp.downsample), so an XML cannot be laid over it. Give "
-            "the labels.tif that the service wrote, or the truth as a TIFF of its size."
+            f"{labels.name} does not say its scale (mpp.downsample), so annotations cannot be laid over it. "
+            "Give the labels.tif that the service wrote, or the truth as a TIFF of its size."
         )
     return downsample
