@@ -98,6 +98,7 @@ bench: install  ## Measure this machine, about 25 minutes on two cores; writes b
 	$(BIN)/python -m benchmarks.bound
 	$(BIN)/python -m benchmarks.precision
 	$(BIN)/python -m benchmarks.seams
+	$(BIN)/python -m benchmarks.tiles
 
 study: install  ## The paper's comparison on phantom slides (some hours on two cores); may be killed and goes on
 	$(BIN)/python -m benchmarks.study --work study-work
