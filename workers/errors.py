@@ -127,5 +127,6 @@ class NotEnoughDiskError(WorkersError):
     def __init__(self, *, needed: int, free: int, directory: Path) -> None:
         super().__init__(
             f"The job may need {needed / 1e9:.2f} GB but only {free / 1e9:.2f} GB are free at {directory}. "
-            "Delete finished jobs or slides, then submit again."
+            "Delete finished jobs or slides."
         )
+        self.needed = needed

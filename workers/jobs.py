@@ -167,6 +167,14 @@ class JobFiles:
         return self.directory / f"regions-{tolerance_um:.10g}um-{min_area_um2:.10g}um2.geojson.gz"
 
     @property
+    def request(self) -> Path:
+        """What was asked for, as JSON, unless the job failed or was cancelled (`workers.queue.recovery`).
+
+        It lies beside the directory, which the job itself makes.
+        """
+        return self.directory.with_name(f"{self.directory.name}.json")
+
+    @property
     def plan(self) -> Path:
         """The grid, the patches to run and the classes, as JSON; viewers of a running job read it."""
         return self.directory / "plan.json"

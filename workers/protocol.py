@@ -115,7 +115,7 @@ class Stopped:
 class Failed:
     """The job did not succeed. Trying again would fail the same way, unless the error is `suspect`.
 
-    `suspect` says that nobody expected the error: the disk was full, a GPU broke down, a network folder hung.
+    `suspect` says that nobody expected the error: a GPU broke down, a network folder hung.
     The process itself may be spoilt (a CUDA error sticks), so this counts as a crash: a new process tries
     again.
     """

@@ -27,6 +27,7 @@ COMMANDS = {
     "submit": ("submit", "Send slides to a service and download the results."),
     "jobs": ("jobs", "List, show, wait for, cancel, download or remove jobs of a service."),
     "slides": ("slides", "List or remove slides of a service."),
+    "recover": ("recover", "List jobs again from the data folder, after the queue has lost them."),
     "phantom": ("phantom", "Make a synthetic slide with its truth."),
     "models": ("models", "List the networks of the paper's tables, or the models that a service has."),
     "prepare": ("prepare", "Make the index of slides and truths that train and evaluate read."),

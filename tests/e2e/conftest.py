@@ -4,7 +4,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,27 +80,21 @@ def slide_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("nas")
 
 
-@pytest.fixture(scope="session")
-def service(
-    tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, slide_root: Path
+@contextmanager
+def started_service(
+    data_dir: Path, card: Path, log: Path, environment: Mapping[str, str]
 ) -> Iterator[RunningService]:
-    """`darefine serve` on a free port. Its last log lines are shown when a test fails."""
-    data_dir = tmp_path_factory.mktemp("data")
+    """`darefine serve` on a free port, stopped in the end. Its last log lines are shown when a test fails."""
     port = free_port()
-    command = [sys.executable, "-m", "darefine", "serve", "--port", str(port), "--weights", str(tiny_model)]
-    log = data_dir / "service.log"
+    command = [sys.executable, "-m", "darefine", "serve", "--port", str(port), "--weights", str(card)]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            env={
-                **own_environment(),
-                "DAREFINE_DATA_DIR": str(data_dir / "state"),
-                "DAREFINE_SLIDE_ROOTS": str(slide_root),
-            },
+            env={**own_environment(), "DAREFINE_DATA_DIR": str(data_dir), **environment},
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-        running = RunningService(f"http://127.0.0.1:{port}", data_dir / "state", psutil.Process(process.pid))
+        running = RunningService(f"http://127.0.0.1:{port}", data_dir, psutil.Process(process.pid))
         try:
             running.wait_ready()
             yield running
@@ -107,6 +102,17 @@ def service(
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)
             sys.stdout.write(log.read_text(errors="replace")[-8000:])
+
+
+@pytest.fixture(scope="session")
+def service(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, slide_root: Path
+) -> Iterator[RunningService]:
+    """The service that most tests use."""
+    folder = tmp_path_factory.mktemp("data")
+    environment = {"DAREFINE_SLIDE_ROOTS": str(slide_root)}
+    with started_service(folder / "state", tiny_model, folder / "service.log", environment) as running:
+        yield running
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from wsi.die_with_parent import die_with_parent
@@ -32,6 +33,7 @@ from ..protocol import (
 )
 from ..settings import WorkerSettings, configure_logging
 from .failures import expected, problem_of
+from .full_disk import run_when_there_is_room
 
 logger = logging.getLogger(__name__)
 
@@ -77,11 +79,18 @@ def serve(
 
 
 def run_job(run: RunJob, engine: Engine[N], worker: "WorkerPipe") -> FromEngine:
-    """Run one pipeline and return its outcome as a message, whatever happens."""
+    """Run one pipeline and return its outcome as a message, whatever happens.
+
+    While the disk is full it waits.
+    """
     logger.info("job %s, attempt %d: %r with %r", run.job_id, run.attempt, run.slide_name, run.model)
     try:
-        engine.pipeline(
-            run, engine.network(run), lambda progress: worker.send(ProgressMade(progress)), worker.cancelled
+        network = engine.network(run)
+        run_when_there_is_room(
+            lambda report: engine.pipeline(run, network, report, worker.cancelled),
+            Path(run.directory),
+            lambda progress: worker.send(ProgressMade(progress)),
+            worker.cancelled,
         )
     except JobCancelledError:
         return Stopped()

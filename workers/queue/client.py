@@ -21,6 +21,7 @@ from ..jobs import Job, JobRequest, JobState, new_job
 from . import lua
 from .connection import connect, text
 from .records import ALL_JOBS, PREFIX, JobRecords, encode_job, job_key, state_key
+from .recovery import forget_request, keep_request
 from .registry import PublishedModels, WorkerInfo, WorkerRegistry
 from .rq_lists import RqLists
 
@@ -81,6 +82,7 @@ class JobClient:
         if held_fingerprint != fingerprint:
             raise IdempotencyConflictError(idempotency_key or "", held_id)
         if held_id == job.id:
+            keep_request(job)
             self._lists.enqueue(job.id, job.attempt)
         return self.get(held_id)
 
@@ -163,6 +165,7 @@ class JobClient:
             raise JobFinalError(job_id, self.get(job_id).state)
         job = self.get(job_id)
         if text(before) == JobState.QUEUED:
+            forget_request(job.files)
             self._lists.dequeue(job_id, job.attempt)
         return job
 
@@ -179,6 +182,7 @@ class JobClient:
         if not job.state.is_final:
             job = self._cancel_and_wait(job_id, wait_s)
         self._delete(args=[job_id])
+        forget_request(job.files)
         return job
 
     def models(self) -> PublishedModels:

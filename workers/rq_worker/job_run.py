@@ -20,6 +20,7 @@ from ..errors import EngineDiedError
 from ..jobs import Job, Problem, Progress
 from ..protocol import Cancel, Failed, FromEngine, ProgressMade, RunJob, Stopped, Succeeded
 from ..queue.lease import JobLease, Ownership
+from ..queue.recovery import forget_request
 from ..settings import WorkerSettings
 from .engine_process import EngineProcess, EngineState
 
@@ -223,7 +224,11 @@ class JobRun:
             self._sent = False
 
     def _publish(self, outcome: Outcome, publish: Callable[[], bool]) -> Outcome:
-        return outcome if self._insist(publish) else Outcome.LOST
+        if not self._insist(publish):
+            return Outcome.LOST
+        if outcome is not Outcome.SUCCEEDED:
+            forget_request(self._job.files)
+        return outcome
 
     def _insist(self, publish: Callable[[], T]) -> T | None:
         """Call `publish` until the queue server answers; None if the worker has to stop before that."""

@@ -14,7 +14,7 @@ import rq
 import rq.job
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 from rq.exceptions import StopRequested
 from rq.worker import SimpleWorker, WorkerStatus
@@ -44,6 +44,9 @@ RQ_BEAT_S = 15.0
 
 ANNOUNCEMENT_TTL_S = 15.0
 """How long the API counts on a worker after its last sign of life, in seconds."""
+
+CANNOT_WRITE = "MISCONF"
+"""Code of the server's answer while its disk is full."""
 
 NO_RETRY = Retry(NoBackoff(), 0)
 
@@ -119,11 +122,21 @@ class HotWorker(SimpleWorker):
             super().execute_job(job, queue)
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
-        """Take no job before the model is loaded: another worker may have one that is."""
-        while self._engine.state is not EngineState.READY:
-            self._engine.poll(DEQUEUE_S / 4)
-            self._announce()
-        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+        """Take no job before the model is loaded: another worker may have one that is.
+
+        While the queue server refuses to write, because its disk is full, wait: RQ would end the worker.
+        """
+        while True:
+            while self._engine.state is not EngineState.READY:
+                self._engine.poll(DEQUEUE_S / 4)
+                self._announce()
+            try:
+                return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+            except ResponseError as error:
+                if not str(error).startswith(CANNOT_WRITE):
+                    raise
+                logger.warning("the queue cannot write: %s", error)
+                time.sleep(DEQUEUE_S)
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """Give RQ's own sign of life; between jobs also look after the engine process."""

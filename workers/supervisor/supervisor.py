@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from ..errors import QueueUnavailableError, SupervisorRunningError
 from ..queue.connection import connect
 from ..queue.reconciler import Reconciler
+from ..queue.recovery import recover_jobs
 from ..settings import WorkerSettings
 from .lock import supervisor_lock
 from .process import RestartingProcess
@@ -81,7 +82,7 @@ class Supervisor:
             try:
                 if self._valkey is not None:
                     closing.enter_context(supervisor_lock(self._settings.data_dir))
-                    self._valkey.start()
+                    self._start_queue(self._valkey)
                 while not self._stop.is_set():
                     self._tick()
                     self._stop.wait(TICK_S)
@@ -101,7 +102,7 @@ class Supervisor:
     def _tick(self) -> None:
         if self._valkey is not None and not self._valkey.answers():
             logger.warning("the embedded queue is gone, starting it again")
-            self._valkey.start()
+            self._start_queue(self._valkey)
         for program in self._programs:
             program.poll()
         try:
@@ -112,6 +113,19 @@ class Supervisor:
             self._queue_answers = False
         else:
             self._queue_answers = True
+
+    def _start_queue(self, valkey: EmbeddedValkey) -> None:
+        """Start the embedded queue; what it lost comes back from the jobs' folders, as far as that goes."""
+        valkey.start()
+        if valkey.lost:
+            valkey.lost = False
+            with connect(valkey.url) as redis:
+                found = recover_jobs(redis, self._settings.jobs_dir)
+            logger.warning(
+                "%d finished jobs are listed again, %d are queued again",
+                len(found.finished),
+                len(found.queued),
+            )
 
     def _end(self) -> None:
         """End workers and API first, for they report to the queue; the queue last."""

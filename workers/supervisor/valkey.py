@@ -3,24 +3,39 @@
 import fcntl
 import logging
 import os
+import re
 import shutil
 import subprocess
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from wsi.die_with_parent import die_with_parent
 
 from ..errors import QueueUnavailableError
 from ..queue.connection import socket_path, unix_url
+from .aof_repair import cut_damage, is_damaged, set_aside
 
 logger = logging.getLogger(__name__)
 
+LOG = "valkey.log"
+"""Name of the server's log, in its folder."""
+
 START_TIMEOUT_S = 30.0
 """How long a start may take, in seconds; loading a large append-only file takes some."""
+
+
+RESTART_PAUSE_S = 1.0
+"""Pause before a server that ended at once is started again, in seconds."""
+
+TAIL_BYTES = 8192
+
+_COMPLAINT = re.compile("^.* # (?!WARNING)(.*)$", re.MULTILINE)
+"""Errors in the server's log."""
 
 
 class EmbeddedValkey:
@@ -36,6 +51,8 @@ class EmbeddedValkey:
         self.socket = socket_path(directory)
         self.url = unix_url(self.socket)
         self._process: subprocess.Popen[bytes] | None = None
+        self.lost = False
+        """Whether a start had to give up some of what the server knew: its file was damaged."""
 
     def start(self) -> None:
         """Return once the server answers, starting one if there is none. Call it from the main thread.
@@ -49,10 +66,15 @@ class EmbeddedValkey:
             raise QueueUnavailableError.at(self.directory, error) from error
 
     def answers(self) -> bool:
-        """Return whether a server behind the socket serves requests now."""
+        """Return whether a server behind the socket answers now.
+
+        It may be to say that its disk is full: then it goes on by itself when there is room.
+        """
         redis = Redis.from_url(self.url, retry=None, socket_timeout=2)
         try:
             return bool(redis.ping())
+        except ResponseError:
+            return True
         except RedisError:
             return False
         finally:
@@ -83,16 +105,40 @@ class EmbeddedValkey:
             raise QueueUnavailableError(
                 f"{self.socket.parent} belongs to another user; set DAREFINE_DATA_DIR to a folder of yours."
             )
+        if not self._runs():
+            self._process = None
         deadline = time.monotonic() + START_TIMEOUT_S
+        repairs = iter((self._cut_damage, self._set_aside))
         while not self.answers():
-            if not self._runs():
-                self._spawn()
+            if self._failed() and is_damaged(_last_run(_tail(self.directory / LOG))):
+                next(repairs, self._give_up)()
+                self.lost = True
             if time.monotonic() > deadline:
-                raise QueueUnavailableError(
-                    f"The embedded queue in {self.directory} did not answer within {START_TIMEOUT_S:.0f} s; "
-                    f"see {self.directory / 'valkey.log'}, or set DAREFINE_REDIS_URL to a queue of your own."
-                )
+                self._give_up()
+            if not self._runs():
+                pause_s = RESTART_PAUSE_S if self._failed() else 0.0
+                time.sleep(pause_s)
+                self._spawn()
             time.sleep(0.02)
+
+    def _failed(self) -> bool:
+        """Return whether the server that we started has ended with an error."""
+        return self._process is not None and self._process.poll() not in (None, 0)
+
+    def _give_up(self) -> NoReturn:
+        complaints = _COMPLAINT.findall(_tail(self.directory / LOG))
+        raise QueueUnavailableError(
+            f"The embedded queue in {self.directory} did not answer within {START_TIMEOUT_S:.0f} s. Its log, "
+            f"{LOG}, says: {complaints[-1] if complaints else 'nothing'}. "
+            "Mend that, or set DAREFINE_REDIS_URL to a queue of your own."
+        )
+
+    def _cut_damage(self) -> None:
+        if not cut_damage(self.directory, server_program()):
+            self._set_aside()
+
+    def _set_aside(self) -> None:
+        set_aside(self.directory)
 
     def _runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -122,13 +168,28 @@ class EmbeddedValkey:
             "unixsocket": str(self.socket),
             "unixsocketperm": "700",
             "dir": str(self.directory),
-            "logfile": str(self.directory / "valkey.log"),
+            "logfile": str(self.directory / LOG),
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",
             "maxmemory-policy": "noeviction",
         }
         return [part for name, value in options.items() for part in (f"--{name}", value)]
+
+
+def _tail(log: Path) -> str:
+    """Return the end of the server's log; empty if there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _last_run(log: str) -> str:
+    """Return what the last server wrote to the log."""
+    return log.rpartition("is starting")[2]
 
 
 def server_program() -> Path:

@@ -15,6 +15,8 @@ const STAGES = {
   plan: "Looking for tissue",
   segment: "Labelling patches",
   pyramid: "Writing the result",
+  outputs: "Writing further outputs",
+  "disk-full": "Waiting: the disk is full",
   done: "Done",
 };
 

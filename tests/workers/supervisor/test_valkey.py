@@ -63,3 +63,33 @@ def test_without_any_server_program_the_message_says_what_to_do(monkeypatch: pyt
     monkeypatch.setenv("PATH", "")
     with pytest.raises(QueueUnavailableError, match="DAREFINE_REDIS_URL"):
         server_program()
+
+
+@pytest.mark.parametrize("part", ["*.incr.aof", "*.base.rdb"])
+def test_a_damaged_file_costs_what_came_after_the_damage(mortal_valkey: EmbeddedValkey, part: str) -> None:
+    redis = Redis.from_url(mortal_valkey.url)
+    for number in range(400):
+        redis.set(f"key {number}", "value")
+    mortal_valkey.stop()
+    (file,) = (mortal_valkey.directory / "appendonlydir").glob(part)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 40] = b"?" * 40
+    file.write_bytes(content)
+    mortal_valkey.start()
+    assert mortal_valkey.lost
+    left = redis.dbsize()
+    assert 100 < left < 300 if part == "*.incr.aof" else left == 0
+    kept = list(mortal_valkey.directory.glob("appendonlydir.damaged-*"))
+    assert [path.joinpath(file.name).read_bytes() for path in kept] == [bytes(content)]
+
+
+def test_a_server_that_cannot_start_says_why_and_is_not_started_over_and_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.supervisor.valkey.START_TIMEOUT_S", 2.5)
+    (tmp_path / "appendonlydir").write_text("in the way")
+    valkey = EmbeddedValkey(tmp_path)
+    with pytest.raises(QueueUnavailableError, match="appendonlydir"):
+        valkey.start()
+    valkey.stop()
+    assert (tmp_path / "valkey.log").read_text().count("is starting") <= 4
