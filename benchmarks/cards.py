@@ -4,7 +4,10 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from model.card import UNWRITTEN, CardWeights, ModelCard
+import torch
+from torch import nn
+
+from model.card import UNWRITTEN, CardWeights, ModelCard, NetworkConfig, Normalisation
 from model.network.build import build_network
 from model.network.imagenet import IMAGENET_COLOURS
 from model.network.init import initialise
@@ -50,7 +53,31 @@ def write_card(network: str, folder: Path) -> Path:
     if not path.exists():
         built = build_network(draft.network, len(draft.classes))
         initialise(built, SEED)
-        weights = f"{draft.name}.safetensors"
-        digest = save_weights(built, path.with_name(weights))
-        replace(draft, weights=CardWeights(weights, digest, "float16")).save(path)
+        _save(draft, built, path)
     return path
+
+
+def write_tiny_card(folder: Path) -> Path:
+    """Write the card of a network of 0.4 million random weights into `folder` and return its path.
+
+    Its labels mean nothing but are always the same, and everything around the network takes longer than it.
+    """
+    draft = replace(
+        card_of("resnet50-50-attention"),
+        name="tiny",
+        title="Random weights",
+        input=InputGeometry(mpp=0.934, context_ratio=5, slices_per_side=5, halo_px=16),
+        normalisation=Normalisation((0.7, 0.5, 0.7), (0.2, 0.2, 0.2)),
+        network=NetworkConfig(encoder_depth=18, context_depth=18, encoder_width=8, decoder_width=8),
+    )
+    torch.manual_seed(0)
+    path = folder / "tiny.json"
+    _save(draft, build_network(draft.network, len(draft.classes)), path)
+    return path
+
+
+def _save(draft: ModelCard, network: nn.Module, path: Path) -> None:
+    """Write weights, and their card beside them."""
+    weights = path.with_suffix(".safetensors")
+    digest = save_weights(network, weights)
+    replace(draft, weights=CardWeights(weights.name, digest, "float16")).save(path)

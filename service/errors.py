@@ -11,6 +11,7 @@ ServiceError
 ├── BodyTooLargeError
 ├── ModelUnknownError
 ├── ModelNotReadyError
+├── PrecisionError
 ├── ResultNotReadyError
 ├── ResultFileNotFoundError
 ├── TileNotFoundError
@@ -94,6 +95,10 @@ class ModelUnknownError(ServiceError):
 
 class ModelNotReadyError(ServiceError):
     """No worker has announced its models yet."""
+
+
+class PrecisionError(ServiceError):
+    """No worker's device computes in this precision."""
 
 
 class ResultNotReadyError(ServiceError):
@@ -208,6 +213,7 @@ STATUS: dict[type[Exception], int] = {
     ArchiveError: 422,
     RequestInvalidError: 422,
     ModelUnknownError: 422,
+    PrecisionError: 422,
     IdempotencyConflictError: 422,
     SlideUnreadableError: 422,
     SlideLimitError: 422,

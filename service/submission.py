@@ -8,7 +8,7 @@ from wsi.errors import MppUnknownError
 from wsi.geometry import Size
 from wsi.grid import InputGeometry, make_grid
 
-from .errors import ModelNotReadyError, ModelUnknownError
+from .errors import ModelNotReadyError, ModelUnknownError, PrecisionError
 from .schemas import JobOptions, ModelRef, PreflightOut
 from .slides.store import StoredSlide
 
@@ -27,6 +27,7 @@ def submit_job(
     Raises:
         ModelUnknownError: when no worker serves the model asked for.
         ModelNotReadyError: when no worker has announced its models yet.
+        PrecisionError: when all workers compute on CPUs and the precision is one of GPUs.
         MppUnknownError: when neither the slide nor the options give a pixel size.
         MppOutOfRangeError: when the pixel size does not suit the model.
         HaloError: when the halo does not fit the model's tiles.
@@ -34,6 +35,7 @@ def submit_job(
         IdempotencyConflictError: when the key stands for a job made from another request.
     """
     card = model_card(queue, options.model)
+    check_precision(queue, options)
     check_scale(slide, options, card)
     request = JobRequest(
         slide_id=slide.id,
@@ -58,10 +60,12 @@ def preflight(queue: JobClient, options: JobOptions) -> PreflightOut:
     Raises:
         ModelUnknownError: when no worker serves the model asked for.
         ModelNotReadyError: when no worker has announced its models yet.
+        PrecisionError: when all workers compute on CPUs and the precision is one of GPUs.
         MppOutOfRangeError: when the pixel size asked for is too coarse for the model.
         HaloError: when the halo does not fit the model's tiles.
     """
     card = model_card(queue, options.model)
+    check_precision(queue, options)
     geometry = InputGeometry(**card["input"])
     make_grid(NOMINAL_SIZE, options.mpp or geometry.mpp, geometry, halo_px=options.halo_px)
     model = ModelRef(name=card["name"], version=card["version"], sha256=card["weights"]["sha256"])
@@ -84,6 +88,19 @@ def model_card(queue: JobClient, name: str | None) -> dict[str, Any]:
             return card
     known = ", ".join(card["name"] for card in models.cards)
     raise ModelUnknownError(f"No worker serves a model named {name!r}. Known models: {known}.")
+
+
+def check_precision(queue: JobClient, options: JobOptions) -> None:
+    """Check that some worker may compute in the precision; as long as none has said, it may be.
+
+    Raises:
+        PrecisionError: when all workers compute on CPUs and the precision is one of GPUs.
+    """
+    if options.precision != "fp16":
+        return
+    devices = {worker.device for worker in queue.workers() if worker.device is not None}
+    if devices == {"cpu"}:
+        raise PrecisionError("fp16 is for GPUs, and all workers compute on CPUs: send fp32, bf16 or none.")
 
 
 def check_scale(slide: StoredSlide, options: JobOptions, card: dict[str, Any]) -> None:

@@ -89,9 +89,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class LoadFailed:
-    """The default model cannot be loaded; the process ends."""
+    """The default model cannot be loaded; the process ends.
+
+    `lasting` says that a new process will fail the same way: this machine lacks the device or precision that
+    the settings name. Weights that are missing may still come.
+    """
 
     problem: Problem
+    lasting: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from ..errors import (
     BodyTooLargeError,
     ModelNotReadyError,
     ModelUnknownError,
+    PrecisionError,
     RequestInvalidError,
     RootNotAllowedError,
     SlideNameError,
@@ -74,6 +75,7 @@ REFUSALS = problems(
     SlideUnreadableError,
     SlideLimitError,
     ModelUnknownError,
+    PrecisionError,
     MppUnknownError,
     MppOutOfRangeError,
     HaloError,
@@ -148,7 +150,13 @@ async def named_slide(create: JobCreate, slides: SlideStore, inspections: Semaph
     "/preflight",
     response_model=PreflightOut,
     responses=problems(
-        RequestInvalidError, ModelUnknownError, MppOutOfRangeError, HaloError, ModelNotReadyError, RedisError
+        RequestInvalidError,
+        ModelUnknownError,
+        PrecisionError,
+        MppOutOfRangeError,
+        HaloError,
+        ModelNotReadyError,
+        RedisError,
     ),
 )
 def check_options(body: JobOptions, queue: Queue) -> PreflightOut:

@@ -21,7 +21,7 @@ from darefine.outcome import End
 from tests.darefine.tiny_card import write_tiny_card
 from workers.errors import LocalRunError
 
-PATIENCE_S = 60
+PATIENCE_S = 90
 
 
 @pytest.fixture(scope="module")

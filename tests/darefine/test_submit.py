@@ -21,7 +21,7 @@ from .conftest import OVERLAY, Api, Finisher, write_slide
 
 pytestmark = pytest.mark.usefixtures("quick_polls")
 
-PATIENCE_S = 20
+PATIENCE_S = 90
 
 
 @pytest.fixture

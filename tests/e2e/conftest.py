@@ -11,18 +11,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
 
+from benchmarks.cards import write_tiny_card
 from darefine.cli.demo import free_port, own_environment
 from darefine.client import Client
-from model.card import CardWeights, ModelCard, NetworkConfig, Normalisation
-from model.network.build import build_network
-from model.weights import save_weights
-from wsi.grid import InputGeometry
-from wsi.palette import LabelClass
 from wsi.phantom import PhantomFiles, write_phantom
 
-READY_S = 90
+READY_S = 180
 
 
 @dataclass
@@ -52,26 +47,7 @@ class RunningService:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Card of a tiny network of random weights; its labels mean nothing but are always the same."""
-    folder = tmp_path_factory.mktemp("weights")
-    config = NetworkConfig(encoder_depth=18, context_depth=18, encoder_width=8, decoder_width=8)
-    torch.manual_seed(0)
-    network = build_network(config, 4)
-    sha256 = save_weights(network, folder / "tiny.safetensors")
-    card = ModelCard(
-        name="tiny",
-        version="1",
-        title="Random weights",
-        description="Random weights for tests.",
-        intended_use="Tests.",
-        phantom=True,
-        classes=tuple(LabelClass(v, f"class {v}", (60 * v, 0, 255 - 60 * v)) for v in (1, 2, 3, 4)),
-        input=InputGeometry(mpp=0.934, context_ratio=5, slices_per_side=5, halo_px=16),
-        normalisation=Normalisation((0.7, 0.5, 0.7), (0.2, 0.2, 0.2)),
-        network=config,
-        weights=CardWeights("tiny.safetensors", sha256, "float16"),
-    )
-    card.save(folder / "tiny.json")
-    return folder / "tiny.json"
+    return write_tiny_card(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="session")
@@ -100,7 +76,7 @@ def started_service(
             yield running
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
+            process.wait(timeout=90)
             sys.stdout.write(log.read_text(errors="replace")[-8000:])
 
 

@@ -15,7 +15,7 @@ from .conftest import RunningService, started_service
 pytestmark = pytest.mark.e2e
 
 DISK_MB = 256
-PATIENCE_S = 60
+PATIENCE_S = 90
 
 
 @pytest.fixture

@@ -103,7 +103,7 @@ def test_the_commands_of_the_page_lead_from_annotations_to_a_label_map(work: Pat
         run(submit)
     finally:
         server.send_signal(signal.SIGTERM)
-        server.communicate(timeout=30)
+        server.communicate(timeout=90)
     (label_map,) = (work / "new").glob("*.labels.tif")
     labels = tifffile.imread(label_map, level=0)
     assert labels.shape == (768, 768)

@@ -55,11 +55,11 @@ def test_few_uploads_are_looked_at_at_once_and_others_are_answered(
         calls = [
             pool.submit(http.put, f"/v1/slides?filename={i}.tif", content=b"%d" % i) for i in range(UPLOADS)
         ]
-        assert inspector.full.wait(20)
+        assert inspector.full.wait(60)
         calls.append(pool.submit(http.post, "/v1/slides", json={"uri": str(registered)}))
         try:
             wait_for_uploads(tmp_path / "slides" / ".incoming")
-            assert http.get("/v1/slides", timeout=5).json() == {"slides": []}
+            assert http.get("/v1/slides", timeout=30).json() == {"slides": []}
         finally:
             inspector.go_on.set()
         assert {call.result().status_code for call in calls} == {201}

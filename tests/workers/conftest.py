@@ -25,7 +25,7 @@ from workers.supervisor.valkey import EmbeddedValkey
 from wsi.atomic import write_atomically
 
 STAND_IN = Path(__file__).parent / "stand_in"
-PATIENCE_S = 20.0
+PATIENCE_S = 90.0
 FINAL = tuple(state for state in JobState if state.is_final)
 
 

@@ -16,7 +16,7 @@ def test_results_come_in_order_whatever_finishes_first() -> None:
 
     def work(item: int) -> int:
         if item == 0:
-            assert second_is_done.wait(10)
+            assert second_is_done.wait(60)
         if item == 1:
             second_is_done.set()
         return item * item
@@ -60,7 +60,7 @@ def test_closing_drops_what_was_not_begun_and_waits_for_what_runs() -> None:
 
     results = work_ahead(work, range(1000), threads=1, depth=4)
     assert next(results)[0] == 0
-    assert running.wait(10)
+    assert running.wait(60)
     threading.Timer(0.2, gate.set).start()
     results.close()
 
@@ -108,7 +108,7 @@ def test_submit_waits_while_depth_writes_are_unfinished_and_not_before(depth: in
 
 
 def _wait(event: threading.Event) -> None:
-    assert event.wait(10)
+    assert event.wait(60)
 
 
 def _fail(message: str) -> None:
@@ -127,7 +127,7 @@ def test_an_exception_of_a_write_is_raised_at_the_first_submit_after_it() -> Non
     def submit_until_it_raises() -> None:
         with BoundedWriter(depth=100) as writer:
             writer.submit(fail)
-            assert failed.wait(10)
+            assert failed.wait(60)
             # The future is done a moment after the write; far fewer submits than `depth` must be enough.
             for _ in range(50):
                 writer.submit(lambda: time.sleep(0.01))
@@ -173,7 +173,7 @@ def test_an_exception_of_the_body_drops_writes_not_begun_and_is_not_hidden_by_a_
         with BoundedWriter(depth=3) as writer:
             writer.submit(first)
             writer.submit(lambda: written.append("second"))
-            assert begun.wait(10)
+            assert begun.wait(60)
             threading.Timer(0.2, gate.set).start()
             raise KeyboardInterrupt
 

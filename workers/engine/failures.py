@@ -1,6 +1,6 @@
 """Turn exceptions into problems that a client can read."""
 
-from model.errors import ModelError
+from model.errors import DeviceError, DeviceMemoryError, ModelError
 from wsi.errors import WsiError
 
 from ..errors import WorkersError
@@ -12,6 +12,11 @@ INTERNAL = "internal"
 def expected(error: Exception) -> bool:
     """Return whether a package raised the error on purpose, with a message meant for the client."""
     return isinstance(error, WsiError | ModelError | WorkersError)
+
+
+def lasting(error: Exception) -> bool:
+    """Return whether the error is one of settings that this machine can never satisfy."""
+    return isinstance(error, DeviceError) and not isinstance(error, DeviceMemoryError)
 
 
 def problem_of(error: Exception) -> Problem:

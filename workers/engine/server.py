@@ -32,7 +32,7 @@ from ..protocol import (
     ToEngine,
 )
 from ..settings import WorkerSettings, configure_logging
-from .failures import expected, problem_of
+from .failures import expected, lasting, problem_of
 from .full_disk import run_when_there_is_room
 
 logger = logging.getLogger(__name__)
@@ -70,8 +70,9 @@ def serve(
     try:
         engine = load(settings)
     except Exception as error:
-        logger.exception("loading the model failed")
-        worker.send(LoadFailed(problem_of(error)))
+        if not expected(error):
+            logger.exception("loading the model failed")
+        worker.send(LoadFailed(problem_of(error), lasting(error)))
         return
     worker.send(engine.ready)
     while True:

@@ -52,11 +52,13 @@ STOP_S = 2.0
 
 
 class EngineState(StrEnum):
-    """State of the engine process: only a READY one takes jobs."""
+    """State of the engine process: only a READY one takes jobs, a FAILED one is tried again."""
 
     STARTING = "starting"
     READY = "ready"
     FAILED = "failed"
+    USELESS = "useless"
+    """Its settings are for another machine."""
 
 
 class EngineProcess:
@@ -140,6 +142,8 @@ class EngineProcess:
         A model that could not be loaded is tried again after a pause that doubles up to a minute; `problem`
         says why.
         """
+        if self.state is EngineState.USELESS:
+            return
         if self.state is EngineState.FAILED:
             pause = self._retry_at - time.monotonic()
             if pause > 0:
@@ -189,6 +193,8 @@ class EngineProcess:
             )
         elif isinstance(message, LoadFailed):
             self._fail(message.problem)
+            if message.lasting:
+                self.state = EngineState.USELESS
 
     def _fail(self, problem: Problem) -> None:
         logger.error("the model cannot be loaded: %s", problem.detail)

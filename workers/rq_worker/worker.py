@@ -128,6 +128,8 @@ class HotWorker(SimpleWorker):
         """
         while True:
             while self._engine.state is not EngineState.READY:
+                if self._engine.state is EngineState.USELESS:
+                    raise StopRequested
                 self._engine.poll(DEQUEUE_S / 4)
                 self._announce()
             try:
@@ -209,7 +211,7 @@ class HotWorker(SimpleWorker):
             logger.debug("cannot announce: %s", error)
 
     def _worker_state(self) -> WorkerState:
-        if self._engine.state is EngineState.FAILED:
+        if self._engine.state in {EngineState.FAILED, EngineState.USELESS}:
             return WorkerState.FAILED
         if self._engine.state is EngineState.STARTING:
             return WorkerState.STARTING
@@ -219,6 +221,7 @@ class HotWorker(SimpleWorker):
 def run_worker(settings: WorkerSettings, engine: EngineProcess | None = None) -> int:
     """Work until SIGTERM or SIGINT (exit code 0) or a queue lost for good (1). Call it in the main thread.
 
+    Returns EX_CONFIG at once where the settings name a device or precision that this machine lacks.
     `engine` is an engine process not yet started, by default the real one.
     """
     url = settings.redis_url or unix_url(socket_path(settings.queue_dir))
@@ -226,6 +229,8 @@ def run_worker(settings: WorkerSettings, engine: EngineProcess | None = None) ->
     worker = HotWorker(connect(url), engine, settings, connection=connect_patiently(url), name=worker_name())
     engine.start()
     worker.work()
+    if engine.state is EngineState.USELESS:
+        return os.EX_CONFIG
     return 0 if worker.stopping else 1
 
 

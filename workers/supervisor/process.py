@@ -1,4 +1,4 @@
-"""Keep a program running: start it again when it ends."""
+"""Keep a program running: start it again when it ends, unless it says that this is no use."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
-HEALTHY_S = 60.0
+HEALTHY_S = 10.0
 """A program that ran this long is started again at once; others after a pause that doubles."""
 
 
@@ -31,6 +31,8 @@ class RestartingProcess:
         self._started_at = 0.0
         self._start_at = 0.0
         self._failures = 0
+        self.useless = False
+        """Whether the program ended with EX_CONFIG: its settings are wrong, so it is not started again."""
 
     @property
     def pid(self) -> int | None:
@@ -45,6 +47,10 @@ class RestartingProcess:
             if code is None:
                 return
             self._process = None
+            if code == os.EX_CONFIG:
+                self.useless = True
+                logger.error("%s ended: its settings are not for this machine", self.name)
+                return
             self._failures = 0 if now - self._started_at > HEALTHY_S else self._failures + 1
             pause_s = (
                 min(FIRST_PAUSE_S * 2 ** (self._failures - 1), LONGEST_PAUSE_S) if self._failures else 0.0
@@ -53,7 +59,7 @@ class RestartingProcess:
             logger.warning(
                 "%s ended with exit code %d, starting it again in %.1f s", self.name, code, pause_s
             )
-        if now >= self._start_at:
+        if not self.useless and now >= self._start_at:
             self._start(now)
 
     def terminate(self) -> None:

@@ -1,6 +1,7 @@
 """Keep embedded queue, workers and API running, and requeue lost jobs, in one process."""
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -50,7 +51,7 @@ class Supervisor:
         url = self._valkey.url if self._valkey else settings.redis_url
         assert url is not None
         shared = settings.model_copy(update={"redis_url": url})
-        self._programs = [
+        self._workers = [
             RestartingProcess(
                 f"worker {index}",
                 worker_command,
@@ -58,6 +59,7 @@ class Supervisor:
             )
             for index in range(settings.workers)
         ]
+        self._programs = list(self._workers)
         if api_command is not None:
             self._programs.append(RestartingProcess("api", api_command, shared.environment()))
         self._reconciler = Reconciler(
@@ -72,8 +74,8 @@ class Supervisor:
     def run(self) -> int:
         """Keep everything running until SIGTERM or SIGINT, then end it in order. Call it in the main thread.
 
-        Returns the exit code: 0, or 1 if the embedded queue cannot be started or is another supervisor's; the
-        log says.
+        Returns the exit code: 0; 1 if the embedded queue cannot be started or is another supervisor's;
+        EX_CONFIG if no worker can ever load a model with these settings. The log says why.
         """
         before = {
             number: signal.signal(number, self._request_stop) for number in (signal.SIGTERM, signal.SIGINT)
@@ -85,6 +87,8 @@ class Supervisor:
                     self._start_queue(self._valkey)
                 while not self._stop.is_set():
                     self._tick()
+                    if all(worker.useless for worker in self._workers):
+                        return os.EX_CONFIG
                     self._stop.wait(TICK_S)
             except (QueueUnavailableError, SupervisorRunningError) as error:
                 logger.error("%s", error)  # noqa: TRY400 - the message says it all

@@ -38,7 +38,7 @@ def events_of(lines: Iterator[str]) -> Iterator[Event]:
 @contextmanager
 def listening(http: httpx.Client, url: str, last_event_id: str | None = None) -> Iterator[Iterator[Event]]:
     headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
-    with http.stream("GET", url, headers=headers, timeout=10) as answer:
+    with http.stream("GET", url, headers=headers, timeout=60) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
         yield events_of(answer.iter_lines())
@@ -157,12 +157,12 @@ def test_many_listeners_cost_one_look_at_a_time(
         with listening(api.http, url) as events:
             next(events)
             next(events)
-            ready.wait(10)
+            ready.wait(60)
             return list(next(events)[1]["patches"])
 
     with ThreadPoolExecutor(8) as pool:
         calls = [pool.submit(listen) for _ in range(8)]
-        ready.wait(10)
+        ready.wait(60)
         time.sleep(1.2)
         job.write(0)
         assert [call.result(10) for call in calls] == [[0]] * 8

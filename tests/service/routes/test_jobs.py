@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from workers.jobs import Problem
+from workers.queue.registry import WorkerInfo, WorkerState
 
 from ..conftest import Api, assert_problem, post_slide, write_slide
 
@@ -96,6 +97,19 @@ def test_preflight_refuses_what_a_job_would_be_refused_for(
 )
 def test_bad_option_is_named(api: Api, slide: Path, fields: dict[str, str], says: str) -> None:
     assert says in assert_problem(post_slide(api, slide, **fields), 422, "request-invalid")
+
+
+@pytest.mark.parametrize(("device", "status"), [("cpu", 422), ("cuda:0", 200)])
+def test_precision_of_gpus_needs_a_gpu(api: Api, device: str, status: int) -> None:
+    assert api.http.post("/v1/jobs/preflight", json={"precision": "fp16"}).is_success, "nobody has said yet"
+    api.registry.announce(WorkerInfo("tester", WorkerState.IDLE, device, "float32", (), 0.0), ttl_s=30)
+    try:
+        answer = api.http.post("/v1/jobs/preflight", json={"precision": "fp16"})
+    finally:
+        api.registry.withdraw("tester")
+    assert answer.status_code == status
+    if status == 422:
+        assert "bf16" in assert_problem(answer, 422, "precision")
 
 
 def test_unknown_form_field_is_refused_rather_than_ignored(api: Api, slide: Path) -> None:

@@ -289,5 +289,5 @@ def test_the_readers_end_with_the_api(tmp_path: Path, how: signal.Signals) -> No
         readers = psutil.Process(process.pid).children()
         assert ["wsi.tiles.reader" in reader.cmdline() for reader in readers] == [True]
         process.send_signal(how)
-        gone, _ = psutil.wait_procs(readers, timeout=5)
+        gone, _ = psutil.wait_procs(readers, timeout=60)
         assert gone == readers

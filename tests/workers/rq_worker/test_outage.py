@@ -44,7 +44,7 @@ def test_a_worker_without_its_queue_still_stops_when_told(bench, workers, valkey
     bench.wait_for_file(job, "patch-0")
     crash(valkey)
     worker.terminate()
-    assert worker.wait(20) == 0
+    assert worker.wait(60) == 0
     assert not bench.is_alive(bench.starts(job)[0])
 
 

@@ -154,7 +154,7 @@ def test_a_preparation_ends_with_its_worker(bench, workers, slide: Path, number:
     bench.wait_for_file(running, "patch-0")
     process = hung_preparation(bench, bench.submit(slide_path=str(slide), prepare="hang"), worker.pid)
     worker.send_signal(number)
-    worker.wait(10)
+    worker.wait(60)
     bench.wait_until(lambda: not bench.is_alive(process), "end of the preparation")
 
 

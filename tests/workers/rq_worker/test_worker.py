@@ -146,7 +146,7 @@ def test_a_stopped_worker_gives_its_job_back_without_blame(bench, workers) -> No
     job, waiting = bench.submit(hold=True), bench.submit()
     bench.wait_for_file(job, "patch-0")
     worker.terminate()
-    assert worker.wait(10) == 0
+    assert worker.wait(60) == 0
     released = bench.queue.client.get(job.id)
     assert (released.state, released.attempt, released.crashes) == (JobState.QUEUED, 2, 0)
     assert (bench.queue.client.position(job.id), bench.queue.client.position(waiting.id)) == (0, 1)
@@ -217,7 +217,7 @@ def test_a_worker_without_a_model_takes_no_job_and_says_why_until_it_has_one(
     broken.unlink()
     bench.wait(job, JobState.SUCCEEDED)
     worker.send_signal(signal.SIGINT)
-    assert worker.wait(10) == 0, "an idle worker ends at once"
+    assert worker.wait(60) == 0, "an idle worker ends at once"
 
 
 def test_a_worker_runs_no_other_function(shop, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from model.errors import WeightsError
+from model.errors import DeviceError, WeightsError
 from workers.engine.server import Engine, serve
 from workers.errors import JobCancelledError
 from workers.jobs import Progress
@@ -85,7 +85,9 @@ def die(mark: Path, plan: Plan) -> None:
 
 
 def load(settings: WorkerSettings) -> Engine[str]:
-    """The engine; a file in the data folder makes loading fail."""
+    """The engine; a file in the data folder, or a device that is none, makes loading fail."""
+    if settings.device == "none":
+        raise DeviceError("device 'none' is not usable here")
     broken = settings.data_dir / "broken-weights"
     if broken.exists():
         raise WeightsError("weights.safetensors is not the file its card describes")

@@ -25,15 +25,15 @@ def valkey(tmp_path: Path) -> EmbeddedValkey:
 
 
 @pytest.fixture
-def supervise(settings) -> Iterator[Callable[[], "subprocess.Popen[bytes]"]]:
-    """Starts supervisors; none is left."""
+def supervise(settings) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
+    """Starts supervisors, with more environment if told; none is left."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **settings.environment()}
     del environment["DAREFINE_REDIS_URL"]
     command = [sys.executable, str(STAND_IN / "stand_in_supervisor.py")]
     started: list[subprocess.Popen[bytes]] = []
 
-    def start() -> "subprocess.Popen[bytes]":
-        started.append(subprocess.Popen(command, env=environment, start_new_session=True))
+    def start(**more: str) -> "subprocess.Popen[bytes]":
+        started.append(subprocess.Popen(command, env={**environment, **more}, start_new_session=True))
         return started[-1]
 
     yield start
@@ -66,7 +66,7 @@ def test_everything_runs_and_ends_in_order(supervise, bench, valkey: EmbeddedVal
     bench.wait_for_file(held, "patch-0")
     family = children(supervisor.pid)
     supervisor.terminate()
-    assert supervisor.wait(15) == 0
+    assert supervisor.wait(60) == 0
     assert not [pid for pid in family if bench.is_alive(pid)]
 
     valkey.start()
@@ -113,8 +113,20 @@ def test_a_second_supervisor_on_the_folder_refuses_and_names_the_first(
     ):
         pass
     assert str(tmp_path) in str(refused.value)
-    assert supervise().wait(20) == 1
+    assert supervise().wait(60) == 1
     assert has_worker(bench), "the first goes on"
+
+
+def test_settings_for_another_machine_end_the_service(supervise, bench) -> None:
+    supervisor = supervise(DAREFINE_DEVICE="none")
+    assert supervisor.wait(60) == os.EX_CONFIG
+
+
+def test_a_worker_with_a_wrong_device_leaves_the_others_alone(supervise, bench) -> None:
+    supervisor = supervise(DAREFINE_DEVICE="none,cpu", DAREFINE_WORKERS="2")
+    bench.wait_until(lambda: has_worker(bench), "a live worker")
+    bench.wait(bench.submit(patches=1), JobState.SUCCEEDED)
+    assert supervisor.poll() is None
 
 
 def test_the_folder_is_free_again_however_its_supervisor_ended(supervise, bench, tmp_path: Path) -> None:
