@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .PHONY: help install demo serve test test-fast coverage check types imports hooks format wheel wheel-check docs metrics \
-	bench study weights lock clean
+	bench faults study weights lock clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -99,6 +99,9 @@ bench: install  ## Measure this machine, about 25 minutes on two cores; writes b
 	$(BIN)/python -m benchmarks.precision
 	$(BIN)/python -m benchmarks.seams
 	$(BIN)/python -m benchmarks.tiles
+
+faults: install  ## Break a running service a thousand times and count what was lost (some 40 minutes)
+	$(BIN)/python -m benchmarks.faults
 
 study: install  ## The paper's comparison on phantom slides (some hours on two cores); may be killed and goes on
 	$(BIN)/python -m benchmarks.study --work study-work

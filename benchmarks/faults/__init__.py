@@ -1,0 +1,1 @@
+"""Break a running service on purpose, at random moments, and count what was lost."""

@@ -1,0 +1,32 @@
+"""How long a job stands still when its worker is killed."""
+
+import time
+from pathlib import Path
+
+import psutil
+
+from workers.queue.client import JobClient
+from workers.queue.connection import connect
+
+from .hosts import Cluster
+
+
+def takeover_seconds(cluster: Cluster, slide: Path, times: int) -> list[float]:
+    """Return the seconds from kill -9 of a worker in the middle of its job to the job's next attempt."""
+    return [_takeover(cluster, slide) for _ in range(times)]
+
+
+def _takeover(cluster: Cluster, slide: Path) -> float:
+    jobs = JobClient(connect(cluster.queue_url), cluster.jobs_dir)
+    job_id = cluster.client.submit(uri=str(slide)).id
+    while (job := jobs.get(job_id)).worker is None or not job.progress.patches_done:
+        time.sleep(0.01)
+    attempt = job.attempt
+    # The name is host, process, random part; see `workers.rq_worker.worker.worker_name`.
+    psutil.Process(int(job.worker.split("-")[-2])).kill()
+    begun = time.monotonic()
+    while jobs.get(job_id).attempt == attempt:
+        time.sleep(0.01)
+    seconds = time.monotonic() - begun
+    cluster.client.wait(job_id)
+    return round(seconds, 2)
