@@ -30,7 +30,7 @@ from model.training.paper_recipe import BATCH, EPOCHS_PER_STAGE, paper_card, pap
 from model.training.tensorboard import TrainBoard
 from model.training.trainer import Start, TrainProgress
 from model.training.trainer import train as train_network
-from wsi.phantom import LATEST
+from wsi.phantom import LATEST, Version
 
 from .progress_bar import ShowProgress, progress_bar
 from .stop_request import stop_request
@@ -124,6 +124,13 @@ SEES = {
     show_default=True,
     help="Folder for phantom slides (some GB).",
 )
+@click.option(
+    "--phantom-version",
+    type=click.IntRange(1, LATEST),
+    default=LATEST,
+    show_default=True,
+    help="Of those slides: 1 makes them as the demo weights saw them, 2 is harder and closer to tissue.",
+)
 @click.option("--overwrite", is_flag=True, help="Train anew where OUT.json is there.")
 def train(out: Path, data: Path | None, log: Path | None, work: Path, overwrite: bool, **chosen: Any) -> None:
     """Train a network; write OUT.safetensors and OUT.json, which `darefine serve --weights OUT.json` serves.
@@ -141,7 +148,7 @@ def train(out: Path, data: Path | None, log: Path | None, work: Path, overwrite:
     tune_malloc()
     with ExitStack() as stack:
         console, quiet = Console(), os.environ.get("RANK", "0") != "0"
-        index = SlideIndex.load(data) if data else _phantoms(work, console, quiet)
+        index = SlideIndex.load(data) if data else _phantoms(work, chosen["phantom_version"], console, quiet)
         show = stack.enter_context(progress_bar(console=console, disable=quiet))
         listeners: list[Callable[[TrainProgress], None]] = [_training_bar(show, console)]
         if log is not None:
@@ -247,14 +254,14 @@ def _start(imagenet: str | None, context_imagenet: str | None) -> Start | None:
     )
 
 
-def _phantoms(work: Path, console: Console, quiet: bool) -> SlideIndex:
+def _phantoms(work: Path, version: Version, console: Console, quiet: bool) -> SlideIndex:
     """Make the phantom slides that are not there yet, with a bar that goes when they are."""
     work.mkdir(parents=True, exist_ok=True)
     with progress_bar(console=console, transient=True, disable=quiet) as show:
         prepared = prepare_phantoms(
             work,
             **PHANTOMS,
-            version=LATEST,
+            version=version,
             progress=lambda name, share: show("phantom slides", share, facts=name),
         )
     return prepared.index("phantom", PHANTOM_CLASSES, PHANTOM_INPUT, {}, seed=PHANTOMS["seed"])
