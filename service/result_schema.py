@@ -84,7 +84,7 @@ class MppFacts(_Part):
     """Pixel sizes, um/px."""
 
     slide: float = Field(description="Of level 0.")
-    source: str | None = Field(description="request, vendor, tiff-resolution or objective-power.")
+    source: str | None = Field(description="request, vendor, ome-xml, tiff-resolution or objective-power.")
     label: float
     downsample: int = Field(description="Level-0 pixels along the side of a label pixel.")
     resampled: bool = Field(description="Whether the network read pixels brought to its own scale.")

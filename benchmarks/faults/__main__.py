@@ -24,12 +24,12 @@ from workers.bench.measure import machine
 from wsi.phantom import write_phantom
 
 from ..cards import write_tiny_card
+from ..cluster import Cluster
 from ..options import out_option
 from ..slides import SEED
 from ..tables import write_results
 from .checks import file_names, leftovers, wrong_jobs
-from .hosts import LEASE_S, Cluster
-from .injections import Fault, faults_of
+from .injections import LEASE_S, Fault, faults_of
 from .laboratory import Laboratory, file_hashes
 from .takeover import takeover_seconds
 
@@ -40,6 +40,13 @@ MEAN_PAUSE_S = 1.5
 """Mean of the pauses between faults, drawn from an exponential distribution."""
 
 DISK_MB = 4096
+
+SETTINGS = {
+    "DAREFINE_LEASE_S": str(LEASE_S),
+    # Faults that come this often look like a slide that ends every engine, which would fail for good.
+    "DAREFINE_MAX_CRASHES": "1000",
+    "DAREFINE_MAX_LOSSES": "1000",
+}
 
 
 @click.command()
@@ -60,7 +67,8 @@ def main(
             for size in SIZES_PX
         ]
         card = write_tiny_card(made(folder / "card"))
-        cluster = Cluster(disk or made(folder / "disk"), card, slides[0].parent, log or folder / "log")
+        data = disk or made(folder / "disk")
+        cluster = Cluster(data, card, slides[0].parent, log or folder / "log", SETTINGS)
         try:
             found = run(cluster, slides, disk, fault_count, job_count, takeovers, seed)
         finally:

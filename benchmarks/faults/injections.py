@@ -12,8 +12,9 @@ from pathlib import Path
 
 import psutil
 
-from .hosts import LEASE_S, Cluster
+from ..cluster import Cluster
 
+LEASE_S = 3.0
 PAST_LEASE_S = LEASE_S + 2
 QUEUE_CUT_S = 12.0
 FULL_S = 5.0

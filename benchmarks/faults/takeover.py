@@ -8,7 +8,7 @@ import psutil
 from workers.queue.client import JobClient
 from workers.queue.connection import connect
 
-from .hosts import Cluster
+from ..cluster import Cluster
 
 
 def takeover_seconds(cluster: Cluster, slide: Path, times: int) -> list[float]:

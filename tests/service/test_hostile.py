@@ -6,9 +6,23 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.hostile.mutants import mutants
+from benchmarks.hostile.sender import is_clear, problem_of
 from service.settings import ServiceSettings
 
 from .conftest import Api, assert_problem, running_api, write_slide
+
+
+def test_damaged_and_malicious_files_are_taken_or_refused_in_words(api: Api, slide: Path) -> None:
+    """A sample; `python -m benchmarks.hostile` sends a thousand, and runs jobs on what is taken."""
+    before = set((api.data_dir / "slides").rglob("*"))
+    for mutant in mutants({"good.tif": slide.read_bytes()}, 12, seed=4):
+        answer = api.http.put("/v1/slides", params={"filename": mutant.name}, content=mutant.content)
+        if answer.status_code == 201:
+            api.http.delete(answer.json()["links"]["self"]).raise_for_status()
+        else:
+            assert is_clear(problem_of(answer)), mutant.kind
+    assert set((api.data_dir / "slides").rglob("*")) == before
 
 
 @pytest.mark.parametrize("slide_id", ["x" * 300, "%2e%2e", "0" * 24, "%00"])

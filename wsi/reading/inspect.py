@@ -3,16 +3,18 @@
 `python -m wsi.reading.inspect PATH` prints one JSON object: a SlideInfo, or {"error": {"type", "message"}}.
 """
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import SlideLimitError, SlideUnreadableError, WsiError
-from ..geometry import Rect
+from ..geometry import Rect, Size
 from .slide import open_slide
 from .slide_info import SlideInfo
 
@@ -20,11 +22,16 @@ MEMORY_LIMIT_BYTES = 8 * 2**30
 """Address space of a process that opens an untrusted file: asking for more kills it instead of the host."""
 
 _TRIAL_PX = 512
+_TRIALS = (0.0, 0.5, 1.0)
+"""Places along each side where a square of _TRIAL_PX is decoded, and everything is at the coarsest level that
+is at most a screen large: damage in between shows when the job comes there."""
+
+_OVERVIEW_PX = 2048
 _ERRORS: dict[str, type[WsiError]] = {kind.__name__: kind for kind in (SlideUnreadableError, SlideLimitError)}
 
 
 def inspect_slide(path: Path, timeout_s: float = 60) -> SlideInfo:
-    """Open a slide (file or folder) in a process of its own, decode its centre, and return its facts.
+    """Open a slide (file or folder) in a process of its own, decode samples of it, and return its facts.
 
     The caller survives a crash of the decoder and never waits longer than `timeout_s`.
 
@@ -83,12 +90,22 @@ def _cause(returncode: int) -> str:
 def _inspect(path: Path) -> dict[str, Any]:
     try:
         with open_slide(path) as slide:
-            size = slide.info.size
-            centre = Rect((size.width - _TRIAL_PX) // 2, (size.height - _TRIAL_PX) // 2, _TRIAL_PX, _TRIAL_PX)
-            slide.read_region(centre, 1)
+            for region, downsample in _samples(slide.info):
+                slide.read_region(region, downsample)
             return slide.info.to_json()
     except WsiError as error:
         return {"error": {"type": type(error).__name__, "message": str(error)}}
+
+
+def _samples(info: SlideInfo) -> Iterator[tuple[Rect, int]]:
+    """Yield what is decoded on trial: regions, l0 px, and their down-sampling."""
+    free = Size(max(0, info.size.width - _TRIAL_PX), max(0, info.size.height - _TRIAL_PX))
+    for across, down in itertools.product(_TRIALS, _TRIALS):
+        yield Rect(int(across * free.width), int(down * free.height), _TRIAL_PX, _TRIAL_PX), 1
+    coarsest = int(info.level_downsamples[-1])
+    if coarsest > 1 and max(info.size.width, info.size.height) <= coarsest * _OVERVIEW_PX:
+        width, height = info.size.width // coarsest, info.size.height // coarsest
+        yield Rect(0, 0, width * coarsest, height * coarsest), coarsest
 
 
 def limit_memory() -> None:

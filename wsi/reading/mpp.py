@@ -26,21 +26,22 @@ class Mpp:
     value: float
     """um per level-0 px."""
     source: str
-    """"request", "vendor", "tiff-resolution" or "objective-power" (a guess from typical scanners)."""
+    """"request", "vendor", "ome-xml", "tiff-resolution" or "objective-power" (a guess)."""
 
 
 def resolve_mpp(
     *,
     request: float | None = None,
     vendor: Pair | None = None,
+    ome: Pair | None = None,
     tiff_resolution: Pair | None = None,
     objective_power: float | None = None,
 ) -> Mpp | None:
     """Return the pixel size in um/px, or None when no source gives one.
 
     The caller then asks for it (MppUnknownError). Sources, in this order: what the request says, vendor
-    properties, TIFF resolution tags, typical objective powers (40, 20, 10, 5). A pair whose sides differ by
-    more than 10 % is not used, otherwise averaged.
+    properties, OME-XML, TIFF resolution tags, typical objective powers (40, 20, 10, 5). A pair whose sides
+    differ by more than 10 % is not used, otherwise averaged.
 
     Raises:
         MppOutOfRangeError: the request is senseless; that is a mistake its sender should hear of.
@@ -52,7 +53,11 @@ def resolve_mpp(
                 f"mpp={request:g} is no pixel size: send {low:g} to {high:g} um/px, e.g. 0.25 for 40x."
             )
         return Mpp(request, "request")
-    for pair, source in ((vendor, "vendor"), (tiff_resolution, "tiff-resolution")):
+    for pair, source in (
+        (vendor, "vendor"),
+        (ome, "ome-xml"),
+        (tiff_resolution, "tiff-resolution"),
+    ):
         value = _mean(pair)
         if value is not None:
             return Mpp(value, source)

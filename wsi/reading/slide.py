@@ -108,12 +108,14 @@ def _open_recognised(
     vendor = properties[openslide.PROPERTY_NAME_VENDOR]
     sizes = tuple(Size(*size) for size in handle.level_dimensions)
     check_slide_size(sizes[0], path.name)
+    _check_bits(path, header, sizes[0])
     # OpenSlide takes the mpp of a generic TIFF from its resolution tags; those rank below vendor properties.
     vendor_mpp = None if vendor == "generic-tiff" else _vendor_mpp(handle)
     objective_power = _number(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
     pixel_size = resolve_mpp(
         request=mpp,
         vendor=vendor_mpp,
+        ome=header.ome_mpp if header else None,
         tiff_resolution=header.resolution_mpp if header else None,
         objective_power=objective_power,
     )
@@ -132,6 +134,21 @@ def _open_recognised(
         return PyramidSlide(info, OpenSlideLevels(path, handle), icc_profile)
     handle.close()
     return PyramidSlide(info, direct, icc_profile)
+
+
+def _check_bits(path: Path, header: TiffHeader | None, size: Size) -> None:
+    """Check that the finest level of a TIFF has 8-bit samples: OpenSlide cuts others down without a word.
+
+    Raises:
+        SlideUnreadableError: it has others.
+    """
+    for page in header.pages if header else ():
+        if page.tiled and page.size == size and not page.eight_bit:
+            raise SlideUnreadableError(_other_kind(path, page))
+
+
+def _other_kind(path: Path, page: TiffPage) -> str:
+    return f"{path.name} has {page.kind}. Send 8-bit RGB or grey, in JPEG tiles or losslessly compressed."
 
 
 def _direct_levels(
@@ -162,9 +179,7 @@ def _open_plain_tiff(path: Path, header: TiffHeader, mpp: float | None) -> Slide
             "or convert it: vips tiffsave in.tif out.tif --tile --pyramid --compression jpeg"
         )
     if not page.lossless:
-        raise SlideUnreadableError(
-            f"{path.name} has {page.kind}. Send 8-bit RGB or grey, in JPEG tiles or losslessly compressed."
-        )
+        raise SlideUnreadableError(_other_kind(path, page))
     if page.size.pixels > MAX_PLAIN_PX and not page.tiled:
         raise SlideLimitError(
             f"{path.name} has {page.size.width} x {page.size.height} px and is no tiled pyramid. Convert it: "
@@ -175,7 +190,7 @@ def _open_plain_tiff(path: Path, header: TiffHeader, mpp: float | None) -> Slide
         reader="tiff",
         size=page.size,
         level_downsamples=(1.0,),
-        mpp=resolve_mpp(request=mpp, tiff_resolution=header.resolution_mpp),
+        mpp=resolve_mpp(request=mpp, ome=header.ome_mpp, tiff_resolution=header.resolution_mpp),
         objective_power=None,
         bounds=Rect.of(page.size),
     )

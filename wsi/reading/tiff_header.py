@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import SlideLimitError, SlideUnreadableError
 from ..geometry import Size
 from .mpp import Pair
+from .ome import ome_mpp
 
 MAX_TILE_PX = 8192
 """Longest side of a TIFF tile. OpenSlide allocates a whole tile and aborts the process when it cannot."""
@@ -76,6 +77,8 @@ class TiffPage:
     tiled: bool
     jpeg: JpegTiles | None
     """Set when it is 8-bit RGB or grey in JPEG tiles and none of them is missing."""
+    eight_bit: bool
+    """Whether a sample has 8 bits."""
     lossless: bool
     """Whether it is 8-bit RGB or grey, plain or losslessly compressed, with no strip missing."""
     kind: str
@@ -89,6 +92,8 @@ class TiffHeader:
     pages: tuple[TiffPage, ...]
     resolution_mpp: Pair | None
     """um/px by XResolution/YResolution of the first page, unchecked."""
+    ome_mpp: Pair | None
+    """um/px by OME-XML in the first page's description, unchecked."""
     vendor_marks: bool
     """Whether it carries marks of a vendor format, so that its first page alone may mislead."""
 
@@ -136,7 +141,7 @@ def check_slide_size(size: Size, name: str) -> None:
 def _read(tiff: tifffile.TiffFile, path: Path) -> TiffHeader:
     pages: list[TiffPage] = []
     vendor_marks = False
-    resolution: Pair | None = None
+    resolution = ome = None
     for index, page in enumerate(tiff.pages):
         if index >= MAX_PAGES:
             raise SlideLimitError(f"{path.name} has more than {MAX_PAGES} pages. Send one slide a file.")
@@ -144,12 +149,13 @@ def _read(tiff: tifffile.TiffFile, path: Path) -> TiffHeader:
         pages.append(_checked_page(page, index, path))
         if index == 0:
             resolution = _resolution_mpp(page)
+            ome = ome_mpp(page.description)
             vendor_marks = _has_vendor_marks(page)
     if not pages:
         raise SlideUnreadableError(
             f"{path.name} is truncated: it has no image directory. Send the file again."
         )
-    return TiffHeader(tuple(pages), resolution, vendor_marks)
+    return TiffHeader(tuple(pages), resolution, ome, vendor_marks)
 
 
 def _checked_page(page: tifffile.TiffPage, index: int, path: Path) -> TiffPage:
@@ -184,6 +190,7 @@ def _checked_page(page: tifffile.TiffPage, index: int, path: Path) -> TiffPage:
         size=size,
         tiled=tiled,
         jpeg=jpeg,
+        eight_bit=page.bitspersample == 8,
         lossless=whole and int(page.compression) in _LOSSLESS,
         kind=f"{page.samplesperpixel} x {page.bitspersample} bit, compression {int(page.compression)}",
     )

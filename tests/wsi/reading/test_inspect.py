@@ -55,6 +55,21 @@ def test_pixels_that_cannot_be_decoded_show_at_once(write_slide, scene) -> None:
         inspect_slide(path)
 
 
+@pytest.mark.parametrize("tile", [0, 5, -1])
+def test_one_damaged_tile_in_a_corner_shows_too(write_slide, scene, tile: int) -> None:
+    import tifffile
+
+    path = write_slide(scene, pyramid=False)
+    with tifffile.TiffFile(path) as tiff:
+        offset, length = tiff.pages[0].dataoffsets[tile], tiff.pages[0].databytecounts[tile]
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(bytes(length))
+
+    with pytest.raises(SlideUnreadableError, match="cannot be decoded"):
+        inspect_slide(path)
+
+
 @pytest.mark.parametrize(
     ("program", "message"),
     [

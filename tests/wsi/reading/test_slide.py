@@ -275,6 +275,30 @@ def test_other_tiffs_are_refused_with_what_to_send(
         open_slide(path)
 
 
+@pytest.mark.parametrize("compression", ["zlib", None])
+def test_tiles_of_16_bits_are_refused(tmp_path: Path, scene, compression: str | None) -> None:
+    path = tmp_path / "deep.tif"
+    tifffile.imwrite(path, scene.astype(np.uint16) * 257, tile=(256, 256), compression=compression)
+    with pytest.raises(SlideUnreadableError, match=r"3 x 16 bit.* Send 8-bit"):
+        open_slide(path)
+
+
+def test_the_pixel_size_of_an_ome_tiff_is_believed_before_its_resolution_tags(tmp_path: Path, scene) -> None:
+    path = tmp_path / "slide.ome.tif"
+    tifffile.imwrite(
+        path,
+        scene,
+        ome=True,
+        tile=(256, 256),
+        compression="zlib",
+        resolution=(10_000, 10_000),
+        resolutionunit="CENTIMETER",
+        metadata={"axes": "YXS", "PhysicalSizeX": 250, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.25},
+    )
+    with open_slide(path) as slide:
+        assert slide.info.mpp == Mpp(0.25, "ome-xml")
+
+
 def overwrite(path: Path, **tags: object) -> Path:
     with tifffile.TiffFile(path, mode="r+b") as tiff:
         for name, value in tags.items():

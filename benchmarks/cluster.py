@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -16,16 +17,6 @@ from workers.supervisor.valkey import EmbeddedValkey
 
 START_S = 120.0
 STOP_S = 60.0
-
-LEASE_S = 3.0
-
-SETTINGS = {
-    "DAREFINE_LEASE_S": str(LEASE_S),
-    # Faults that come this often look like a slide that ends every engine, which would fail for good.
-    "DAREFINE_MAX_CRASHES": "1000",
-    "DAREFINE_MAX_LOSSES": "1000",
-    "DAREFINE_THREADS": "1",
-}
 
 PARTS = {
     "worker": "-m workers",
@@ -47,7 +38,7 @@ class Host:
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self._command = [sys.executable, "-m", "darefine", *command]
-        self._environment = {**own_environment(), **SETTINGS, **environment}
+        self._environment = {**own_environment(), "DAREFINE_THREADS": "1", **environment}
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -92,13 +83,22 @@ class Cluster:
         card: of the network.
         slides: folder of the slides, read in place.
         log: of both hosts.
+        settings: more environment of both.
     """
 
-    def __init__(self, disk: Path, card: Path, slides: Path, log: Path) -> None:
+    def __init__(
+        self,
+        disk: Path,
+        card: Path,
+        slides: Path,
+        log: Path,
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.data_dir = disk / "data"
         port = free_port()
         self.client = Client(f"http://127.0.0.1:{port}", patience_s=600)
-        shared = {"DAREFINE_DATA_DIR": str(self.data_dir), "DAREFINE_WEIGHTS_DIR": str(card.parent)}
+        folders = {"DAREFINE_DATA_DIR": str(self.data_dir), "DAREFINE_WEIGHTS_DIR": str(card.parent)}
+        shared = {**settings, **folders}
         served = {**shared, "DAREFINE_SLIDE_ROOTS": str(slides)}
         self.jobs_dir = self.data_dir / "jobs"
         self.queue_url = EmbeddedValkey(self.data_dir / "queue").url

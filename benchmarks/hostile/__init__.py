@@ -1,0 +1,1 @@
+"""Send damaged and malicious files to a running service, and count what they break."""
