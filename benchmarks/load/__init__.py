@@ -1,0 +1,1 @@
+"""Measure a service that many clients use at once."""

@@ -1,0 +1,77 @@
+"""Clients of a service, each kind in a process of its own: pollers and listeners, an uploader."""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+
+import httpx
+
+CHUNK_BYTES = 1 << 20
+
+
+@contextmanager
+def beside(process: BaseProcess) -> Iterator[None]:
+    """Let a process run meanwhile."""
+    process.start()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.join()
+
+
+def poll_and_listen(url: str, job_id: str, pollers: int, listeners: int) -> None:
+    """Ask for a job once a second with so many clients, and listen to its events with others, for ever."""
+    asyncio.run(_crowd(url, f"/v1/jobs/{job_id}", pollers, listeners))
+
+
+async def _crowd(url: str, path: str, pollers: int, listeners: int) -> None:
+    limits = httpx.Limits(max_connections=None)
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as http,
+        asyncio.TaskGroup() as tasks,
+    ):
+        for _ in range(listeners):
+            tasks.create_task(_listen(http, f"{path}/events"))
+        for index in range(pollers):
+            tasks.create_task(_poll(http, path, index / pollers))
+
+
+async def _poll(http: httpx.AsyncClient, path: str, phase_s: float) -> None:
+    await asyncio.sleep(phase_s)
+    while True:
+        begun = time.perf_counter()
+        await http.get(path)
+        await asyncio.sleep(max(0.0, begun + 1 - time.perf_counter()))
+
+
+async def _listen(http: httpx.AsyncClient, path: str) -> None:
+    while True:
+        async with http.stream("GET", path) as answer:
+            async for _ in answer.aiter_bytes():
+                pass
+
+
+def upload(url: str, total_bytes: int, file_bytes: int, told: Connection) -> None:
+    """Send files of noise one after the other; say the bytes a second in the end.
+
+    They are no slides: the service reads and hashes each whole, and refuses it then.
+    """
+    noise = os.urandom(CHUNK_BYTES)
+
+    def body(number: int) -> Iterator[bytes]:
+        yield number.to_bytes(8, "big")
+        for _ in range(file_bytes // CHUNK_BYTES):
+            yield noise
+
+    begun = time.perf_counter()
+    with httpx.Client(base_url=url, timeout=600) as http:
+        files = -(-total_bytes // file_bytes)
+        for number in range(files):
+            answer = http.put("/v1/slides", params={"filename": f"{number}.svs"}, content=body(number))
+            assert answer.status_code == 422, answer.text
+    told.send(files * file_bytes / (time.perf_counter() - begun))
