@@ -72,8 +72,8 @@ def write(figures: dict[str, dict[str, float]], facts: dict[str, int], out: Path
     caption = (
         f"Under load: {POLLERS} pollers, {LISTENERS} listeners, one uploader, which sent "
         f"{facts['upload_mb_per_s']} MB/s; one process that hashes and writes to the same disk, alone, "
-        f"reaches {facts['disk_mb_per_s']}. Memory of the API: {facts['memory_mb_before']} MB before, at most "
-        f"{facts['memory_mb_at_most']}, {facts['memory_mb_after']} in the end. {here['processor']}, "
+        f"reaches {facts['disk_mb_per_s']}. Memory of the API: {facts['memory_mb_before']} MB before, at "
+        f"most {facts['memory_mb_at_most']}, {facts['memory_mb_after']} in the end. {here['processor']}, "
         f"{here['cores']} cores."
     )
     write_results(
