@@ -12,6 +12,7 @@ from pathlib import Path
 from darefine.client import ModelRef, Preflight
 from darefine.client.sending import members_of, sha256_of
 from model.card import ModelCard
+from model.model_folder import locate_card
 from workers.errors import LocalRunError, ModelUnknownError
 from workers.jobs import JobFiles, JobParameters, Progress, new_job_id
 from workers.local import LocalEngine
@@ -75,7 +76,7 @@ class LocalRun:
         path = find_card(settings, model)
         card = ModelCard.load(path)
         make_grid(NOMINAL_SIZE, parameters.mpp or card.input.mpp, card.input, halo_px=parameters.halo_px)
-        chosen = {"weights_dir": path.resolve().parent, "default_model": card.name}
+        chosen = {"weights_dir": path.parent.resolve(), "default_model": card.name}
         if parameters.precision is not None:
             chosen["precision"] = parameters.precision
         return cls(settings.model_copy(update=chosen), card, parameters, report)
@@ -216,14 +217,18 @@ def label_slides(
 
 
 def find_card(settings: WorkerSettings, model: str | None) -> Path:
-    """Return the path of a card: `model` is one, or the name on one in the weights folder.
+    """Return the path of a card.
+
+    `model` is a card, a model folder, a name on the hub (see `model.model_folder.locate_card`), or the name
+    on a card in the weights folder.
 
     Raises:
         ModelUnknownError: there is none.
         CardError: a file that `model` names is no model card.
+        WeightsError: the hub does not have it.
     """
-    if model is not None and Path(model).is_file():
-        return Path(model)
+    if model is not None and (located := locate_card(model)) is not None:
+        return located
     wanted = model or settings.default_model
     cards = sorted(settings.weights_dir.glob("*.json"))
     if wanted is None and cards:

@@ -33,10 +33,13 @@ class OnnxGraph:
     boxes_input: str = "boxes"
     """Input of where each window lies in its context, in a graph that wants to know it: (N, 4), left, top,
     right and bottom as fractions of the context's sides."""
+    context_boxes_input: str = "context_boxes"
+    """Input of where each window's own context lies, in a graph that cuts it out of one field for all windows
+    of a pass: (N, 4), fractions of the field's sides."""
     output_name: str = ""
     """Output to use; a graph of one output need not say it."""
 
     def __post_init__(self) -> None:
-        names = [self.window_input, self.context_input, self.boxes_input]
+        names = [self.window_input, self.context_input, self.boxes_input, self.context_boxes_input]
         if len(set(names)) < len(names):
             raise CardError(f"onnx names one input twice: {', '.join(names)}; each has a name of its own")

@@ -25,6 +25,7 @@ class GraphPorts:
     output: GraphPort
     context: GraphPort | None
     boxes: GraphPort | None
+    context_boxes: GraphPort | None
     window_side: int | None
     """Height and width of a window in px; None: any."""
     context_side: int | None
@@ -50,16 +51,20 @@ def ports_of(session: OnnxSession, card: ModelCard) -> GraphPorts:
     graph = card.onnx or OnnxGraph()
     window = _window(session.inputs, graph, sees_patch=card.network.sees_patch)
     others = {port.name: port for port in session.inputs if port is not window}
-    context, boxes = (others.pop(name, None) for name in (graph.context_input, graph.boxes_input))
+    context, boxes, context_boxes = (
+        others.pop(name, None) for name in (graph.context_input, graph.boxes_input, graph.context_boxes_input)
+    )
     if others:
         raise CardError(
             f"the graph has the input {', '.join(others)}, which nothing here can fill. It may have windows, "
-            "a context and boxes: onnx.window_input, context_input and boxes_input name them"
+            "a context and boxes: onnx.window_input, context_input, boxes_input and context_boxes_input name "
+            "them"
         )
-    _check_context(context, boxes, card)
+    _check_context(context, boxes or context_boxes, card)
     side = _side(window, graph.layout, "window")
     context_side = None if context is None else _side(context, graph.layout, "context")
-    found = GraphPorts(window, _output(session.outputs, card, graph), context, boxes, side, context_side)
+    output = _output(session.outputs, card, graph)
+    found = GraphPorts(window, output, context, boxes, context_boxes, side, context_side)
     _check_numbers(found, card)
     _check_sizes(found, card)
     return found
@@ -173,13 +178,14 @@ def _check_sizes(ports: GraphPorts, card: ModelCard) -> None:
 
 def _check_context_sizes(ports: GraphPorts, context: GraphPort, view: PatchView) -> None:
     centred = bool(view.context_windows)
-    needed = view.context_window_network_px if centred else view.context_network_px
+    cut = centred and ports.context_boxes is None
+    needed = view.context_window_network_px if cut else view.context_network_px
     if ports.context_side not in {None, needed}:
         raise CardError(
             f"the graph takes a context of {ports.context_side} px only; by the card's context_ratio, "
             f"slices_per_side and halo_px it has {needed} px: change these, or export it with a dynamic size"
         )
-    if centred and ports.shares_context and ports.batch != 1:
+    if cut and ports.shares_context and ports.batch != 1:
         raise CardError(
             "the graph takes one context for all windows of a pass, and input.context is "
             '"centred", where each has its own: say "patch", or export the context with the same batch as '

@@ -23,6 +23,9 @@ from .preprocess import Normaliser
 
 CPU = torch.device("cpu")
 
+WHOLE = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+"""Box of a context that all slices share."""
+
 SMALLEST = 1e-7
 """Probabilities nearer to 0 or 1 than this are taken for this: scores stay finite."""
 
@@ -36,14 +39,20 @@ class ContextImages:
 
     images: Tensor
     """(1, 3, side, side) for all slices, or (N, 3, side, side), one a slice; 0..255."""
-    places: Tensor | None = None
-    """(N, 4) where each lies in the field that it was cut from, fractions of its sides."""
+    places: Tensor
+    """(N, 4) where the context of each slice lies in the field, fractions of its sides; (1, 4) for all."""
+
+    @property
+    def are_cut(self) -> bool:
+        """Whether each slice has an image of its own, cut from the field."""
+        return len(self.images) > 1
 
     def part(self, start: int, stop: int) -> "ContextImages":
         """Return those of slices start..stop; pad with the last."""
-        rows = torch.arange(start, stop).clamp(max=len(self.images) - 1)
-        places = None if self.places is None else self.places[rows]
-        return replace(self, images=self.images[rows], places=places)
+        rows = torch.arange(start, stop).clamp(max=len(self.places) - 1)
+        return replace(
+            self, images=self.images[rows] if self.are_cut else self.images, places=self.places[rows]
+        )
 
 
 class OnnxBackend:
@@ -99,7 +108,9 @@ class OnnxBackend:
         if port is None:
             raise InputError("the graph takes no context")
         if windows is None:
-            return ContextImages(self._sized(image))
+            return ContextImages(self._sized(image), WHOLE)
+        if self._ports.context_boxes is not None:
+            return ContextImages(self._sized(image), windows.boxes)
         side, count = windows.side_px, len(windows.boxes)
         own = crop_at(image.expand(count, -1, -1, -1), windows.boxes, (side, side))
         return ContextImages(self._sized(own), windows.boxes)
@@ -137,19 +148,27 @@ class OnnxBackend:
         for start in range(0, count, size):
             rows = torch.arange(start, start + size).clamp(max=count - 1)
             feed = {self._ports.window.name: self._image_array(windows[rows], self._ports.window.dtype)}
-            if context is not None and self._ports.context is not None:
-                own = rows if len(context.images) > 1 else torch.zeros(self._contexts(size), dtype=torch.long)
-                feed[self._ports.context.name] = self._image_array(
-                    context.images[own], self._ports.context.dtype
-                )
-                if self._ports.boxes is not None:
-                    feed[self._ports.boxes.name] = _within(boxes, context.places)[rows].numpy()
+            if context is not None:
+                feed |= self._context_feed(context, boxes, rows)
             passes.append(self._session.run(feed, self._ports.output.name)[: count - start])
         return np.concatenate(passes)
 
-    def _contexts(self, windows: int) -> int:
-        """Return how often a shared context is given to a pass: once, if the graph wants one."""
-        return 1 if self._ports.shares_context else windows
+    def _context_feed(
+        self, context: ContextImages, boxes: Tensor, rows: Tensor
+    ) -> dict[str, NDArray[np.generic]]:
+        """Return what the graph takes beside the windows `rows`: context, and places in it."""
+        ports = self._ports
+        assert ports.context is not None
+        shared = torch.zeros(1 if ports.shares_context else len(rows), dtype=torch.long)
+        images = context.images[rows if context.are_cut else shared]
+        feed = {ports.context.name: self._image_array(images, ports.context.dtype)}
+        places = context.places.expand(len(boxes), -1)
+        if ports.context_boxes is not None:
+            feed[ports.context_boxes.name] = places[rows].numpy()
+        if ports.boxes is not None:
+            own = boxes if ports.context_boxes is not None else _within(boxes, places)
+            feed[ports.boxes.name] = own[rows].numpy()
+        return feed
 
     def _image_array(self, images: Tensor, dtype: str) -> NDArray[np.generic]:
         """Return images as the graph wants them."""
@@ -186,10 +205,8 @@ class OnnxBackend:
         return torch.cat([torch.zeros_like(scores), scores], 1) if single else scores
 
 
-def _within(boxes: Tensor, places: Tensor | None) -> Tensor:
+def _within(boxes: Tensor, places: Tensor) -> Tensor:
     """Return boxes that are fractions of a field as fractions of each slice's own window in it."""
-    if places is None:
-        return boxes
     corner, size = places[:, :2], places[:, 2:] - places[:, :2]
     return (boxes - corner.repeat(1, 2)) / size.repeat(1, 2)
 

@@ -157,7 +157,7 @@ def laid_over(maps: Tensor, windows: Tensor | None, size: Sequence[int]) -> Tens
     """
     if windows is None:
         return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
-    shared = maps.float().expand(len(windows), -1, -1, -1)
+    shared = maps.float().expand(windows.shape[0], -1, -1, -1)
     return crop_at(shared, windows, size).to(maps.dtype)
 
 

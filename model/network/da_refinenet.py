@@ -211,7 +211,7 @@ def _pooled(maps: Tensor, windows: ContextWindows | None) -> Tensor:
 
 def _crops(coarse: Tensor, windows: ContextWindows) -> Tensor:
     """Cut each window out of the stride-32 map of one context, at the map's own resolution."""
-    side, count = windows.side_px // 32, len(windows.boxes)
+    side, count = windows.side_px // 32, windows.boxes.shape[0]
     shared = coarse.float().expand(count, -1, -1, -1)
     return crop_at(shared, windows.boxes, (side, side)).to(coarse.dtype)
 
