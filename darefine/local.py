@@ -13,6 +13,7 @@ from darefine.client import ModelRef, Preflight
 from darefine.client.sending import members_of, sha256_of
 from model.card import ModelCard
 from model.model_folder import locate_card
+from model.onnx_graph import onnx_packages
 from workers.errors import LocalRunError, ModelUnknownError
 from workers.jobs import JobFiles, JobParameters, Progress, new_job_id
 from workers.local import LocalEngine
@@ -71,10 +72,13 @@ class LocalRun:
         Raises:
             ModelUnknownError: there is no such model.
             CardError: what `model` names is no model card.
+            WeightsError: the hub does not have it, or it is an ONNX file and ONNX Runtime is not installed.
             WsiError: no slide could be labelled with these parameters.
         """
         path = find_card(settings, model)
         card = ModelCard.load(path)
+        if card.network.architecture == "onnx":
+            onnx_packages()
         make_grid(NOMINAL_SIZE, parameters.mpp or card.input.mpp, card.input, halo_px=parameters.halo_px)
         chosen = {"weights_dir": path.parent.resolve(), "default_model": card.name}
         if parameters.precision is not None:

@@ -1,9 +1,10 @@
 """Describe the graph of an ONNX file: what its inputs take and what its output is."""
 
+import importlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from .errors import CardError
+from .errors import CardError, WeightsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +44,17 @@ class OnnxGraph:
         names = [self.window_input, self.context_input, self.boxes_input, self.context_boxes_input]
         if len(set(names)) < len(names):
             raise CardError(f"onnx names one input twice: {', '.join(names)}; each has a name of its own")
+
+
+def onnx_packages() -> tuple[Any, Any]:
+    """Import onnxruntime and onnx, which the extra "onnx" installs.
+
+    Raises:
+        WeightsError: One of them is not installed.
+    """
+    try:
+        return importlib.import_module("onnxruntime"), importlib.import_module("onnx")
+    except ModuleNotFoundError as error:
+        raise WeightsError(
+            f"an ONNX file needs {error.name}, which is not installed: pip install 'darefine[onnx]'"
+        ) from error

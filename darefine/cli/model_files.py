@@ -29,12 +29,14 @@ def check(model: str | None) -> None:
     MODEL is a model card, a model folder, hf-hub:OWNER/NAME, or a name in DAREFINE_WEIGHTS_DIR; by default
     what would be served.
     """
-    from model.inference.segmenter import Segmenter  # noqa: PLC0415  (torch takes a second to load)
+    # torch takes a second to load
+    from workers.engine.model_cache import ModelCache  # noqa: PLC0415
 
     settings = WorkerSettings()
+    settings = settings.model_copy(update={"device": settings.device_of(0)})
     path = card_of(settings, model)
-    segmenter = Segmenter.load(path, device=settings.device_of(0), precision=settings.precision)
-    card = segmenter.card
+    card = ModelCard.load(path)
+    segmenter = ModelCache({card.name: (path, card)}, settings).get(card.name)
     view = make_grid(NOMINAL_SIZE, card.input.mpp, card.input).patch_view(0, ((0, 0),))
     noise = np.random.default_rng(0)
     region = noise.integers(0, 256, (view.region.height, view.region.width, 3), np.uint8)

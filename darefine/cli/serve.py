@@ -12,6 +12,7 @@ import httpx
 
 from model.card import ModelCard
 from model.model_folder import CONFIG_FILE, locate_card
+from model.onnx_graph import onnx_packages
 from service.access.keys import KeyStore
 from service.access.rules import is_loopback
 from service.settings import ServiceSettings
@@ -43,8 +44,11 @@ def serve(host: str, port: int, weights: str | None) -> None:
     ServiceSettings(data_dir=settings.data_dir)  # so that a bad value is told here, once
     require_key(host, settings.data_dir)
     if weights is not None:
-        card = required_card(weights)
-        chosen = {"weights_dir": card.parent.resolve(), "default_model": ModelCard.load(card).name}
+        path = required_card(weights)
+        card = ModelCard.load(path)
+        if card.network.architecture == "onnx":
+            onnx_packages()
+        chosen = {"weights_dir": path.parent.resolve(), "default_model": card.name}
         settings = settings.model_copy(update=chosen)
     require_free(host, port)
     told = threading.Thread(target=tell_address, args=(host, port, settings.data_dir), daemon=True)

@@ -19,17 +19,21 @@ from wsi.geometry import Size
 from wsi.grid import make_grid
 
 from ..card import CardWeights, ModelCard, NetworkConfig, Normalisation
-from ..errors import WeightsError
+from ..errors import CardError, WeightsError
 from ..model_folder import finish_model_folder
 from ..network.base import ContextWindows, SegmentationNetwork
 from ..network.build import build_network
 from ..network.encoder import fold_batch_norms
 from ..onnx_graph import OnnxGraph
 from ..weights import load_weights
+from .onnx_session import read_graph
 
 ONNX_FILE = "model.onnx"
 
 NOMINAL_SIZE = Size(100_000, 100_000)
+
+TOLERANCE = 1e-3
+"""Largest difference between the logits of torch and of ONNX Runtime, as a share of the largest logit."""
 
 TALKATIVE = ("torch.onnx", "onnxscript", "onnx_ir")
 """Loggers of the exporter."""
@@ -44,8 +48,8 @@ class OnnxNetwork(nn.Module):
     def __init__(self, network: SegmentationNetwork, card: ModelCard) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("mean", torch.tensor(card.normalisation.mean).view(1, 3, 1, 1) * 255)
-        self.register_buffer("scale", 1 / (torch.tensor(card.normalisation.std).view(1, 3, 1, 1) * 255))
+        self.register_buffer("pixel_mean", torch.tensor(card.normalisation.mean).view(1, 3, 1, 1) * 255)
+        self.register_buffer("pixel_scale", 1 / (torch.tensor(card.normalisation.std).view(1, 3, 1, 1) * 255))
         view = make_grid(NOMINAL_SIZE, card.input.mpp, card.input).patch_view(0, ((0, 0),))
         self.context_window_px = view.context_window_network_px if view.context_windows else None
 
@@ -68,9 +72,9 @@ class OnnxNetwork(nn.Module):
         return F.interpolate(logits, size=window.shape[2:], mode="bilinear", align_corners=False)
 
     def _normalised(self, pixels: Tensor) -> Tensor:
-        assert isinstance(self.mean, Tensor)
-        assert isinstance(self.scale, Tensor)
-        return (pixels - self.mean) * self.scale
+        assert isinstance(self.pixel_mean, Tensor)
+        assert isinstance(self.pixel_scale, Tensor)
+        return (pixels - self.pixel_mean) * self.pixel_scale
 
 
 def export_onnx(card_path: Path, out: Path) -> None:
@@ -79,13 +83,19 @@ def export_onnx(card_path: Path, out: Path) -> None:
     Its inputs are `window` (N, 3, H, W); for networks that see a context also `context` (1, 3, h, w), one for
     all windows of a pass; `boxes` (N, 4) for those that are told where in it a window lies; and
     `context_boxes` (N, 4) where each window sees its own part of it. N and all sides are free, sides
-    multiples of 32. The output is `logits` (N, K, H, W).
+    multiples of 32. The output is `logits` (N, K, H, W). The file is run once and compared with torch.
 
     Raises:
-        CardError: The card cannot be read, or is that of an ONNX file already.
-        WeightsError: The weights cannot be read, or onnxscript is not installed.
+        CardError: The card cannot be read, is that of an ONNX file already, or of a multi-size network.
+        WeightsError: The weights cannot be read, the extra "onnx" is not installed, or the network cannot be
+            written.
     """
     card = ModelCard.load(card_path)
+    if card.network.second_input == "multi-size":
+        # The pooling of its second input is traced for one size.
+        raise CardError(
+            f"{card.name} is multi-size, which cannot be written as ONNX; single, dual and aligned can"
+        )
     network = build_network(card.network, len(card.classes)).eval()
     load_weights(network, card_path.with_name(card.weights.file), sha256=card.weights.sha256)
     fold_batch_norms(network)
@@ -93,7 +103,12 @@ def export_onnx(card_path: Path, out: Path) -> None:
         importlib.import_module("onnxscript")
     except ModuleNotFoundError as error:
         raise WeightsError("the export needs onnxscript: pip install 'darefine[onnx]'") from error
-    _export(OnnxNetwork(network, card).eval(), card, out)
+    wrapped = OnnxNetwork(network, card).eval()
+    try:
+        _export(wrapped, card, out)
+    except torch.onnx.OnnxExporterError as error:
+        raise WeightsError(f"torch {torch.__version__} cannot write {card.name} as ONNX: {error}") from error
+    _check_same(wrapped, card, out)
 
 
 def export_onnx_folder(card_path: Path, out: Path) -> ModelCard:
@@ -102,7 +117,7 @@ def export_onnx_folder(card_path: Path, out: Path) -> ModelCard:
     The card is the network's, with "-onnx" behind its name.
 
     Raises:
-        CardError: The card cannot be read, or is that of an ONNX file already.
+        CardError: The card cannot be read, is that of an ONNX file already, or of a multi-size network.
         WeightsError: The weights cannot be read, or onnxscript is not installed.
     """
     card = ModelCard.load(card_path)
@@ -124,19 +139,33 @@ def export_onnx_folder(card_path: Path, out: Path) -> ModelCard:
 
 
 def _export(network: nn.Module, card: ModelCard, out: Path) -> None:
-    inputs, free = _examples(card)
     with _quiet():
         program = torch.onnx.export(
             network,
-            kwargs=inputs,
+            kwargs=_inputs(card, windows=2, window=Size(128, 96), context=Size(192, 160)),
             output_names=["logits"],
-            dynamic_shapes=free,
+            dynamic_shapes=_free_axes(card),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
         )
     assert program is not None
     program.save(str(out), external_data=False)
+
+
+def _check_same(network: nn.Module, card: ModelCard, written: Path) -> None:
+    """Check that ONNX Runtime computes from the file what torch does, in other sizes than were traced."""
+    inputs = _inputs(card, windows=3, window=Size(64, 160), context=Size(128, 224))
+    session = read_graph(written, written.read_bytes(), threads=torch.get_num_threads())
+    found = session.run({name: tensor.numpy() for name, tensor in inputs.items()}, "logits")
+    with torch.inference_mode():
+        expected = network(**inputs)
+    difference = (torch.from_numpy(found) - expected).abs().max() / expected.abs().max()
+    if difference > TOLERANCE:
+        raise WeightsError(
+            f"the graph of {card.name} does not compute what the network does: logits differ by "
+            f"{difference:.2g} of the largest. Try another version of torch or onnxscript."
+        )
 
 
 @contextmanager
@@ -154,18 +183,29 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _examples(card: ModelCard) -> tuple[dict[str, Tensor], dict[str, dict[int, object]]]:
-    """Return inputs to trace the network with, and which of their axes are free."""
-    batch, side = torch.export.Dim("windows"), torch.export.Dim
-    boxes = torch.tensor([[0.2, 0.2, 0.4, 0.4], [0.5, 0.4, 0.7, 0.6]])
-    inputs = {"window": torch.zeros(2, 3, 96, 128)}
-    free: dict[str, dict[int, object]] = {"window": {0: batch, 2: 32 * side("height"), 3: 32 * side("width")}}
+def _inputs(card: ModelCard, *, windows: int, window: Size, context: Size) -> dict[str, Tensor]:
+    """Return noise for the inputs of a network's graph, and boxes; sizes are px of the images."""
+    noise = torch.Generator().manual_seed(0)
+    corners = torch.linspace(0.1, 0.5, windows).view(-1, 1)
+    boxes = torch.cat([corners, corners / 2, corners + 0.3, corners / 2 + 0.4], 1)
+    inputs = {"window": 255 * torch.rand(windows, 3, window.height, window.width, generator=noise)}
     if card.network.sees_patch:
-        inputs["context"] = torch.zeros(1, 3, 160, 192)
-        free["context"] = {2: 32 * side("context_height"), 3: 32 * side("context_width")}
+        inputs["context"] = 255 * torch.rand(1, 3, context.height, context.width, generator=noise)
     if card.network.second_input == "aligned":
         inputs["boxes"] = boxes
     if card.input.context == "centred":
         inputs["context_boxes"] = boxes.clone()
-    free |= {name: {0: batch} for name in inputs if name.endswith("boxes")}
-    return inputs, free
+    return inputs
+
+
+def _free_axes(card: ModelCard) -> dict[str, dict[int, object]]:
+    """Return the axes of each input that may have any length."""
+    count, side = torch.export.Dim("windows"), torch.export.Dim
+    free: dict[str, dict[int, object]] = {"window": {0: count, 2: 32 * side("height"), 3: 32 * side("width")}}
+    if card.network.sees_patch:
+        free["context"] = {2: 32 * side("context_height"), 3: 32 * side("context_width")}
+    if card.network.second_input == "aligned":
+        free["boxes"] = {0: count}
+    if card.input.context == "centred":
+        free["context_boxes"] = {0: count}
+    return free

@@ -1,6 +1,5 @@
 """Open an ONNX file as data: checked bytes, standard operators, nothing read from beside it."""
 
-import importlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, WeightsError
+from ..onnx_graph import onnx_packages
 
 NUMBERS = {
     "tensor(float)": "float32",
@@ -76,7 +76,7 @@ class OnnxSession:
         Raises:
             WeightsError: ONNX Runtime is not installed or cannot use the file, or weights lie in another one.
         """
-        runtime, onnx = _packages()
+        runtime, onnx = onnx_packages()
         self.runtime = f"onnxruntime {runtime.__version__}"
         self._where = where
         _check_self_contained(onnx, data, where)
@@ -112,16 +112,6 @@ class OnnxSession:
 def read_graph(path: Path, data: bytes, *, threads: int) -> OnnxSession:
     """Return the loaded graph of a file whose bytes are `data`; see `OnnxSession`."""
     return OnnxSession(data, threads=threads, where=str(path))
-
-
-def _packages() -> tuple[Any, Any]:
-    """Import onnxruntime and onnx, which are an extra."""
-    try:
-        return importlib.import_module("onnxruntime"), importlib.import_module("onnx")
-    except ModuleNotFoundError as error:
-        raise WeightsError(
-            f"an ONNX file needs {error.name}, which is not installed: pip install 'darefine[onnx]'"
-        ) from error
 
 
 def _check_self_contained(onnx: Any, data: bytes, where: str) -> None:
