@@ -225,6 +225,9 @@ class ModelCard:
     def to_json(self) -> dict[str, Any]:
         """Return the card as JSON-ready values, without members that say nothing and are not old."""
         values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        if self.network.architecture == "onnx":
+            # Depths and widths are ours and say nothing of a graph.
+            values["network"] = {name: values["network"][name] for name in ("architecture", "second_input")}
         return {name: value for name, value in values.items() if value or name not in _ADDED}
 
     def save(self, path: Path) -> None:

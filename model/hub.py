@@ -29,7 +29,8 @@ def hub_file(repository: str, file: str) -> Path:
         OSError,
         ValueError,
     ) as error:  # what the hub raises for no network, no such name and no permission
+        said = " ".join(str(error).split()).rstrip(".")
         raise WeightsError(
-            f"cannot get {file} of {repository} from the hub ({type(error).__name__}: {error}). Check "
-            "the name and the connection, or download the file elsewhere and give its path."
+            f"cannot get {file} of {repository} from the hub ({type(error).__name__}: {said}). Check the "
+            "name and the connection, or download the file elsewhere and give its path."
         ) from error

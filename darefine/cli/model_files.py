@@ -45,7 +45,6 @@ def check(model: str | None) -> None:
     segmenter.label_patch(region, view, context=field if view.context_windows else None)
     seconds = time.perf_counter() - start
     facts = [
-        ("model", f"{card.name}, version {card.version}"),
         ("card", str(path)),
         ("computes in", f"{segmenter.backend}, {segmenter.dtype} on {segmenter.device}"),
         ("windows", f"{view.slice_network_px} px at {card.input.mpp:g} um/px"),
@@ -55,7 +54,7 @@ def check(model: str | None) -> None:
         ("licence", card.licence or "not stated"),
         ("one window", f"{seconds:.2f} s, with what is done once"),
     ]
-    print_rows(("", ""), facts)
+    print_rows(("model", f"{card.name}, version {card.version}"), facts)
 
 
 def context_words(card: ModelCard, side_px: int) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -79,15 +80,17 @@ class Hub(BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def _answer(self, *, body: bool) -> None:
-        owner, name, _, revision, file = self.path.strip("/").split("/", 4)
-        path = self.folder / file
-        if (owner, name) != ("lab", "unet") or revision not in {"main", "v1", COMMIT} or not path.exists():
-            self.send_error(404)
+        asked = re.fullmatch(rf"/lab/unet/resolve/(?:main|v1|{COMMIT})/([^/]+)", self.path)
+        if asked is None or not (path := self.folder / asked[1]).exists():
+            self.send_response(404)
+            self.send_header("X-Error-Code", "RepoNotFound" if asked is None else "EntryNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
         data = path.read_bytes()
         self.send_response(200)
         self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("ETag", f'"{file}"')
+        self.send_header("ETag", f'"{asked[1]}"')
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         if body:
@@ -132,7 +135,7 @@ def test_a_name_on_the_hub_is_fetched_once(endpoint: str, folder: Path, tmp_path
     assert card == at_tag
     assert json.loads(Path(card).read_text()) == json.loads((folder / "config.json").read_text())
     assert Path(card).with_name("model.safetensors").read_bytes()[:8]
-    assert missing.startswith("WeightsError cannot get config.json of lab/none from the hub")
+    assert missing.startswith("WeightsError cannot get config.json of lab/none from the hub (Repository")
     # Its server is gone: the cache will do.
     environment["HF_ENDPOINT"] = "http://127.0.0.1:9"
     assert locate("hf-hub:lab/unet")[0] == card

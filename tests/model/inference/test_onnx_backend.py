@@ -1,5 +1,6 @@
 """Networks in ONNX files: what goes into the graph, and what is made of what comes out."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -302,6 +303,14 @@ def test_a_file_that_cannot_be_used_is_refused_with_the_cure(
     path = write_card(tmp_path, card, graph())
     with pytest.raises(WeightsError, match=words):
         load(path)
+
+
+def test_a_card_of_a_graph_says_nothing_of_our_networks(card: ModelCard, tmp_path: Path) -> None:
+    path = write_card(tmp_path, card, brightest_channel(), licence="MIT")
+    stored = json.loads(path.read_text())
+    assert stored["network"] == {"architecture": "onnx", "second_input": "single"}
+    assert stored["licence"] == "MIT"
+    assert ModelCard.load(path).to_json() == stored
 
 
 def test_another_file_than_the_cards_is_refused(card: ModelCard, tmp_path: Path) -> None:
