@@ -13,6 +13,7 @@ from typing import Any
 from wsi.atomic import write_atomically
 
 from .card import ModelCard
+from .errors import CardError
 from .hub import HUB_PREFIX, hub_file
 from .onnx_graph import OnnxGraph
 
@@ -54,6 +55,15 @@ def _from_hub(repository: str) -> Path:
     return hub_file(f"{name}@{card.parent.name}", weights).with_name(CONFIG_FILE)
 
 
+def is_model_folder(folder: Path) -> bool:
+    """Return whether a folder has a `config.json` that is a model card of ours."""
+    try:
+        ModelCard.load(folder / CONFIG_FILE)
+    except CardError:
+        return False
+    return True
+
+
 def write_model_folder(card_path: Path, out: Path) -> ModelCard:
     """Write the model of a card as a folder that can be pushed to the hub, and served; return its card.
 
@@ -70,7 +80,14 @@ def write_model_folder(card_path: Path, out: Path) -> ModelCard:
 
 
 def finish_model_folder(card: ModelCard, out: Path) -> ModelCard:
-    """Write README.md and config.json beside weights that lie in `out` already; return the card."""
+    """Write README.md and config.json beside weights that lie in `out` already; return the card.
+
+    Weights that an earlier export in the other form left are removed.
+    """
+    for form in (".safetensors", ".onnx"):
+        weights = out / Path(WEIGHTS_FILE).with_suffix(form)
+        if weights.name != card.weights.file:
+            weights.unlink(missing_ok=True)
     write_atomically(out / "README.md", readme_of(card).encode())
     card.save(out / CONFIG_FILE)
     return card

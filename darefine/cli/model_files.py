@@ -8,7 +8,7 @@ import numpy as np
 
 from darefine.local import find_card
 from model.card import ModelCard
-from model.model_folder import CONFIG_FILE, write_model_folder
+from model.model_folder import CONFIG_FILE, is_model_folder, write_model_folder
 from workers.errors import ModelUnknownError
 from workers.settings import WorkerSettings
 from wsi.geometry import Size
@@ -86,7 +86,9 @@ def export(model: str | None, out: Path, form: str | None) -> None:
     and others, opset 18, float32; the README in the folder says what it takes.
     """
     path = card_of(WorkerSettings(), model)
-    if out.exists() and any(out.iterdir()) and not (out / CONFIG_FILE).exists():
+    if out.resolve() == path.parent.resolve():
+        raise click.UsageError(f"{out} is the model's own folder; name another.")
+    if out.exists() and any(out.iterdir()) and not is_model_folder(out):
         raise click.UsageError(f"{out} holds other files; name a new folder, or one of an earlier export.")
     if form == "onnx":
         from model.inference.onnx_export import export_onnx_folder  # noqa: PLC0415  (as above)

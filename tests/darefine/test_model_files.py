@@ -98,18 +98,29 @@ def test_an_exported_folder_is_a_model(tiny: Path, graph: Path, tmp_path: Path) 
 
     again = darefine("models", "export", tiny, "--out", tmp_path / "folder")
     assert again.exit_code == 0, again.output
-    told = darefine("models", "export", graph, "--out", tmp_path / "lab2")
+    told = darefine("models", "export", graph, "--out", tmp_path / "folder")
     assert (told.exit_code, told.stderr) == (0, "")
-    assert {path.name for path in (tmp_path / "lab2").iterdir()} == {"README.md", "config.json", "model.onnx"}
-    readme = (tmp_path / "lab2" / "README.md").read_text()
-    assert 'license: "cc-by-4.0"' in readme
-    assert darefine("models", "check", tmp_path / "lab2").exit_code == 0
+    files = {path.name for path in (tmp_path / "folder").iterdir()}
+    assert files == {"README.md", "config.json", "model.onnx"}
+    assert 'license: "cc-by-4.0"' in (tmp_path / "folder" / "README.md").read_text()
+    assert darefine("models", "check", tmp_path / "folder").exit_code == 0
 
 
-def test_export_does_not_write_among_other_files(tiny: Path) -> None:
-    told = darefine("models", "export", tiny, "--out", tiny.parent)
+@pytest.mark.parametrize("name", ["notes.txt", "config.json"])
+def test_export_does_not_write_among_other_files(tiny: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / name).write_text('{"model_type": "bert"}')
+    told = darefine("models", "export", tiny, "--out", tmp_path / "other")
     assert told.exit_code == 2
     assert "holds other files" in told.stderr
+    assert len(list((tmp_path / "other").iterdir())) == 1
+
+
+def test_export_does_not_replace_what_it_reads(tiny: Path) -> None:
+    told = darefine("models", "export", tiny, "--format", "onnx", "--out", tiny.parent)
+    assert told.exit_code == 2
+    assert "is the model's own folder" in told.stderr
+    assert sorted(path.name for path in tiny.parent.iterdir()) == ["tiny.json", "tiny.safetensors"]
 
 
 @pytest.mark.parametrize("arguments", [["serve", "--weights"], ["models", "check"]])
