@@ -12,6 +12,8 @@ from pathlib import Path
 from darefine.client import ModelRef, Preflight
 from darefine.client.sending import members_of, sha256_of
 from model.card import ModelCard
+from model.model_folder import locate_card
+from model.onnx_graph import onnx_packages
 from workers.errors import LocalRunError, ModelUnknownError
 from workers.jobs import JobFiles, JobParameters, Progress, new_job_id
 from workers.local import LocalEngine
@@ -70,12 +72,15 @@ class LocalRun:
         Raises:
             ModelUnknownError: there is no such model.
             CardError: what `model` names is no model card.
+            WeightsError: the hub does not have it, or it is an ONNX file and ONNX Runtime is not installed.
             WsiError: no slide could be labelled with these parameters.
         """
         path = find_card(settings, model)
         card = ModelCard.load(path)
+        if card.network.architecture == "onnx":
+            onnx_packages()
         make_grid(NOMINAL_SIZE, parameters.mpp or card.input.mpp, card.input, halo_px=parameters.halo_px)
-        chosen = {"weights_dir": path.resolve().parent, "default_model": card.name}
+        chosen = {"weights_dir": path.parent.resolve(), "default_model": card.name}
         if parameters.precision is not None:
             chosen["precision"] = parameters.precision
         return cls(settings.model_copy(update=chosen), card, parameters, report)
@@ -216,14 +221,18 @@ def label_slides(
 
 
 def find_card(settings: WorkerSettings, model: str | None) -> Path:
-    """Return the path of a card: `model` is one, or the name on one in the weights folder.
+    """Return the path of a card.
+
+    `model` is a card, a model folder, a name on the hub (see `model.model_folder.locate_card`), or the name
+    on a card in the weights folder.
 
     Raises:
         ModelUnknownError: there is none.
         CardError: a file that `model` names is no model card.
+        WeightsError: the hub does not have it.
     """
-    if model is not None and Path(model).is_file():
-        return Path(model)
+    if model is not None and (located := locate_card(model)) is not None:
+        return located
     wanted = model or settings.default_model
     cards = sorted(settings.weights_dir.glob("*.json"))
     if wanted is None and cards:

@@ -19,6 +19,7 @@ from wsi.grid import InputGeometry
 from wsi.palette import LabelClass, Palette
 
 from .errors import CardError
+from .onnx_graph import OnnxGraph
 
 T = TypeVar("T")
 
@@ -50,15 +51,18 @@ class NetworkConfig:
     """Network that the weights fit; `model.network.build.build_network` makes it. Widths are channel counts.
 
     A "unet" has one input and one number, `encoder_width`, the channels of its first scale; the rest stays at
-    its defaults. `second_input` "aligned" is "dual" with the position of the slice in its patch made known
-    (not in the paper). `coarse_context` False leaves the whole map of the context out of the first refine
-    block (not in the paper either).
+    its defaults. An "onnx" is a graph in a file, which ONNX Runtime computes: of it only `second_input` is
+    said, "single" or, where it takes a context, "dual"; the card's `onnx` says the rest.
+
+    `second_input` "aligned" is "dual" with the position of the slice in its patch made known (not in the
+    paper). `coarse_context` False leaves the whole map of the context out of the first refine block (not in
+    the paper either).
 
     Raises:
         CardError: The values do not go together.
     """
 
-    architecture: Literal["da_refinenet", "unet"] = "da_refinenet"
+    architecture: Literal["da_refinenet", "unet", "onnx"] = "da_refinenet"
     encoder_depth: Literal[18, 34, 50, 101, 152] = 50
     encoder_width: int = 64
     context_depth: Literal[18, 34, 50, 101, 152] = 50
@@ -72,19 +76,30 @@ class NetworkConfig:
         if any(width < 8 or width % 8 for width in (self.encoder_width, self.decoder_width)):
             raise CardError("network widths must be multiples of 8")
         if self.architecture == "unet":
-            self._check_unet()
+            if self.second_input != "single":
+                raise CardError(
+                    f'a unet has one input: set second_input to "single", not "{self.second_input}"'
+                )
+            self._check_only("encoder_width")
+        if self.architecture == "onnx":
+            if self.second_input not in {"single", "dual"}:
+                raise CardError(
+                    'second_input of an onnx must be "single", or "dual" where its graph takes a context, '
+                    f'not "{self.second_input}"'
+                )
+            self._check_only("second_input")
 
-    def _check_unet(self) -> None:
-        if self.second_input != "single":
-            raise CardError(f'a unet has one input: set second_input to "single", not "{self.second_input}"')
+    def _check_only(self, wanted: str) -> None:
+        """Check that members that say nothing of this architecture are left out."""
         senseless = [
             field.name
             for field in dataclasses.fields(self)
-            if field.name not in {"architecture", "encoder_width", "second_input"}
+            if field.name not in {"architecture", "second_input", wanted}
             and getattr(self, field.name) != field.default
         ]
         if senseless:
-            raise CardError(f"a unet has no {', '.join(senseless)}; leave out all but encoder_width")
+            kind = "a unet" if self.architecture == "unet" else "an onnx"
+            raise CardError(f"{kind} has no {', '.join(senseless)}; leave out all but {wanted}")
 
     @property
     def sees_patch(self) -> bool:
@@ -153,6 +168,10 @@ class ModelCard:
     """Values of classes that no training pixel had."""
     calibration: Calibration | None = None
     """None in cards of earlier versions: the temperature is 1, and how far it may be believed is unknown."""
+    licence: str = ""
+    """Licence of the weights, an SPDX identifier such as "Apache-2.0"; empty: not stated."""
+    onnx: OnnxGraph | None = None
+    """How the graph is fed where the weights are an ONNX file; None: an `OnnxGraph` of all defaults."""
 
     def __post_init__(self) -> None:
         _check(self)
@@ -161,6 +180,11 @@ class ModelCard:
     def palette(self) -> Palette:
         """Classes with their colours."""
         return Palette(self.classes)
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether the network gives logits or probabilities, and not labels alone."""
+        return self.onnx is None or self.onnx.output != "labels"
 
     @classmethod
     def load(cls, path: Path) -> "ModelCard":
@@ -201,6 +225,9 @@ class ModelCard:
     def to_json(self) -> dict[str, Any]:
         """Return the card as JSON-ready values, without members that say nothing and are not old."""
         values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        if self.network.architecture == "onnx":
+            # Depths and widths are ours and say nothing of a graph.
+            values["network"] = {name: values["network"][name] for name in ("architecture", "second_input")}
         return {name: value for name, value in values.items() if value or name not in _ADDED}
 
     def save(self, path: Path) -> None:
@@ -208,7 +235,7 @@ class ModelCard:
         write_atomically(path, (json.dumps(self.to_json(), indent=2) + "\n").encode())
 
 
-_ADDED = frozenset({"colours", "untrained"})
+_ADDED = frozenset({"colours", "untrained", "licence", "onnx"})
 """Members that cards of earlier versions have not; an empty one is not written."""
 
 _CARD = TypeAdapter(ModelCard)
@@ -287,6 +314,9 @@ def _check(card: ModelCard) -> None:
         ),
         'input.context is "centred" for a network that sees no context; leave it at "patch"': (
             card.input.context == "centred" and not card.network.sees_patch
+        ),
+        'onnx is for a network of architecture "onnx"; leave it out, or set network.architecture': (
+            card.onnx is not None and card.network.architecture != "onnx"
         ),
         "calibration.temperature must be a number above 0": card.calibration is not None
         and not 0 < card.calibration.temperature < math.inf,

@@ -32,18 +32,7 @@ def load_weights(network: nn.Module, path: Path, *, sha256: str | None = None) -
     Raises:
         WeightsError: The file cannot be read, its SHA-256 is not `sha256`, or it does not fit the network.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise WeightsError(
-            f"cannot read the weights {path}: {error.strerror}. They belong beside the card."
-        ) from error
-    found = hashlib.sha256(data).hexdigest()
-    if sha256 is not None and found != sha256:
-        raise WeightsError(
-            f"{path} has SHA-256 {found}, its card says {sha256}: the file is damaged or belongs to another "
-            "card. Fetch weights and card again, together."
-        )
+    data = read_checked(path, sha256=sha256)
     try:
         tensors = safetensors.torch.load(data)
     except safetensors.SafetensorError as error:
@@ -57,6 +46,27 @@ def load_weights(network: nn.Module, path: Path, *, sha256: str | None = None) -
         network.load_state_dict(loaded)
     except RuntimeError as error:
         raise WeightsError(f"{path} does not fit the network its card describes: {error}") from error
+
+
+def read_checked(path: Path, *, sha256: str | None) -> bytes:
+    """Return the bytes of a weights file.
+
+    Raises:
+        WeightsError: The file cannot be read, or its SHA-256 is not `sha256`.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(
+            f"cannot read the weights {path}: {error.strerror}. They belong beside the card."
+        ) from error
+    found = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and found != sha256:
+        raise WeightsError(
+            f"{path} has SHA-256 {found}, its card says {sha256}: the file is damaged or belongs to another "
+            "card. Fetch weights and card again, together."
+        )
+    return data
 
 
 def _as_stored(tensor: Tensor, dtype: Literal["float16", "float32"]) -> Tensor:

@@ -157,6 +157,7 @@ class ResultOut(_Part):
     device: str
     dtype: str
     compiled: bool
+    backend: str = Field("torch", description="What computed the network: torch, or onnxruntime and version.")
     batch_size: int | None
     patches: int
     megapixels: float = Field(description="Level-0 megapixels of the slices that hold tissue.")

@@ -142,5 +142,5 @@ def configure_logging(level: str | int) -> None:
     """Log this process to standard error; call it once, at the edge of the process."""
     logging.basicConfig(level=level, format=LOG_FORMAT)
     # RQ logs every step of its own; what matters of a job is in our records and log.
-    for chatty in ("rq", "rq.worker", "httpx", "pyvips"):
+    for chatty in ("rq", "rq.worker", "httpx", "httpx2", "pyvips"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -13,6 +13,7 @@ from model.network.flops import COUNTED_SIDE_PX, network_cost
 from model.network.zoo import NETWORKS, NamedNetwork
 
 from .connect import url_option
+from .model_files import check, export
 from .served_models import list_served
 
 SIDE_NOTE = (
@@ -20,19 +21,22 @@ SIDE_NOTE = (
 )
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option(
     "--json", "as_json", is_flag=True, help="Print JSON, with each configuration and the paper's scores."
 )
 @click.option("--card-schema", is_flag=True, help="Print the JSON Schema of model cards instead.")
 @click.option("--served", is_flag=True, help="List the models that the service at --url has instead.")
 @url_option
-def models(as_json: bool, card_schema: bool, served: bool, url: str) -> None:
+@click.pass_context
+def models(context: click.Context, *, as_json: bool, card_schema: bool, served: bool, url: str) -> None:
     """List the networks of the paper's tables: size beside the paper's, and arithmetic.
 
     Sizes are of float32 parameters with four classes. A slice's GFLOP do not hold its context's, which is
     encoded once for all slices of a patch.
     """
+    if context.invoked_subcommand is not None:
+        return
     if card_schema:
         click.echo(json.dumps(ModelCard.json_schema(), indent=1))
         return
@@ -44,6 +48,10 @@ def models(as_json: bool, card_schema: bool, served: bool, url: str) -> None:
         click.echo(json.dumps({"side_px": COUNTED_SIDE_PX, "networks": rows}, indent=1))
     else:
         Console().print(table_of(rows))
+
+
+models.add_command(check)
+models.add_command(export)
 
 
 def row_of(name: str, network: NamedNetwork) -> dict[str, Any]:

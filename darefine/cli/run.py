@@ -38,7 +38,10 @@ class Shard(click.ParamType[tuple[int, int]]):
 @click.argument(
     "slides", type=click.Path(exists=True, path_type=Path), nargs=-1, required=True, metavar="SLIDE..."
 )
-@click.option("--model", help="Model card, or a name in DAREFINE_WEIGHTS_DIR [default: its first card].")
+@click.option(
+    "--model",
+    help="Card, model folder, hf-hub:OWNER/NAME, or a name in DAREFINE_WEIGHTS_DIR [default: its first].",
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),

@@ -11,6 +11,8 @@ import click
 import httpx
 
 from model.card import ModelCard
+from model.model_folder import CONFIG_FILE, locate_card
+from model.onnx_graph import onnx_packages
 from service.access.keys import KeyStore
 from service.access.rules import is_loopback
 from service.settings import ServiceSettings
@@ -29,10 +31,9 @@ LOOK_S = 0.1
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
 @click.option(
     "--weights",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Model card to serve by default (its folder's other cards too).",
+    help="Model card to serve by default (its folder's other cards too), model folder, or hf-hub:OWNER/NAME.",
 )
-def serve(host: str, port: int, weights: Path | None) -> None:
+def serve(host: str, port: int, weights: str | None) -> None:
     """Run API, worker and embedded queue until stopped (Ctrl-C).
 
     State lies under DAREFINE_DATA_DIR. On loopback no key is needed; any other address is listened on only
@@ -43,10 +44,12 @@ def serve(host: str, port: int, weights: Path | None) -> None:
     ServiceSettings(data_dir=settings.data_dir)  # so that a bad value is told here, once
     require_key(host, settings.data_dir)
     if weights is not None:
-        name = ModelCard.load(weights).name
-        settings = settings.model_copy(
-            update={"weights_dir": weights.resolve().parent, "default_model": name}
-        )
+        path = required_card(weights)
+        card = ModelCard.load(path)
+        if card.network.architecture == "onnx":
+            onnx_packages()
+        chosen = {"weights_dir": path.parent.resolve(), "default_model": card.name}
+        settings = settings.model_copy(update=chosen)
     require_free(host, port)
     told = threading.Thread(target=tell_address, args=(host, port, settings.data_dir), daemon=True)
     told.start()
@@ -56,6 +59,21 @@ def serve(host: str, port: int, weights: Path | None) -> None:
         sys.exit(Supervisor(settings, api_command=api_command(host, port)).run())
     except WorkersError as error:
         raise click.ClickException(str(error)) from error
+
+
+def required_card(weights: str) -> Path:
+    """Return the path of the card that `--weights` names.
+
+    Raises:
+        UsageError: it names none.
+        WeightsError: the hub does not have it.
+    """
+    card = locate_card(weights)
+    if card is None:
+        raise click.UsageError(
+            f"--weights {weights}: there is no such model card, nor a folder with a {CONFIG_FILE}."
+        )
+    return card
 
 
 def api_command(host: str, port: int) -> list[str]:

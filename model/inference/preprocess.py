@@ -58,12 +58,15 @@ def _box_weights(length: int, side_px: int, device: torch.device) -> Tensor:
 
 
 class Normaliser:
-    """Normalisation (value / 255 - mean) / std of images with values 0..255."""
+    """Normalisation (white * value / 255 - mean) / std of images with values 0..255.
 
-    def __init__(self, normalisation: Normalisation, device: torch.device) -> None:
+    `white` is the value of white in the unit of mean and deviation.
+    """
+
+    def __init__(self, normalisation: Normalisation, device: torch.device, *, white: float = 1.0) -> None:
         mean = torch.tensor(normalisation.mean, device=device).view(1, 3, 1, 1)
         std = torch.tensor(normalisation.std, device=device).view(1, 3, 1, 1)
-        self._scale = 1 / (255 * std)
+        self._scale = white / (255 * std)
         self._shift = -mean / std
 
     def __call__(self, images: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """Patch pixels in, label maps out. Knows devices and precision; knows nothing of slides."""
 
-import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -16,16 +15,17 @@ from torch import Tensor
 from wsi.patch_view import PatchView
 
 from ..card import ModelCard
-from ..errors import InputError
-from ..network.base import ContextFeatures, ContextWindows, SegmentationNetwork
+from ..errors import DeviceError, InputError
+from ..network.base import ContextWindows, SegmentationNetwork
 from ..network.build import build_network
-from ..network.encoder import fold_batch_norms
 from ..weights import load_weights
 from .argmax import argmax_labels, centre_logits
+from .backend import Backend, EncodedContext
 from .batching import Batching, BatchSize, with_second_try
-from .compile import check_compiler, compile_network
-from .device import PRECISIONS, choose_device, choose_precision, computing_on
-from .preprocess import Normaliser, context_from_region
+from .device import computing_on
+from .onnx_backend import OnnxBackend
+from .preprocess import context_from_region
+from .torch_backend import TorchBackend
 from .transfer import PendingLabels, Transfer
 
 StageTimer = Callable[[str], AbstractContextManager[object]]
@@ -42,10 +42,10 @@ class _Prepared:
     """(x, y) of each in the region."""
     boxes: Tensor
     """(len(windows), 4) float32: see SegmentationNetwork."""
-    context: ContextFeatures | None
+    context: EncodedContext | None
     view: PatchView
 
-    def context_of(self, start: int, stop: int) -> ContextFeatures | None:
+    def context_of(self, start: int, stop: int) -> EncodedContext | None:
         """Return the features that windows start..stop see: their own, or those of the one context."""
         if self.context is None or not self.view.context_windows:
             return self.context
@@ -53,17 +53,17 @@ class _Prepared:
 
 
 class Segmenter:
-    """A network made ready for inference: folded, on its device, in its precision.
+    """A network made ready for inference, in torch or in another back end.
 
-    Works on a copy, so a network in training can be evaluated. docs/decisions/0015 says when labels are the
-    same to the byte. Peak memory on a CPU: the weights, the patch region (3 bytes a pixel), its labels and
-    the activations of the context or, if larger, of a batch of slices; on a GPU 12 bytes a pixel more while
-    the context is made, and region and labels of the next patch.
+    Works on a copy of a network in torch, so one in training can be evaluated. docs/decisions/0015 says when
+    labels are the same to the byte. Peak memory on a CPU: the weights, the patch region (3 bytes a pixel),
+    its labels and the activations of the context or, if larger, of a batch of slices; on a GPU 12 bytes a
+    pixel more while the context is made, and region and labels of the next patch.
     """
 
     def __init__(
         self,
-        network: SegmentationNetwork,
+        network: SegmentationNetwork | Backend,
         card: ModelCard,
         *,
         device: str = "auto",
@@ -71,28 +71,27 @@ class Segmenter:
         batch_size: BatchSize = "auto",
         compiled: bool = False,
     ) -> None:
-        """Fold, move and convert a copy of `network`.
+        """Make a network ready.
 
-        `batch_size`: see Batching; `compiled`: see compile_network. Compiled, the first patch of each shape
-        takes minutes longer.
+        Args:
+            network: Of torch, or a back end, which is ready: device, precision and compiling are its own.
+            card: Card of the network.
+            device: See `choose_device`.
+            precision: See `choose_precision`.
+            batch_size: See Batching.
+            compiled: See `compile_network`. Compiled, the first patch of each shape takes minutes longer.
 
         Raises:
             DeviceError: the device or precision is not to be had here, or nothing can be compiled.
         """
+        if not isinstance(network, Backend):
+            network = TorchBackend(
+                network, card.normalisation, device=device, precision=precision, compiled=compiled
+            )
         self.card = card
-        self._device = choose_device(device)
-        self.device = str(self._device)
-        self.dtype = choose_precision(precision, self._device)
-        self.compiled = compiled
-        self._network = copy.deepcopy(network).eval()
-        fold_batch_norms(self._network)
-        with_second_try(lambda: self._network.to(self._device, PRECISIONS[self.dtype]), self._device)
-        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
-        if compiled:
-            check_compiler(self._device)
-            compile_network(self._network)
-        self._normalise = Normaliser(card.normalisation, self._device)
-        self._batching = Batching(batch_size, self._device, padded=compiled)
+        self._backend: Backend = network
+        self._device = self._backend.device
+        self._batching = Batching(batch_size, self._device, padded=self._backend.compiled)
         self._transfer = Transfer(self._device)
 
     @classmethod
@@ -105,14 +104,17 @@ class Segmenter:
         batch_size: BatchSize = "auto",
         compiled: bool = False,
     ) -> Self:
-        """Load the model of a card; its weights lie beside it.
+        """Load the model of a card; its weights, or its ONNX file, lie beside it.
 
         Raises:
-            CardError: the card cannot be read.
+            CardError: the card cannot be read, or is not that of the ONNX file.
             WeightsError: the weights cannot be read or are not the card's.
             DeviceError: the device or precision is not to be had here.
         """
         card = ModelCard.load(card_path)
+        if card.network.architecture == "onnx":
+            backend = OnnxBackend.load(card_path, card, device=device, precision=precision)
+            return cls(backend, card, batch_size=batch_size)
         network = build_network(card.network, len(card.classes))
         load_weights(network, card_path.with_name(card.weights.file), sha256=card.weights.sha256)
         return cls(
@@ -120,9 +122,35 @@ class Segmenter:
         )
 
     @property
+    def backend(self) -> str:
+        """Name of what computes: "torch", or "onnxruntime" with its version."""
+        return self._backend.name
+
+    @property
+    def device(self) -> str:
+        """Device by torch's name."""
+        return str(self._device)
+
+    @property
+    def dtype(self) -> str:
+        """Number format: "fp32", "bf16" or "fp16"."""
+        return self._backend.dtype
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the network is compiled."""
+        return self._backend.compiled
+
+    @property
     def network(self) -> SegmentationNetwork:
-        """The network as it computes: folded, on its device, in its precision, compiled if it is."""
-        return self._network
+        """The network as it computes in torch: folded, on its device, in its precision, compiled if it is.
+
+        Raises:
+            DeviceError: it does not compute in torch.
+        """
+        if not isinstance(self._backend, TorchBackend):
+            raise DeviceError(f"{self.card.name} computes in {self.backend}; there is no network in torch")
+        return self._backend.network
 
     @property
     def batch_size_asked(self) -> BatchSize:
@@ -209,6 +237,8 @@ class Segmenter:
         and errors see `submit`. Memory beside that of `submit`: the logits of a batch at label px, and the
         result.
         """
+        if not self.card.gives_probabilities:
+            raise InputError(f"{self.card.name} gives labels alone, no logits or probabilities")
         _check_view(pixels, view)
         if self.card.network.sees_patch:
             _check_context(context, view)
@@ -244,18 +274,17 @@ class Segmenter:
 
     def _encode_context(
         self, region: Tensor, view: PatchView, context: NDArray[np.uint8] | None
-    ) -> ContextFeatures:
+    ) -> EncodedContext:
         """Encode the context of a patch, once for all its slices."""
-        dtype = PRECISIONS[self.dtype]
         if context is None:
             inside = view.context_in_region
             field = region[inside.y : inside.bottom, inside.x : inside.right]
             image = context_from_region(field, view.context_network_px)
-            return self._network.encode_context(self._normalise(image).to(dtype))
-        image = self._transfer.upload(context).permute(2, 0, 1).unsqueeze(0)
+            return self._backend.encode_context(image, None)
+        image = self._transfer.upload(context).permute(2, 0, 1).unsqueeze(0).float()
         boxes = self._transfer.upload(view.context_boxes)
         windows = ContextWindows(boxes, view.context_window_network_px)
-        return self._network.encode_context(self._normalise(image).to(dtype), windows)
+        return self._backend.encode_context(image, windows)
 
     def _labels(self, patch: _Prepared, start: int, stop: int) -> Tensor:
         """Return uint8 (stop - start, slice_px, slice_px) on the device."""
@@ -275,16 +304,13 @@ class Segmenter:
             patch.boxes[start:stop],
         )
 
-    def _logits(
-        self, windows: Tensor, side_px: int, context: ContextFeatures | None, boxes: Tensor
-    ) -> Tensor:
+    def _logits(self, windows: Tensor, side_px: int, context: EncodedContext | None, boxes: Tensor) -> Tensor:
         """float32 (N, K, h, w), at the network's own size, of uint8 windows (N, 3, window_px, same)."""
         images = windows.float()
         if images.shape[-1] != side_px:
             size = (side_px, side_px)
             images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
-        logits: Tensor = self._network(self._normalise(images).to(PRECISIONS[self.dtype]), context, boxes)
-        return logits.float().contiguous()
+        return self._backend.logits(images, context, boxes)
 
 
 def _check_view(pixels: NDArray[np.uint8], view: PatchView) -> None:

@@ -157,7 +157,7 @@ def laid_over(maps: Tensor, windows: Tensor | None, size: Sequence[int]) -> Tens
     """
     if windows is None:
         return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
-    shared = maps.float().expand(len(windows), -1, -1, -1)
+    shared = maps.float().expand(windows.shape[0], -1, -1, -1)
     return crop_at(shared, windows, size).to(maps.dtype)
 
 
@@ -186,7 +186,7 @@ def box_means(maps: Tensor, boxes: Tensor) -> Tensor:
     `boxes` (N, 4) float32 holds left, top, right and bottom as fractions of the map's sides; a pixel that a
     box covers in part counts in part, and boxes are clipped to the map. The sums are taken in float32.
     """
-    left, top, right, bottom = boxes.clamp(0, 1).unbind(1)
+    left, top, right, bottom = boxes.unbind(1)
     _, _, height, width = maps.shape
     columns = _coverage(left * width, right * width, width)
     rows = _coverage(top * height, bottom * height, height)
@@ -195,7 +195,12 @@ def box_means(maps: Tensor, boxes: Tensor) -> Tensor:
 
 
 def _coverage(start: Tensor, end: Tensor, count: int) -> Tensor:
-    """Return (N, count): the share of each of `count` pixels in the mean over start..end (N,), pixels."""
+    """Return (N, count): the share of each of `count` pixels in the mean over start..end (N,), pixels.
+
+    What lies outside the pixels is cut off here and not from the boxes: the exporter to ONNX confuses several
+    such cuts of one tensor.
+    """
+    start, end = start.clamp(0, count), end.clamp(0, count)
     px = torch.arange(count, device=start.device, dtype=start.dtype)
     covered = torch.minimum(end[:, None], px + 1) - torch.maximum(start[:, None], px)
     return covered.clamp(min=0) / (end - start)[:, None]

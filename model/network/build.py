@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from ..card import NetworkConfig
+from ..errors import CardError
 from .base import SegmentationNetwork
 from .da_refinenet import DaRefineNet
 from .unet import UNet
@@ -12,7 +13,15 @@ def build_network(config: NetworkConfig, classes: int, *, dropout: float = 0.5) 
     """Build the network of a configuration, in training mode, on the current default device.
 
     Its weights are PyTorch's own; see `init.initialise` for training from scratch.
+
+    Raises:
+        CardError: The network is an ONNX file, which has no layers in torch.
     """
+    if config.architecture not in ARCHITECTURES:
+        raise CardError(
+            f"a network of architecture {config.architecture!r} is a file for ONNX Runtime and cannot be "
+            "built, trained or exported here; it can be served"
+        )
     return ARCHITECTURES[config.architecture](config, classes, dropout)
 
 

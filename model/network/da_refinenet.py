@@ -190,14 +190,16 @@ class DaRefineNet(SegmentationNetwork):
 
 def _with_aligned(maps: list[Tensor], encoded: ContextFeatures, boxes: Tensor | None) -> list[Tensor]:
     """Add to X_S the context cropped at the slice's box, at each scale."""
-    if boxes is None or boxes.shape != (len(maps[0]), 4):
+    # Not `len`, which an export would take for a constant.
+    count = maps[0].shape[0]
+    if boxes is None or boxes.shape != (count, 4):
         found = "nothing" if boxes is None else tuple(boxes.shape)
         raise InputError(
-            f"an aligned network needs `boxes` ({len(maps[0])}, 4), left, top, right and bottom of each "
+            f"an aligned network needs `boxes` ({count}, 4), left, top, right and bottom of each "
             f"slice as fractions of its context's sides, not {found}"
         )
     # Slices with windows of their own share the maps of one context.
-    shared = (x.expand(len(boxes), -1, -1, -1) if len(x) == 1 else x for x in encoded.aligned)
+    shared = (x.expand(count, -1, -1, -1) if x.shape[0] == 1 else x for x in encoded.aligned)
     crops = (crop_at(x, boxes.float(), own.shape[2:]) for x, own in zip(shared, maps, strict=True))
     return [own + crop.to(own.dtype) for own, crop in zip(maps, crops, strict=True)]
 
@@ -209,7 +211,7 @@ def _pooled(maps: Tensor, windows: ContextWindows | None) -> Tensor:
 
 def _crops(coarse: Tensor, windows: ContextWindows) -> Tensor:
     """Cut each window out of the stride-32 map of one context, at the map's own resolution."""
-    side, count = windows.side_px // 32, len(windows.boxes)
+    side, count = windows.side_px // 32, windows.boxes.shape[0]
     shared = coarse.float().expand(count, -1, -1, -1)
     return crop_at(shared, windows.boxes, (side, side)).to(coarse.dtype)
 

@@ -1,6 +1,5 @@
 """Load published ImageNet ResNet checkpoints (torchvision, timm) into the encoders."""
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,13 @@ from torch import nn
 
 from ..card import Normalisation
 from ..errors import WeightsError
+from ..hub import HUB_PREFIX, hub_file
 from .da_refinenet import DaRefineNet
 
 IMAGENET_COLOURS = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """Normalisation these checkpoints were trained with; the card of a network that starts from them should hold
 it."""
 
-HUB_PREFIX = "hf-hub:"
 HUB_FILE = "model.safetensors"
 """Name of the weights file in each of timm's repositories on the hub."""
 
@@ -61,7 +60,9 @@ def _load_encoder(encoder: nn.Module, source: str, role: str) -> None:
 
 def _read_state_dict(source: str) -> Mapping[str, Any]:
     """Read the state dict at `source` to the CPU."""
-    path = _download(source.removeprefix(HUB_PREFIX)) if source.startswith(HUB_PREFIX) else Path(source)
+    path = (
+        hub_file(source.removeprefix(HUB_PREFIX), HUB_FILE) if source.startswith(HUB_PREFIX) else Path(source)
+    )
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
@@ -77,24 +78,3 @@ def _read_state_dict(source: str) -> Mapping[str, Any]:
     if not isinstance(tensors, Mapping):
         raise WeightsError(f"{source} holds a {type(tensors).__name__}, not a state dict (name -> tensor)")
     return tensors
-
-
-def _download(repository: str) -> Path:
-    """Download the weights file of a repository on the hub, or take it from the hub's cache."""
-    try:
-        hub = importlib.import_module("huggingface_hub")
-    except ModuleNotFoundError as error:
-        raise WeightsError(
-            "weights from the hub need huggingface_hub: pip install 'darefine[hub]', or download the file "
-            "and give its path"
-        ) from error
-    try:
-        return Path(hub.hf_hub_download(repository, HUB_FILE))
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # what the hub raises for no network, no such name and no permission
-        raise WeightsError(
-            f"cannot get {HUB_FILE} of {repository} from the hub ({type(error).__name__}: {error}). Check "
-            "the name and the connection, or download the file elsewhere and give its path."
-        ) from error

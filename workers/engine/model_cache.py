@@ -84,11 +84,13 @@ class ModelCache:
         if key not in self._loaded:
             while len(self._loaded) >= settings.models_in_memory:
                 self._loaded.popitem(last=False)
-            path, _ = self._cards[name]
+            path, card = self._cards[name]
+            # Device and precision of the settings are those of networks in torch; a graph has its own.
+            in_graph = card.network.architecture == "onnx"
             self._loaded[key] = Segmenter.load(
                 path,
-                device=settings.device,
-                precision=key[1],
+                device="cpu" if in_graph else settings.device,
+                precision=(precision or "auto") if in_graph else key[1],
                 batch_size=settings.batch_size,
                 compiled=settings.compile,
             )

@@ -89,6 +89,7 @@ def job_result(
         "device": segmenter.device,
         "dtype": segmenter.dtype,
         "compiled": segmenter.compiled,
+        "backend": segmenter.backend,
         "batch_size": segmenter.batch_size(grid.patch_view(0, ())),
         "patches": len(plan.patches),
         "megapixels": round(megapixels, 3),

@@ -24,14 +24,23 @@ def run_identity(run: RunJob, info: SlideInfo, segmenter: Segmenter) -> dict[str
     card, device = segmenter.card, segmenter.device.partition(":")[0]
     identity = {
         "slide": slide_identity(Path(run.slide_path), info),
-        "model": {"name": card.name, "sha256": card.weights.sha256, "input": asdict(card.input)},
+        "model": {
+            "name": card.name,
+            "sha256": card.weights.sha256,
+            "input": asdict(card.input),
+            "normalisation": asdict(card.normalisation),
+            "onnx": None if card.onnx is None else asdict(card.onnx),
+        },
         "parameters": asdict(run.parameters),
         "device": device,
         "dtype": segmenter.dtype,
         "compiled": segmenter.compiled,
-        # On a CPU labels do not depend on it. What "auto" finds on a GPU is not pinned:
+        "backend": segmenter.backend,
+        # In torch on a CPU labels do not depend on it. What "auto" finds on a GPU is not pinned:
         # docs/decisions/0015-same-slide-same-bytes.md says how far that goes.
-        "batch_size": None if device == "cpu" else segmenter.batch_size_asked,
+        "batch_size": None
+        if device == "cpu" and segmenter.backend == "torch"
+        else segmenter.batch_size_asked,
         "software": software(),
     }
     # As it reads back: JSON has no tuples.

@@ -150,17 +150,15 @@ export function modelCard() {
  * @param {any} card
  * @returns {Record<string, string | null>}
  */
-export function cardFacts({ version, input, network, training, metrics, weights }) {
+export function cardFacts({ version, input, network, training, metrics, weights, licence }) {
+  const depth = network?.architecture === "da_refinenet" && `ResNet-${network.encoder_depth}`;
   return {
     Version: version,
-    Network:
-      network &&
-      [network.architecture, network.encoder_depth && `ResNet-${network.encoder_depth}`, network.second_input]
-        .filter(Boolean)
-        .join(", "),
+    Network: network && [network.architecture, depth, network.second_input].filter(Boolean).join(", "),
     "Reads at": input && `${input.mpp} µm/px`,
     "Trained on": training?.source ?? null,
     "Held-out MIoU": metrics?.miou?.toFixed(3) ?? null,
+    Licence: licence || null,
     Weights: weights && `sha256 ${weights.sha256.slice(0, 16)}…`,
   };
 }

@@ -1,19 +1,24 @@
 """The weights folder and what is loaded from it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from model.card import CardWeights, ModelCard, NetworkConfig, Normalisation
+from model.errors import DeviceError
 from model.network.build import build_network
 from model.weights import save_weights
+from tests.model.inference.onnx_graphs import brightest_channel, write_card
 from workers.engine.model_cache import ModelCache
 from workers.errors import ModelUnknownError, WeightsMissingError
 from workers.settings import WorkerSettings
 from wsi.grid import InputGeometry
 from wsi.palette import LabelClass
+
+THREE = tuple(LabelClass(value, f"class {value}", (value, 0, 0)) for value in (1, 2, 3))
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +83,13 @@ def test_networks_are_loaded_as_the_settings_say(weights: Path, monkeypatch: pyt
     )
     models_of(weights, batch_size=7, compile=True, precision="bf16").default()
     assert seen == {"device": "cpu", "precision": "bf16", "batch_size": 7, "compiled": True}
+
+
+def test_a_graph_runs_where_it_can_whatever_the_host_prefers(weights: Path, tmp_path: Path) -> None:
+    like = replace(ModelCard.load(weights / "one.json"), classes=THREE)
+    path = write_card(tmp_path, like, brightest_channel())
+    cards = {"graph": (path, ModelCard.load(path))}
+    cache = ModelCache(cards, WorkerSettings(weights_dir=tmp_path, device="cuda:1", precision="bf16"))
+    assert (cache.get("graph").device, cache.get("graph").dtype) == ("cpu", "fp32")
+    with pytest.raises(DeviceError, match="not in fp16"):
+        cache.get("graph", "fp16")

@@ -56,6 +56,7 @@ class Threshold:
     dtype = "float32"
     compiled = False
     batch_size_asked: BatchSize = "auto"
+    backend = "torch"
 
     def __init__(self) -> None:
         self.patches = 0
@@ -335,6 +336,7 @@ def test_a_gpu_has_the_next_patch_before_the_last_is_waited_for(
     ("device", "way", "value", "again"),
     [
         ("cpu", "compiled", True, True),
+        ("cpu", "backend", "onnxruntime 1.20.0", True),
         ("cuda:0", "batch_size_asked", 8, True),
         ("cpu", "batch_size_asked", 8, False),
     ],
@@ -350,4 +352,5 @@ def test_patches_are_mixed_only_where_the_way_they_were_computed_does_not_matter
     result = json.loads(go(run, other).result.read_text())
     assert (other.patches == 4) is again
     assert result["compiled"] is (way == "compiled")
+    assert result["backend"] == (value if way == "backend" else "torch")
     assert result["batch_size"] == 4

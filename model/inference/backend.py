@@ -1,0 +1,56 @@
+"""Interface between the Segmenter and what computes a network: torch, or ONNX Runtime."""
+
+from typing import Protocol, Self, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from ..network.base import ContextWindows
+
+
+class EncodedContext(Protocol):
+    """A patch's context as a back end keeps it, made once and used for all slices of the patch."""
+
+    def part(self, start: int, stop: int) -> Self:
+        """Return that of slices start..stop where each has a window of its own; pad with the last."""
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A network that is loaded and ready; it owns number format, normalisation and threads.
+
+    Images are RGB of 0..255, float32 (N, 3, H, W), at the network's scale, on `device`.
+    """
+
+    @property
+    def name(self) -> str:
+        """What computes, for identity and results: "torch", or "onnxruntime" with its version."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where images, boxes and logits lie."""
+
+    @property
+    def dtype(self) -> str:
+        """Number format: "fp32", "bf16" or "fp16"."""
+
+    @property
+    def compiled(self) -> bool:
+        """Whether it is compiled for each size, so that all passes should have the same."""
+
+    def encode_context(self, image: Tensor, windows: ContextWindows | None) -> EncodedContext:
+        """Prepare the context (1, 3, side, side) of a patch; with `windows`, each slice sees its own of it.
+
+        Raises:
+            InputError: The network takes no context, or none of this size.
+        """
+
+    def logits(self, windows: Tensor, context: EncodedContext | None, boxes: Tensor) -> Tensor:
+        """Return float32 logits (N, K, h, w) of windows (N, 3, side, side), of any h and w.
+
+        They cover the windows edge to edge. `boxes` (N, 4) are the windows as fractions of the context's
+        sides, `context` what `encode_context` returned, or its part for these windows.
+
+        Raises:
+            InputError: The network does not take windows of this size.
+        """
