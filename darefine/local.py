@@ -85,7 +85,7 @@ class LocalRun:
         card = self.card
         model = ModelRef(name=card.name, version=card.version, sha256=card.weights.sha256)
         # As it reads back: JSON has no tuples.
-        parameters = json.loads(json.dumps(self.parameters.to_json()))
+        parameters = json.loads(json.dumps(self.parameters.of_labels()))
         return Preflight(model=model, parameters=parameters)
 
     def label(self, slides: Sequence[tuple[Path, Path]]) -> Generator[Outcome]:

@@ -25,7 +25,7 @@ def run_identity(run: RunJob, info: SlideInfo, segmenter: Segmenter) -> dict[str
     identity = {
         "slide": slide_identity(Path(run.slide_path), info),
         "model": {"name": card.name, "sha256": card.weights.sha256, "input": asdict(card.input)},
-        "parameters": asdict(run.parameters),
+        "parameters": run.parameters.of_labels(),
         "device": device,
         "dtype": segmenter.dtype,
         "compiled": segmenter.compiled,

@@ -14,8 +14,12 @@ from pathlib import Path
 from model.card import parse_geometry
 from wsi.errors import MppUnknownError, PlanFormatError, WsiError
 from wsi.grid import Grid, InputGeometry, make_grid
+from wsi.read_regions import check_on_slide
 from wsi.reading.inspect import limit_memory
 from wsi.reading.slide import Slide, open_slide
+from wsi.region_mask import RegionMask
+from wsi.regions_of_interest import RegionsOfInterest
+from wsi.rules import TISSUE_RULES
 from wsi.tissue import TissueMask, find_tissue
 
 from ..jobs import JobFiles
@@ -54,6 +58,7 @@ def job_tissue(
     origin = {
         "slide": slide_identity(Path(run.slide_path), slide.info),
         "grid": asdict(grid),
+        "rules": TISSUE_RULES,
         "software": software(),
     }
     stated = json.dumps(origin, sort_keys=True)
@@ -62,6 +67,19 @@ def job_tissue(
     tissue = find_tissue(slide, grid, progress=progress)
     tissue.save(path, origin=stated)
     return tissue
+
+
+def job_regions(run: RunJob, slide: Slide, grid: Grid) -> RegionMask | None:
+    """Return the regions of interest of a job on its label map; None if it has none.
+
+    Raises:
+        RegionsInvalidError: One of them lies outside of the slide.
+    """
+    if run.parameters.regions is None:
+        return None
+    regions = RegionsOfInterest.from_json(run.parameters.regions)
+    check_on_slide(regions, slide.info.size, grid.slide_mpp)
+    return RegionMask.of(regions, grid)
 
 
 def main(arguments: list[str]) -> int:
