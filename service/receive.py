@@ -34,18 +34,18 @@ async def stream_body(request: Request, feed: Callable[[bytes], object]) -> None
         await run_in_threadpool(feed, bytes(buffer))
 
 
-async def read_small(request: Request) -> bytes:
+async def read_small(request: Request, limit: int = JSON_BYTES) -> bytes:
     """Read a body that is expected to be small, such as JSON.
 
     Raises:
-        BodyTooLargeError: beyond JSON_BYTES.
+        BodyTooLargeError: beyond `limit` bytes.
     """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > JSON_BYTES:
+        if len(body) > limit:
             raise BodyTooLargeError(
-                f"A JSON body of more than {JSON_BYTES} bytes is not taken; upload slides as files."
+                f"A JSON body of more than {limit} bytes is not taken; upload slides as files."
             )
     return bytes(body)
 

@@ -1,11 +1,21 @@
 """Pydantic models of the requests and responses of the HTTP API."""
 
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from workers.jobs import Job, JobState, OutputName
+from wsi.read_regions import read_regions
+from wsi.regions_of_interest import RegionsOfInterest
 
 from .slides.store import StoredSlide
 
@@ -47,6 +57,35 @@ class JobRefusedOut(ProblemOut):
     )
 
 
+REGIONS_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {
+            "type": "object",
+            "required": ["unit", "rectangles"],
+            "properties": {
+                "unit": {"enum": ["px", "um"]},
+                "rectangles": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["x", "y", "width", "height"],
+                        "properties": {side: {"type": "number"} for side in ("x", "y", "width", "height")},
+                    },
+                },
+            },
+        },
+        {"type": "object", "required": ["type"], "properties": {"type": {"type": "string"}}},
+        {"type": "array", "items": {"type": "object"}},
+        {"type": "null"},
+    ]
+}
+"""Of `JobOptions.regions`: rectangles, a GeoJSON object, GeoJSON features."""
+
+
+def _read_regions(value: object) -> RegionsOfInterest | None:
+    return None if value is None else read_regions(value)
+
+
 class JobOptions(BaseModel):
     """Options of a job, as form fields or JSON members."""
 
@@ -69,6 +108,13 @@ class JobOptions(BaseModel):
         None, description="Number format of the network; what the device is fast at if absent."
     )
     tissue: bool = Field(True, description="Look for tissue and leave glass out; false labels every pixel.")
+    regions: Annotated[
+        RegionsOfInterest | None, PlainValidator(_read_regions), WithJsonSchema(REGIONS_SCHEMA)
+    ] = Field(
+        None,
+        description="Where to look: GeoJSON polygons, level-0 px, or rectangles with their unit. What lies "
+        "outside is 0. With `tissue=false` they are a tissue mask of your own.",
+    )
     outputs: tuple[OutputName, ...] = Field(
         (),
         description="Results to make with the job, besides the two TIFFs; in a form separated by commas.",
@@ -307,7 +353,9 @@ class PreflightOut(BaseModel):
         }
     )
     model: ModelRef
-    parameters: dict[str, Any] = Field(description="As they will stand in the job.")
+    parameters: dict[str, Any] = Field(
+        description="As they will stand in the job, and `tissue_rules`, the version of what counts as tissue."
+    )
 
 
 class ModelList(BaseModel):

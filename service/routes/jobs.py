@@ -13,7 +13,14 @@ from redis.exceptions import RedisError
 from workers.errors import IdempotencyConflictError, JobFinalError, JobNotFoundError
 from workers.jobs import Job, JobState
 from workers.queue.client import JobClient
-from wsi.errors import HaloError, MppOutOfRangeError, MppUnknownError, SlideLimitError, SlideUnreadableError
+from wsi.errors import (
+    HaloError,
+    MppOutOfRangeError,
+    MppUnknownError,
+    RegionsInvalidError,
+    SlideLimitError,
+    SlideUnreadableError,
+)
 
 from ..dependencies import Inspections, Queue, Slides
 from ..errors import (
@@ -40,6 +47,9 @@ M = TypeVar("M", bound=BaseModel)
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 POLL_SECONDS = "1"
+
+JOB_BYTES = 2 << 20
+"""Longest JSON of a job, in bytes: as many vertices as its regions may have, as QuPath writes them."""
 
 MULTIPART_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -79,6 +89,7 @@ REFUSALS = problems(
     MppUnknownError,
     MppOutOfRangeError,
     HaloError,
+    RegionsInvalidError,
     IdempotencyConflictError,
     ModelNotReadyError,
     RedisError,
@@ -117,8 +128,9 @@ async def create_job(
         # For handle_known: should the job be refused from here on, the slide stays.
         request.state.kept_slide_id = slide.id
     elif content_type == "application/json":
-        body = await read_small(request)
-        options = create = parse(JobCreate, body)
+        body = await read_small(request, JOB_BYTES)
+        # Thousands of vertices take a moment.
+        options = create = await run_in_threadpool(parse, JobCreate, body)
         slide = await named_slide(create, slides, inspections)
     else:
         raise RequestInvalidError(
