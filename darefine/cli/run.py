@@ -14,9 +14,12 @@ from darefine.slide_files import FoundSlide, SameNameError, result_names
 from workers.errors import WorkersError
 from workers.jobs import JobParameters, OutputName, Progress
 from workers.settings import WorkerSettings
+from wsi.errors import RegionsInvalidError
+from wsi.read_regions import read_regions
 
 from .outcome_lines import default_folder, follow, require_writable, shown, some_slides
 from .progress_bar import ShowProgress, progress_facts
+from .regions_file import regions_option
 
 
 class Shard(click.ParamType[tuple[int, int]]):
@@ -61,6 +64,7 @@ class Shard(click.ParamType[tuple[int, int]]):
     help="Number format [default: what the device is fast at].",
 )
 @click.option("--tissue/--no-tissue", default=True, help="Leave glass out, or label every pixel.")
+@regions_option
 @click.option(
     "--output", "outputs", type=click.Choice(get_args(OutputName)), multiple=True, help="Make this too."
 )
@@ -78,6 +82,7 @@ def run(
     precision: str | None,
     tissue: bool,
     outputs: tuple[str, ...],
+    regions: object,
     **chosen: Any,
 ) -> None:
     """Label slides on this machine, without a service: the same files, byte for byte, as from one.
@@ -91,7 +96,7 @@ def run(
     folder = out or default_folder(slides)
     found = some_slides(slides, recursive=recursive, leave_out=folder)
     require_writable(folder)
-    parameters = JobParameters(mpp, halo_px, precision, tissue, outputs)
+    parameters = JobParameters(mpp, halo_px, precision, tissue, outputs, regions_text(regions))
     # What becomes of a slide is told here; of the engine's log only what nobody expected.
     logging.getLogger("workers").setLevel(logging.ERROR)
     console = Console(stderr=as_json, quiet=as_json, highlight=False)
@@ -105,6 +110,18 @@ def run(
     except WorkersError as error:
         raise click.ClickException(str(error)) from error
     click.get_current_context().exit(code)
+
+
+def regions_text(regions: object) -> str | None:
+    """Return regions as they stand in a job's parameters; None if there are none.
+
+    Raises:
+        UsageError: they cannot be used.
+    """
+    try:
+        return None if regions is None else read_regions(regions).to_json()
+    except RegionsInvalidError as error:
+        raise click.UsageError(f"--regions: {error}") from error
 
 
 def settings_of(chosen: dict[str, Any]) -> WorkerSettings:

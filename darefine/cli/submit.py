@@ -13,6 +13,7 @@ from workers.jobs import OutputName
 from .cohort import Cohort, Stop
 from .connect import connected, url_option
 from .outcome_lines import default_folder, follow, require_writable, shown, some_slides
+from .regions_file import regions_option
 
 
 @click.command()
@@ -44,6 +45,7 @@ from .outcome_lines import default_folder, follow, require_writable, shown, some
     help="Number format [default: what the device is fast at].",
 )
 @click.option("--tissue/--no-tissue", default=True, help="Leave glass out, or label every pixel.")
+@regions_option
 @click.option("--priority", type=click.Choice(["normal", "high"]), default="normal", show_default=True)
 @click.option(
     "--output", "outputs", type=click.Choice(get_args(OutputName)), multiple=True, help="Make this too."

@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Self, TypedDict, Unpack
+from typing import Any, Literal, Self, TypedDict, Unpack
 from urllib.parse import quote
 
 import httpx
@@ -42,6 +42,8 @@ class JobOptions(TypedDict, total=False):
     tissue: bool
     priority: Priority
     outputs: Sequence[OutputName]
+    regions: Mapping[str, Any] | Sequence[Any]
+    """GeoJSON, or rectangles with their unit, as JSON values: outside of them nothing is labelled."""
 
 
 class Client:
