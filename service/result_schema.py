@@ -95,7 +95,7 @@ class MppFacts(_Part):
 
 
 class RegionsFacts(_Part):
-    """What stands for the regions that a job was limited to."""
+    """What stands for the polygons that a job was limited to."""
 
     unit: str
     polygons: int
@@ -112,7 +112,8 @@ class ResolvedParameters(_Part):
     precision: str
     tissue: bool
     tissue_rules: int | None = Field(None, description="Version of what counts as tissue, if that mattered.")
-    regions: RegionsFacts | None = None
+    tissue_outlines: RegionsFacts | None = Field(None, description="A tissue mask that came with the job.")
+    regions: RegionsFacts | None = Field(None, description="Where the job looked.")
     outputs: list[str]
     context: str
     patch_px: int

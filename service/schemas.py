@@ -1,22 +1,13 @@
 """Pydantic models of the requests and responses of the HTTP API."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from workers.jobs import Job, JobState, OutputName
-from wsi.read_regions import read_regions
-from wsi.regions_of_interest import RegionsOfInterest
 
+from .region_fields import Regions, Tissue
 from .slides.store import StoredSlide
 
 PREFIX = "/v1"
@@ -57,35 +48,6 @@ class JobRefusedOut(ProblemOut):
     )
 
 
-REGIONS_SCHEMA: dict[str, Any] = {
-    "anyOf": [
-        {
-            "type": "object",
-            "required": ["unit", "rectangles"],
-            "properties": {
-                "unit": {"enum": ["px", "um"]},
-                "rectangles": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "required": ["x", "y", "width", "height"],
-                        "properties": {side: {"type": "number"} for side in ("x", "y", "width", "height")},
-                    },
-                },
-            },
-        },
-        {"type": "object", "required": ["type"], "properties": {"type": {"type": "string"}}},
-        {"type": "array", "items": {"type": "object"}},
-        {"type": "null"},
-    ]
-}
-"""Of `JobOptions.regions`: rectangles, a GeoJSON object, GeoJSON features."""
-
-
-def _read_regions(value: object) -> RegionsOfInterest | None:
-    return None if value is None else read_regions(value)
-
-
 class JobOptions(BaseModel):
     """Options of a job, as form fields or JSON members."""
 
@@ -107,13 +69,15 @@ class JobOptions(BaseModel):
     precision: Literal["fp32", "bf16", "fp16"] | None = Field(
         None, description="Number format of the network; what the device is fast at if absent."
     )
-    tissue: bool = Field(True, description="Look for tissue and leave glass out; false labels every pixel.")
-    regions: Annotated[
-        RegionsOfInterest | None, PlainValidator(_read_regions), WithJsonSchema(REGIONS_SCHEMA)
-    ] = Field(
+    tissue: Tissue = Field(
+        True,
+        description="Look for tissue and leave glass out; false labels every pixel. GeoJSON polygons, "
+        "level-0 px, or rectangles with their unit are a tissue mask of your own.",
+    )
+    regions: Regions = Field(
         None,
         description="Where to look: GeoJSON polygons, level-0 px, or rectangles with their unit. What lies "
-        "outside is 0. With `tissue=false` they are a tissue mask of your own.",
+        "outside is 0.",
     )
     outputs: tuple[OutputName, ...] = Field(
         (),

@@ -33,7 +33,7 @@ def submit_job(
         MppOutOfRangeError: when the pixel size does not suit the model.
         HaloError: when the halo does not fit the model's tiles.
         SlideLimitError: when the label map would be too large.
-        RegionsInvalidError: when a region lies outside of the slide.
+        RegionsInvalidError: when a region, or a polygon of the tissue, lies outside of the slide.
         IdempotencyConflictError: when the key stands for a job made from another request.
     """
     card = model_card(queue, options.model)
@@ -53,8 +53,11 @@ def submit_job(
 
 def job_parameters(options: JobOptions) -> JobParameters:
     """Return the parameters of a job with `options`."""
-    chosen = options.model_dump(include={"mpp", "halo_px", "precision", "tissue", "outputs"})
-    return JobParameters(**chosen, regions=options.regions.to_json() if options.regions else None)
+    chosen = options.model_dump(include={"mpp", "halo_px", "precision", "outputs"})
+    regions = options.regions.to_json() if options.regions else None
+    if isinstance(options.tissue, bool):
+        return JobParameters(**chosen, tissue=options.tissue, regions=regions)
+    return JobParameters(**chosen, tissue=False, tissue_outlines=options.tissue.to_json(), regions=regions)
 
 
 def preflight(queue: JobClient, options: JobOptions) -> PreflightOut:
@@ -107,14 +110,14 @@ def check_precision(queue: JobClient, options: JobOptions) -> None:
 
 
 def check_scale(slide: StoredSlide, options: JobOptions, card: dict[str, Any]) -> None:
-    """Check that the slide's pixel size and the halo suit the model, and that regions lie on the slide.
+    """Check that the slide's pixel size and the halo suit the model, and that polygons lie on the slide.
 
     Raises:
         MppUnknownError: when neither the slide nor the options give a pixel size.
         MppOutOfRangeError: when it is absurd or too coarse for the model.
         HaloError: when the halo does not fit the model's tiles.
         SlideLimitError: when the label map would be too large.
-        RegionsInvalidError: when a region lies outside of the slide.
+        RegionsInvalidError: when a region, or a polygon of the tissue, lies outside of the slide.
     """
     mpp = options.mpp or (slide.info.mpp.value if slide.info.mpp else None)
     if mpp is None:
@@ -122,3 +125,5 @@ def check_scale(slide: StoredSlide, options: JobOptions, card: dict[str, Any]) -
     make_grid(slide.info.size, mpp, InputGeometry(**card["input"]), halo_px=options.halo_px)
     if options.regions is not None:
         check_on_slide(options.regions, slide.info.size, mpp)
+    if not isinstance(options.tissue, bool):
+        check_on_slide(options.tissue, slide.info.size, mpp, what="Tissue polygon")

@@ -111,12 +111,14 @@ class JobParameters:
     regions: Annotated[str | None, ADDED] = None
     """Regions of interest, the JSON text of a `wsi.regions_of_interest.RegionsOfInterest`: records are read
     often, their thousands of vertices once."""
+    tissue_outlines: Annotated[str | None, ADDED] = None
+    """A tissue mask that came with the job, JSON text as of `regions`; `tissue` is False then."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the parameters as JSON members; of regions, if there are any, what stands for them."""
+        """Return the parameters as JSON members; of polygons, if there are any, what stands for them."""
         members = asdict(self)
-        del members["regions"]
-        return members | ({"regions": regions_summary(self.regions)} if self.regions else {})
+        polygons = {name: members.pop(name) for name in ("regions", "tissue_outlines")}
+        return members | {name: regions_summary(text) for name, text in polygons.items() if text}
 
     def of_labels(self) -> dict[str, Any]:
         """Return the parameters as JSON members, with the version of the rules that labels depend on."""

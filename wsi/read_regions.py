@@ -46,8 +46,8 @@ def read_regions(value: object) -> RegionsOfInterest:
     return RegionsOfInterest(unit, tuple(_rings(polygon) for polygon in polygons))
 
 
-def check_on_slide(regions: RegionsOfInterest, size: Size, mpp: float) -> None:
-    """Check that each region lies at least partly on a slide of `size` level-0 px.
+def check_on_slide(regions: RegionsOfInterest, size: Size, mpp: float, *, what: str = "Region") -> None:
+    """Check that each region lies at least partly on a slide of `size` level-0 px; `what` names one.
 
     Raises:
         RegionsInvalidError: one does not.
@@ -59,7 +59,7 @@ def check_on_slide(regions: RegionsOfInterest, size: Size, mpp: float) -> None:
         left, top, right, bottom = min(x), min(y), max(x), max(y)
         if right <= 0 or bottom <= 0 or left >= width or top >= height:
             raise RegionsInvalidError(
-                f"Region {number} (x {left:g} to {right:g}, y {top:g} to {bottom:g} {regions.unit}) lies "
+                f"{what} {number} (x {left:g} to {right:g}, y {top:g} to {bottom:g} {regions.unit}) lies "
                 f"outside of the slide, which is {width:g} x {height:g} {regions.unit} large. "
                 "Was it drawn on another slide, or on a reduced level?"
             )

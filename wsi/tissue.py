@@ -40,8 +40,8 @@ class TissueMask:
     """(H, W), True where there is tissue; covers the label map, rounded up."""
     downsample: int
     """l0 px per mask px: `grid.downsample` times a power of two, at most one tile."""
-    regions: RegionMask | None = None
-    """Regions of interest that the mask is limited to, to the label px."""
+    limits: tuple[RegionMask, ...] = ()
+    """What the mask is limited to, to the label px: regions of interest, a mask of somebody's own."""
 
     @classmethod
     def everywhere(cls, grid: Grid, bounds_l0: Rect) -> "TissueMask":
@@ -52,10 +52,10 @@ class TissueMask:
         _keep(mask, _touched(bounds_l0, grid.downsample * step))
         return cls(mask, grid.downsample * step)
 
-    def within(self, regions: RegionMask, grid: Grid) -> "TissueMask":
-        """Limit the mask to regions of interest."""
-        touched = regions.touched(grid.label_size, self.downsample // grid.downsample)
-        return TissueMask(self.mask & touched, self.downsample, regions)
+    def within(self, limit: RegionMask, grid: Grid) -> "TissueMask":
+        """Limit the mask to polygons, beside those it is limited to already."""
+        touched = limit.touched(grid.label_size, self.downsample // grid.downsample)
+        return TissueMask(self.mask & touched, self.downsample, (*self.limits, limit))
 
     def tile_has_tissue(self, grid: Grid) -> NDArray[np.bool_]:
         """Return for each tile whether any tissue lies in it: (tile_rows, tile_columns)."""
@@ -67,7 +67,7 @@ class TissueMask:
     def crop(self, label_rect: Rect, grid: Grid) -> NDArray[np.bool_]:
         """Crop the mask to a rectangle at label px: (label_rect.height, label_rect.width).
 
-        Each label px takes the mask px it lies in; False outside the label map and the regions of interest.
+        Each label px takes the mask px it lies in; False outside the label map and the limits.
         """
         step = self.downsample // grid.downsample
         inside = label_rect.intersect(Rect.of(grid.label_size))
@@ -79,14 +79,14 @@ class TissueMask:
             # Columns are repeated before rows: few short rows are picked apart, long ones copied whole.
             widened = self.mask[rows[0] : rows[-1] + 1, columns]
             cropped[y : y + inside.height, x : x + inside.width] = widened[rows - rows[0]]
-        if self.regions is not None:
-            cropped &= self.regions.crop(label_rect)
+        for limit in self.limits:
+            cropped &= limit.crop(label_rect)
         return cropped
 
     def save(self, path: Path, *, origin: str = "") -> None:
         """Write the mask to `path` (.npz), whole or not at all; `origin` says what it was made of.
 
-        Regions of interest are left out.
+        Limits are left out.
 
         Raises:
             OSError: the file cannot be written.

@@ -19,7 +19,7 @@ from wsi.read_regions import read_regions
 
 from .outcome_lines import default_folder, follow, require_writable, shown, some_slides
 from .progress_bar import ShowProgress, progress_facts
-from .regions_file import regions_option
+from .where_options import tissue_on, where_options
 
 
 class Shard(click.ParamType[tuple[int, int]]):
@@ -63,8 +63,7 @@ class Shard(click.ParamType[tuple[int, int]]):
     type=click.Choice(["fp32", "bf16", "fp16"]),
     help="Number format [default: what the device is fast at].",
 )
-@click.option("--tissue/--no-tissue", default=True, help="Leave glass out, or label every pixel.")
-@regions_option
+@where_options
 @click.option(
     "--output", "outputs", type=click.Choice(get_args(OutputName)), multiple=True, help="Make this too."
 )
@@ -80,7 +79,7 @@ def run(
     mpp: float | None,
     halo_px: int | None,
     precision: str | None,
-    tissue: bool,
+    tissue: object,
     outputs: tuple[str, ...],
     regions: object,
     **chosen: Any,
@@ -96,7 +95,8 @@ def run(
     folder = out or default_folder(slides)
     found = some_slides(slides, recursive=recursive, leave_out=folder)
     require_writable(folder)
-    parameters = JobParameters(mpp, halo_px, precision, tissue, outputs, regions_text(regions))
+    where = where_of(regions, tissue_on(found, tissue))
+    parameters = JobParameters(mpp, halo_px, precision, outputs=outputs, **where)
     # What becomes of a slide is told here; of the engine's log only what nobody expected.
     logging.getLogger("workers").setLevel(logging.ERROR)
     console = Console(stderr=as_json, quiet=as_json, highlight=False)
@@ -112,16 +112,22 @@ def run(
     click.get_current_context().exit(code)
 
 
-def regions_text(regions: object) -> str | None:
-    """Return regions as they stand in a job's parameters; None if there are none.
+def where_of(regions: object, tissue: object) -> dict[str, Any]:
+    """Return --regions and --tissue as they stand in a job's parameters.
 
     Raises:
         UsageError: they cannot be used.
     """
-    try:
-        return None if regions is None else read_regions(regions).to_json()
-    except RegionsInvalidError as error:
-        raise click.UsageError(f"--regions: {error}") from error
+    searches = isinstance(tissue, bool)
+    polygons = {"regions": regions, "tissue_outlines": None if searches else tissue}
+    where: dict[str, Any] = {"tissue": searches and tissue}
+    for name, value in polygons.items():
+        try:
+            where[name] = None if value is None else read_regions(value).to_json()
+        except RegionsInvalidError as error:
+            option = "--regions" if name == "regions" else "--tissue"
+            raise click.UsageError(f"{option}: {error}") from error
+    return where
 
 
 def settings_of(chosen: dict[str, Any]) -> WorkerSettings:

@@ -39,7 +39,8 @@ class JobOptions(TypedDict, total=False):
     mpp: float
     halo_px: int
     precision: Literal["fp32", "bf16", "fp16"]
-    tissue: bool
+    tissue: bool | Mapping[str, Any] | Sequence[Any]
+    """Whether glass is left out, or a tissue mask of your own, as `regions`."""
     priority: Priority
     outputs: Sequence[OutputName]
     regions: Mapping[str, Any] | Sequence[Any]

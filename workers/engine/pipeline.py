@@ -32,7 +32,7 @@ from .result import Finished, job_result, provenance, write_json
 from .resume import adopt, run_identity, stored_json
 from .segment import PatchRun, segment_patches
 from .stopwatch import Stopwatch
-from .tissue import job_grid, job_regions, job_tissue
+from .tissue import job_grid, job_limits, job_tissue
 
 
 def run_pipeline(
@@ -127,18 +127,18 @@ def plan_job(
     Raises:
         MppUnknownError: The slide's mpp is not known.
         MppOutOfRangeError: The slide is too coarse for the model.
-        RegionsInvalidError: A region of interest lies outside of the slide.
+        RegionsInvalidError: A region of interest, or a polygon of the tissue, lies outside of the slide.
         NotEnoughDiskError: What the job may need does not fit on the disk.
     """
     grid = job_grid(run, slide, card.input)
-    regions = job_regions(run, slide, grid)
+    limits = job_limits(run, slide, grid)
     require_disk(files.directory, grid)
     if run.parameters.tissue:
         tissue = job_tissue(run, slide, grid, progress)
     else:
         tissue = TissueMask.everywhere(grid, slide.info.bounds)
-    if regions is not None:
-        tissue = tissue.within(regions, grid)
+    for limit in limits:
+        tissue = tissue.within(limit, grid)
     return make_plan(grid, tissue), tissue
 
 

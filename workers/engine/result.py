@@ -15,6 +15,8 @@ from wsi.geometry import Rect
 from wsi.grid import Grid
 from wsi.plan import Plan
 from wsi.reading.slide_info import SlideInfo
+from wsi.region_mask import RegionMask
+from wsi.regions_of_interest import RegionsOfInterest
 from wsi.rules import TISSUE_RULES
 from wsi.tissue import TissueMask
 from wsi.writing.pyramid import PyramidSummary
@@ -131,6 +133,7 @@ def resolved_parameters(run: RunJob, info: SlideInfo, segmenter: Segmenter, grid
         "precision": segmenter.dtype,
         "tissue": run.parameters.tissue,
         "tissue_rules": TISSUE_RULES if run.parameters.tissue else None,
+        "tissue_outlines": run.parameters.to_json().get("tissue_outlines"),
         "regions": run.parameters.to_json().get("regions"),
         "outputs": list(run.parameters.outputs),
         "context": grid.context,
@@ -159,8 +162,10 @@ def searched_px(finished: Finished) -> float:
         bounds.width // grid.downsample,
         bounds.height // grid.downsample,
     ).intersect(Rect.of(grid.label_size))
-    regions = finished.tissue.regions
-    return float(scanned.size.pixels) if regions is None else regions.area(scanned)
+    regions = finished.run.parameters.regions
+    if regions is None:
+        return float(scanned.size.pixels)
+    return RegionMask.of(RegionsOfInterest.from_json(regions), grid).area(scanned)
 
 
 def tissue_facts(grid: Grid, counts: tuple[int, ...], searched: float) -> dict[str, Any]:

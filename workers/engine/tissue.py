@@ -69,17 +69,20 @@ def job_tissue(
     return tissue
 
 
-def job_regions(run: RunJob, slide: Slide, grid: Grid) -> RegionMask | None:
-    """Return the regions of interest of a job on its label map; None if it has none.
+def job_limits(run: RunJob, slide: Slide, grid: Grid) -> tuple[RegionMask, ...]:
+    """Return the polygons that limit a job, on its label map: its regions of interest, a tissue mask it has.
 
     Raises:
         RegionsInvalidError: One of them lies outside of the slide.
     """
-    if run.parameters.regions is None:
-        return None
-    regions = RegionsOfInterest.from_json(run.parameters.regions)
-    check_on_slide(regions, slide.info.size, grid.slide_mpp)
-    return RegionMask.of(regions, grid)
+    limits: list[RegionMask] = []
+    sent = {"Region": run.parameters.regions, "Tissue polygon": run.parameters.tissue_outlines}
+    for what, text in sent.items():
+        if text is not None:
+            regions = RegionsOfInterest.from_json(text)
+            check_on_slide(regions, slide.info.size, grid.slide_mpp, what=what)
+            limits.append(RegionMask.of(regions, grid))
+    return tuple(limits)
 
 
 def main(arguments: list[str]) -> int:

@@ -37,18 +37,18 @@ class _MaskAsLabels:
 
 
 def tissue_outlines(tissue: TissueMask, grid: Grid) -> list[shapely.Polygon]:
-    """Return the outlines of a tissue mask, within its regions of interest, level-0 px, from large to small.
+    """Return the outlines of a tissue mask, within its limits, level-0 px, from large to small.
 
-    They are within one px of the mask (2 to 4 um of a usual slide) of its border, the regions' own borders
-    exact. The same mask gives the same polygons.
+    They are within one px of the mask (2 to 4 um of a usual slide) of its border, and exact where polygons
+    limit it. The same mask gives the same polygons.
     """
     traced = trace_regions(_MaskAsLabels(tissue.mask), tolerance_px=1.0, min_area_px=0.0)
     outlines = np.array([region.outline for region in traced], np.object_)
     outlines = shapely.transform(outlines, lambda points: points * tissue.downsample)
-    if tissue.regions is not None and len(outlines):
-        limits = shapely.transform(tissue.regions.outlines, lambda points: points * grid.downsample)
+    for limit in tissue.limits:
+        border = shapely.transform(limit.outlines, lambda points: points * grid.downsample)
         # Where outlines only touch, lines and points come out too.
-        parts = shapely.get_parts(shapely.get_parts(shapely.intersection(outlines, limits)))
+        parts = shapely.get_parts(shapely.get_parts(shapely.intersection(outlines, border)))
         outlines = parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON]
     order = np.argsort(-shapely.area(outlines), kind="stable")
     return [outlines[index] for index in order]

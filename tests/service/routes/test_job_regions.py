@@ -51,11 +51,42 @@ def test_many_vertices_fit_and_are_not_in_the_answer(api: Api, slide_id: str) ->
     assert len(response.content) < 2000
 
 
-def test_a_form_takes_regions_as_text(api: Api, slide: Path) -> None:
-    response = post_slide(api, slide, mpp="0.5", regions=json.dumps(RECTANGLES))
+def test_a_form_takes_polygons_as_text(api: Api, slide: Path) -> None:
+    response = post_slide(
+        api, slide, mpp="0.5", regions=json.dumps(RECTANGLES), tissue=json.dumps(polygon(2000))
+    )
 
     assert response.status_code == 202, response.text
-    assert response.json()["parameters"]["regions"]["polygons"] == 1
+    shown = response.json()["parameters"]
+    assert shown["regions"]["polygons"] == 1
+    assert (shown["tissue"], shown["tissue_outlines"]["vertices"]) == (False, 2000)
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"), [(True, True), (False, False), ("off", False), ("on", True), ("false", False)]
+)
+def test_tissue_is_looked_for_or_not(api: Api, slide_id: str, sent: object, shown: bool) -> None:
+    response = api.http.post("/v1/jobs", json={"slide_id": slide_id, "mpp": 0.5, "tissue": sent})
+
+    assert response.status_code == 202, response.text
+    assert response.json()["parameters"]["tissue"] is shown
+    assert "tissue_outlines" not in response.json()["parameters"]
+
+
+def test_a_tissue_mask_comes_as_polygons(api: Api, slide_id: str) -> None:
+    def submitted(tissue: object) -> Any:
+        return api.http.post("/v1/jobs", json={"slide_id": slide_id, "mpp": 0.5, "tissue": tissue})
+
+    parameters = submitted(polygon(7)).json()["parameters"]
+    assert parameters["tissue"] is False
+    assert parameters["tissue_outlines"]["vertices"] == 7
+    assert "regions" not in parameters
+    assert "valid boolean" in assert_problem(submitted("maybe"), 422, "request-invalid")
+    assert "Point" in assert_problem(
+        submitted({"type": "Point", "coordinates": [1, 1]}), 422, "request-invalid"
+    )
+    far = {"unit": "um", "rectangles": [{"x": -9, "y": -9, "width": 5, "height": 5}]}
+    assert "Tissue polygon 1" in assert_problem(submitted(far), 422, "regions-invalid")
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,12 @@ def whole(slide: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, N
     return {tissue: tifffile.imread(go(run, SmallPatches()).labels) for tissue, run in jobs.items()}
 
 
-def job(slide: Path, folder: Path, regions: object, **parameters: Any) -> RunJob:
+def job(
+    slide: Path, folder: Path, regions: object, *, own_tissue: object = None, **parameters: Any
+) -> RunJob:
     text = None if regions is None else read_regions(regions).to_json()
-    chosen = JobParameters(regions=text, **parameters)
+    outlines = None if own_tissue is None else read_regions(own_tissue).to_json()
+    chosen = JobParameters(regions=text, tissue_outlines=outlines, **parameters)
     return RunJob("job", 1, slide.name, str(slide), str(folder), SMALL_PATCHES.name, chosen)
 
 
@@ -124,16 +127,34 @@ def test_the_share_of_tissue_is_that_within_the_regions(slide: Path, tmp_path: P
     )
 
 
-def test_an_own_mask_is_regions_without_a_search(slide: Path, tmp_path: Path) -> None:
-    """Glass inside it is labelled too."""
-    run = job(slide, tmp_path, rectangles((2500, 1000, 400, 400)), tissue=False)
+def test_an_own_tissue_mask_takes_the_place_of_the_search(slide: Path, tmp_path: Path) -> None:
+    """Glass inside it is labelled too; regions limit it further, and are what its share is of."""
+    mask = rectangles((2500, 1000, 400, 400))
+    run = job(
+        slide,
+        tmp_path,
+        rectangles((2600, 0, 400, 1200)),
+        own_tissue=mask,
+        tissue=False,
+        outputs=("tissue.geojson",),
+    )
 
     files = go(run, SmallPatches())
 
     labels = tifffile.imread(files.labels)
-    assert (labels[500:700, 1250:1450] == 2).all()
-    assert np.count_nonzero(labels) == 200 * 200
-    assert "tissue_rules" not in json.loads(files.result.read_text())["parameters"]
+    assert (labels[500:600, 1300:1450] == 2).all()
+    assert np.count_nonzero(labels) == 100 * 150
+    result = json.loads(files.result.read_text())
+    assert "tissue_rules" not in result["parameters"]
+    assert result["resolved"]["tissue_outlines"]["vertices"] == 4
+    assert result["tissue"]["searched_mm2"] == pytest.approx(400 * 1200 * 0.25e-6)
+    assert result["tissue"]["fraction"] == pytest.approx(300 * 200 / (400 * 1200), rel=1e-3)
+    assert outlines(files).equals(shapely.MultiPolygon([shapely.box(2600, 1000, 2900, 1200)]))
+
+
+def test_a_mask_of_its_own_off_the_slide_fails_the_job(slide: Path, tmp_path: Path) -> None:
+    with pytest.raises(RegionsInvalidError, match="Tissue polygon 1"):
+        go(job(slide, tmp_path, None, own_tissue=rectangles((4000, 0, 9, 9)), tissue=False), SmallPatches())
 
 
 def test_regions_without_tissue_say_so(slide: Path, tmp_path: Path) -> None:
