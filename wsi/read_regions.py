@@ -5,7 +5,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from .errors import RegionsInvalidError
 from .geometry import Size
@@ -13,8 +15,12 @@ from .regions_of_interest import RegionsOfInterest, Unit
 
 MAX_POLYGONS = 1_000
 MAX_VERTICES = 20_000
+MAX_CROSSINGS = 50_000
+"""Most pairs of sides of different polygons that meet: their union has as many vertices. Of two combs of 5000
+teeth it would have some 100 million."""
 
 _FARTHEST = 1e8
+_SIDES_AT_ONCE = 200
 _SIDES = ("x", "y", "width", "height")
 _SHAPE = (
     'Send GeoJSON (a FeatureCollection, features or a geometry; level-0 px), or {"unit": "px" or "um", '
@@ -32,17 +38,18 @@ def read_regions(value: object) -> RegionsOfInterest:
         RegionsInvalidError: it is neither, a polygon crosses itself or has no area, there is something other
             than a polygon, none at all, or too much.
     """
-    if isinstance(value, str | bytes):
-        try:
-            value = json.loads(value)
-        except ValueError as error:
-            raise RegionsInvalidError(f"The regions are no JSON: {error}. {_SHAPE}") from error
     unit: Unit = "px"
-    if isinstance(value, Mapping) and "rectangles" in value:
-        unit, polygons = _unit(value), list(_rectangles(value["rectangles"]))
-    else:
-        polygons = list(_geojson_polygons(value))
+    try:
+        if isinstance(value, str | bytes):
+            value = _decoded(value)
+        if isinstance(value, Mapping) and "rectangles" in value:
+            unit, polygons = _unit(value), list(_rectangles(value["rectangles"]))
+        else:
+            polygons = list(_geojson_polygons(value))
+    except RecursionError as error:
+        raise RegionsInvalidError(f"The regions are nested too deeply. {_SHAPE}") from error
     _check_amount(polygons)
+    _check_crossings(np.array(polygons, np.object_))
     return RegionsOfInterest(unit, tuple(_rings(polygon) for polygon in polygons))
 
 
@@ -63,6 +70,13 @@ def check_on_slide(regions: RegionsOfInterest, size: Size, mpp: float, *, what: 
                 f"outside of the slide, which is {width:g} x {height:g} {regions.unit} large. "
                 "Was it drawn on another slide, or on a reduced level?"
             )
+
+
+def _decoded(text: str | bytes) -> object:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise RegionsInvalidError(f"The regions are no JSON: {error}. {_SHAPE}") from error
 
 
 def _unit(value: Mapping[str, Any]) -> Unit:
@@ -140,6 +154,23 @@ def _check_amount(polygons: list[shapely.Polygon]) -> None:
             f"{MAX_VERTICES} that a job may have. Simplify them; in QuPath by "
             "Objects > Annotations > Simplify shape."
         )
+
+
+def _check_crossings(polygons: NDArray[np.object_]) -> None:
+    rings, of_polygon = shapely.get_rings(polygons, return_index=True)
+    points, of_ring = shapely.get_coordinates(rings, return_index=True)
+    same_ring = of_ring[1:] == of_ring[:-1]
+    sides = shapely.linestrings(np.stack([points[:-1], points[1:]], axis=1)[same_ring])
+    owner = of_polygon[of_ring[:-1][same_ring]]
+    tree, met = shapely.STRtree(sides), 0
+    for start in range(0, len(sides), _SIDES_AT_ONCE):
+        first, second = tree.query(sides[start : start + _SIDES_AT_ONCE], predicate="intersects")
+        met += int(np.count_nonzero(owner[first + start] < owner[second]))
+        if met > MAX_CROSSINGS:
+            raise RegionsInvalidError(
+                f"The polygons cross or touch each other in more than {MAX_CROSSINGS} places. Merge those "
+                "that overlap; in QuPath by Objects > Annotations > Merge selected."
+            )
 
 
 def _rings(polygon: shapely.Polygon) -> tuple[tuple[tuple[float, float], ...], ...]:

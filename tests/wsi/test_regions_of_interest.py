@@ -100,6 +100,8 @@ def test_rectangles_state_their_unit(unit: str) -> None:
         ({"unit": "px", "rectangles": RECTANGLE}, "no list"),
         ({"unit": "px", "rectangles": [RECTANGLE] * (MAX_POLYGONS + 1)}, "more than the 1000"),
         (3, "Send GeoJSON"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"type":"GeometryCollection","geometries":[' * 990 + "]}" * 990, "nested too deeply"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_words_that_help(value: object, said: str) -> None:
@@ -113,6 +115,38 @@ def test_vertices_have_a_limit() -> None:
     ring = [*circle.tolist(), circle[0].tolist()]
     with pytest.raises(RegionsInvalidError, match="20001 vertices"):
         read_regions({"type": "Polygon", "coordinates": [ring]})
+
+
+def combs(teeth: int) -> list[dict[str, Any]]:
+    """Two combs of long teeth that cross each other."""
+    width = 1000 / teeth
+    ring = [
+        point
+        for tooth in range(teeth)
+        for x in (tooth * width, (tooth + 0.5) * width)
+        for point in ([[x, 10], [x, 999]] if x == tooth * width else [[x, 999], [x, 10]])
+    ]
+    ring = [*ring, [1000, 0], [0, 0], ring[0]]
+    return [
+        {"type": "Polygon", "coordinates": [ring]},
+        {"type": "Polygon", "coordinates": [[[y, x] for x, y in ring]]},
+    ]
+
+
+def test_polygons_may_cross_each_other_but_not_without_end() -> None:
+    """The union of two combs of 5000 vertices each would have millions."""
+    assert len(read_regions(combs(20)).polygons) == 2
+    with pytest.raises(RegionsInvalidError, match=r"more than 50000 places\. Merge those that overlap"):
+        read_regions(combs(2400))
+
+
+def test_a_grid_of_tiles_is_taken() -> None:
+    tiles = [
+        {"x": 256.0 * x, "y": 256.0 * y, "width": 256.0, "height": 256.0}
+        for x in range(40)
+        for y in range(25)
+    ]
+    assert len(read_regions({"unit": "px", "rectangles": tiles}).polygons) == MAX_POLYGONS
 
 
 def test_stored_regions_that_are_damaged_are_refused() -> None:

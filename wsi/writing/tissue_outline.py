@@ -47,8 +47,11 @@ def tissue_outlines(tissue: TissueMask, grid: Grid) -> list[shapely.Polygon]:
     outlines = shapely.transform(outlines, lambda points: points * tissue.downsample)
     for limit in tissue.limits:
         border = shapely.transform(limit.outlines, lambda points: points * grid.downsample)
+        shapely.prepare(border)
+        whole = shapely.contains(border, outlines)
+        cut = shapely.intersection(outlines[~whole & shapely.intersects(border, outlines)], border)
         # Where outlines only touch, lines and points come out too.
-        parts = shapely.get_parts(shapely.get_parts(shapely.intersection(outlines, border)))
+        parts = np.concatenate([outlines[whole], shapely.get_parts(shapely.get_parts(cut))])
         outlines = parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON]
     order = np.argsort(-shapely.area(outlines), kind="stable")
     return [outlines[index] for index in order]
