@@ -56,7 +56,7 @@ class Regions(click.ParamType[Any]):
             return json.loads(path.read_bytes())
         except OSError as error:
             self.fail(f"{path} cannot be read: {error.strerror}.", param, ctx)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             self.fail(f"{path} is no JSON: {error}.", param, ctx)
 
 
