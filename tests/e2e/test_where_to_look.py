@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import shapely
 import tifffile
+from PIL import Image
 
 from tests import ROOT
 from wsi.phantom import PhantomFiles
@@ -48,11 +49,16 @@ def test_the_page_does_what_it_says(
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    in_regions, own_mask = blocks("bash")
+    with tifffile.TiffFile(small_phantom.slide) as slide:
+        height, width = slide.pages[0].shape[:2]
+    mask = np.zeros((height // 20, width // 20), np.uint8)
+    mask[20:50, 30:70] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    in_regions, elsewhere = blocks("bash")
     run("bash", "-euc", in_regions)
     (python,) = blocks("python")
     by_polygon = json.loads(run(sys.executable, "-c", python))
-    run("bash", "-euc", own_mask)
+    run("bash", "-euc", elsewhere)
 
     rectangle = shapely.box(300, 300, 800, 700)  # um
     labels = tifffile.imread(tmp_path / "in-regions" / "case-17.tiny.labels.tif")
@@ -66,9 +72,19 @@ def test_the_page_does_what_it_says(
     outlines = json.loads((tmp_path / "in-regions" / "case-17.tiny.tissue.geojson").read_text())
     area_um2 = sum(one["properties"]["measurements"]["area_um2"] for one in outlines["features"])
     assert area_um2 / 1e6 == pytest.approx(result["tissue"]["area_mm2"], rel=0.02)
-    own, here = (tmp_path / name / "case-17.tiny.labels.tif" for name in ("own-mask", "own-mask-here"))
-    assert own.read_bytes() == here.read_bytes()
-    assert np.count_nonzero(tifffile.imread(own)) >= np.count_nonzero(labels)
+    by_option = tifffile.imread(tmp_path / "in-a-rectangle" / "case-17.tiny.labels.tif")
+    everything, own_mask, picture = (
+        tifffile.imread(tmp_path / name / "case-17.tiny.labels.tif")
+        for name in ("everything", "own-mask", "own-picture")
+    )
+    assert np.array_equal(by_option, labels)
+    assert everything.all()
+    assert np.array_equal(own_mask, np.where(own_mask > 0, everything, 0)), "labels are the same everywhere"
+    assert np.count_nonzero(own_mask) * (result["mpp"]["label"] / 1000) ** 2 == pytest.approx(0.2, rel=0.01)
+    per_px = 20 / result["mpp"]["downsample"]
+    rows, columns = np.nonzero(picture)
+    assert (rows.min() / per_px, rows.max() / per_px) == pytest.approx((20, 50), abs=1)
+    assert (columns.min() / per_px, columns.max() / per_px) == pytest.approx((30, 70), abs=1)
 
 
 def test_a_region_off_the_slide_is_said_in_one_line(
