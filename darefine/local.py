@@ -197,7 +197,7 @@ def label_slides(
         slides: files, or folders of one slide each.
         out: folder for the results.
         model: path of a model card, or its name in the weights folder; the default model if absent.
-        parameters: pixel size, halo, number format, tissue, further outputs.
+        parameters: pixel size, halo, number format, where to look (`wsi.read_regions`), further outputs.
         settings: device, weights folder; by default those of the environment (DAREFINE_*).
         report: told each slide and how far it is.
 

@@ -176,6 +176,15 @@ def test_patches_of_other_regions_are_not_gone_on_from(slide: Path, tmp_path: Pa
     assert np.count_nonzero(labels) == 150 * 150
 
 
+def test_patches_of_another_tissue_mask_are_not_gone_on_from(slide: Path, tmp_path: Path) -> None:
+    one, other = rectangles((100, 100, 300, 300)), rectangles((200, 200, 300, 300))
+    go(job(slide, tmp_path, None, own_tissue=one, tissue=False), SmallPatches())
+    files = go(job(slide, tmp_path, None, own_tissue=other, tissue=False), SmallPatches())
+    assert np.count_nonzero(tifffile.imread(files.labels)) == 150 * 150
+    files = go(job(slide, tmp_path, one, tissue=False), SmallPatches())
+    assert tifffile.imread(files.labels)[50:200, 50:200].all()
+
+
 def test_regions_off_the_slide_fail_the_job(slide: Path, tmp_path: Path) -> None:
     with pytest.raises(RegionsInvalidError, match=r"outside of the slide, which is 3000 x 2400 px large"):
         go(job(slide, tmp_path, rectangles((4000, 100, 300, 300))), SmallPatches())
