@@ -28,6 +28,8 @@ POLYGON_SCHEMAS: tuple[dict[str, Any], ...] = (
 )
 """Rectangles, a GeoJSON object, GeoJSON features."""
 
+EXAMPLE = {"unit": "um", "rectangles": [{"x": 300, "y": 300, "width": 500, "height": 400}]}
+
 _YES_OR_NO = TypeAdapter(bool)
 
 
@@ -45,13 +47,13 @@ def _tissue(value: object) -> bool | RegionsOfInterest:
 Regions: TypeAlias = Annotated[
     RegionsOfInterest | None,
     PlainValidator(_regions),
-    WithJsonSchema({"anyOf": [*POLYGON_SCHEMAS, {"type": "null"}]}),
+    WithJsonSchema({"anyOf": [*POLYGON_SCHEMAS, {"type": "null"}], "examples": [EXAMPLE]}),
 ]
 """Where to look; None for the whole slide."""
 
 Tissue: TypeAlias = Annotated[
     bool | RegionsOfInterest,
     PlainValidator(_tissue),
-    WithJsonSchema({"anyOf": [{"type": "boolean"}, *POLYGON_SCHEMAS]}),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, *POLYGON_SCHEMAS], "examples": [False, EXAMPLE]}),
 ]
 """Whether to look for tissue, or where it is."""
