@@ -90,7 +90,7 @@ class LocalRun:
         card = self.card
         model = ModelRef(name=card.name, version=card.version, sha256=card.weights.sha256)
         # As it reads back: JSON has no tuples.
-        parameters = json.loads(json.dumps(self.parameters.to_json()))
+        parameters = json.loads(json.dumps(self.parameters.of_labels()))
         return Preflight(model=model, parameters=parameters)
 
     def label(self, slides: Sequence[tuple[Path, Path]]) -> Generator[Outcome]:
@@ -202,7 +202,7 @@ def label_slides(
         slides: files, or folders of one slide each.
         out: folder for the results.
         model: path of a model card, or its name in the weights folder; the default model if absent.
-        parameters: pixel size, halo, number format, tissue, further outputs.
+        parameters: pixel size, halo, number format, where to look (`wsi.read_regions`), further outputs.
         settings: device, weights folder; by default those of the environment (DAREFINE_*).
         report: told each slide and how far it is.
 

@@ -1,6 +1,6 @@
 """Stream request bodies of any size from the socket to the disk in bounded memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
@@ -19,7 +19,7 @@ JSON_BYTES = 64 << 10
 """Longest JSON body, in bytes."""
 
 FIELD_BYTES = 4096
-"""Longest value of a form field, in bytes."""
+"""Longest value of a usual form field, in bytes."""
 
 
 async def stream_body(request: Request, feed: Callable[[bytes], object]) -> None:
@@ -34,18 +34,18 @@ async def stream_body(request: Request, feed: Callable[[bytes], object]) -> None
         await run_in_threadpool(feed, bytes(buffer))
 
 
-async def read_small(request: Request) -> bytes:
+async def read_small(request: Request, limit: int = JSON_BYTES) -> bytes:
     """Read a body that is expected to be small, such as JSON.
 
     Raises:
-        BodyTooLargeError: beyond JSON_BYTES.
+        BodyTooLargeError: beyond `limit` bytes.
     """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > JSON_BYTES:
+        if len(body) > limit:
             raise BodyTooLargeError(
-                f"A JSON body of more than {JSON_BYTES} bytes is not taken; upload slides as files."
+                f"A JSON body of more than {limit} bytes is not taken; upload slides as files."
             )
     return bytes(body)
 
@@ -75,17 +75,18 @@ class UploadTarget(BaseTarget):  # type: ignore[misc]
         self._upload.name = self.multipart_filename
 
 
-async def receive_form(request: Request, upload: Upload, fields: tuple[str, ...]) -> dict[str, str]:
+async def receive_form(request: Request, upload: Upload, fields: Mapping[str, int]) -> dict[str, str]:
     """Stream the `slide` part of a multipart form into `upload` and return the text fields.
 
-    `fields` names the text fields; absent and empty ones are not in the answer.
+    `fields` names the text fields and their longest values, in bytes; absent and empty ones are not in the
+    answer.
 
     Raises:
         RequestInvalidError: when the form is malformed, has an unknown part, or no file named `slide`.
         SlideTooLargeError: when the file is larger than an upload may be.
         StorageFullError: when it does not fit on the disk.
     """
-    targets = {name: ValueTarget(validator=MaxSizeValidator(FIELD_BYTES)) for name in fields}
+    targets = {name: ValueTarget(validator=MaxSizeValidator(longest)) for name, longest in fields.items()}
     try:
         parser = StreamingFormDataParser(headers=request.headers, strict=True)
         parser.register("slide", UploadTarget(upload))

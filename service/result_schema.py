@@ -38,6 +38,10 @@ class TissueFacts(_Part):
     """What was labelled, glass left out."""
 
     area_mm2: float
+    searched_mm2: float | None = Field(
+        None, description="Where tissue was looked for: what was scanned, within the job's regions."
+    )
+    fraction: float | None = Field(None, description="Of `searched_mm2`: the share of tissue.")
     fraction_of_slide: float
     megapixels: float = Field(description="Level-0 megapixels under labelled pixels.")
 
@@ -90,6 +94,15 @@ class MppFacts(_Part):
     resampled: bool = Field(description="Whether the network read pixels brought to its own scale.")
 
 
+class RegionsFacts(_Part):
+    """What stands for the polygons that a job was limited to."""
+
+    unit: str
+    polygons: int
+    vertices: int
+    sha256: str = Field(description="The same polygons have the same.")
+
+
 class ResolvedParameters(_Part):
     """Parameters as they were used, with nothing left to a default."""
 
@@ -98,6 +111,9 @@ class ResolvedParameters(_Part):
     halo_px: int
     precision: str
     tissue: bool
+    tissue_rules: int | None = Field(None, description="Version of what counts as tissue, if that mattered.")
+    tissue_outlines: RegionsFacts | None = Field(None, description="A tissue mask that came with the job.")
+    regions: RegionsFacts | None = Field(None, description="Where the job looked.")
     outputs: list[str]
     context: str
     patch_px: int
@@ -131,7 +147,13 @@ class ResultOut(_Part):
                     "fraction": 0.31,
                 }
             ],
-            "tissue": {"area_mm2": 3.3768, "fraction_of_slide": 0.42, "megapixels": 15.484},
+            "tissue": {
+                "area_mm2": 3.3768,
+                "searched_mm2": 8.04,
+                "fraction": 0.42,
+                "fraction_of_slide": 0.42,
+                "megapixels": 15.484,
+            },
             "mpp": {"slide": 0.467, "source": "vendor", "label": 0.934, "downsample": 2, "resampled": False},
             "warnings": [{"code": "blurred", "words": "The tissue looks out of focus ..."}],
         }

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from workers.jobs import Job, JobState, OutputName
 
+from .region_fields import Regions, Tissue
 from .slides.store import StoredSlide
 
 PREFIX = "/v1"
@@ -68,7 +69,16 @@ class JobOptions(BaseModel):
     precision: Literal["fp32", "bf16", "fp16"] | None = Field(
         None, description="Number format of the network; what the device is fast at if absent."
     )
-    tissue: bool = Field(True, description="Look for tissue and leave glass out; false labels every pixel.")
+    tissue: Tissue = Field(
+        True,
+        description="Look for tissue and leave glass out; false labels every pixel. GeoJSON polygons, "
+        "level-0 px, or rectangles with their unit are a tissue mask of your own.",
+    )
+    regions: Regions = Field(
+        None,
+        description="Where to look: GeoJSON polygons, level-0 px, or rectangles with their unit. What lies "
+        "outside is 0.",
+    )
     outputs: tuple[OutputName, ...] = Field(
         (),
         description="Results to make with the job, besides the two TIFFs; in a form separated by commas.",
@@ -307,7 +317,9 @@ class PreflightOut(BaseModel):
         }
     )
     model: ModelRef
-    parameters: dict[str, Any] = Field(description="As they will stand in the job.")
+    parameters: dict[str, Any] = Field(
+        description="As they will stand in the job, and `tissue_rules`, the version of what counts as tissue."
+    )
 
 
 class ModelList(BaseModel):

@@ -7,6 +7,7 @@ from workers.queue.client import JobClient
 from wsi.errors import MppUnknownError
 from wsi.geometry import Size
 from wsi.grid import InputGeometry, make_grid
+from wsi.read_regions import check_on_slide
 
 from .errors import ModelNotReadyError, ModelUnknownError, PrecisionError
 from .schemas import JobOptions, ModelRef, PreflightOut
@@ -32,6 +33,7 @@ def submit_job(
         MppOutOfRangeError: when the pixel size does not suit the model.
         HaloError: when the halo does not fit the model's tiles.
         SlideLimitError: when the label map would be too large.
+        RegionsInvalidError: when a region, or a polygon of the tissue, lies outside of the slide.
         IdempotencyConflictError: when the key stands for a job made from another request.
     """
     card = model_card(queue, options.model)
@@ -51,7 +53,11 @@ def submit_job(
 
 def job_parameters(options: JobOptions) -> JobParameters:
     """Return the parameters of a job with `options`."""
-    return JobParameters(**options.model_dump(include={"mpp", "halo_px", "precision", "tissue", "outputs"}))
+    chosen = options.model_dump(include={"mpp", "halo_px", "precision", "outputs"})
+    regions = options.regions.to_json() if options.regions else None
+    if isinstance(options.tissue, bool):
+        return JobParameters(**chosen, tissue=options.tissue, regions=regions)
+    return JobParameters(**chosen, tissue=False, tissue_outlines=options.tissue.to_json(), regions=regions)
 
 
 def preflight(queue: JobClient, options: JobOptions) -> PreflightOut:
@@ -69,7 +75,7 @@ def preflight(queue: JobClient, options: JobOptions) -> PreflightOut:
     geometry = InputGeometry(**card["input"])
     make_grid(NOMINAL_SIZE, options.mpp or geometry.mpp, geometry, halo_px=options.halo_px)
     model = ModelRef(name=card["name"], version=card["version"], sha256=card["weights"]["sha256"])
-    parameters = {**job_parameters(options).to_json(), "priority": options.priority}
+    parameters = {**job_parameters(options).of_labels(), "priority": options.priority}
     return PreflightOut(model=model, parameters=parameters)
 
 
@@ -104,15 +110,20 @@ def check_precision(queue: JobClient, options: JobOptions) -> None:
 
 
 def check_scale(slide: StoredSlide, options: JobOptions, card: dict[str, Any]) -> None:
-    """Check that the slide's pixel size and the halo suit the model.
+    """Check that the slide's pixel size and the halo suit the model, and that polygons lie on the slide.
 
     Raises:
         MppUnknownError: when neither the slide nor the options give a pixel size.
         MppOutOfRangeError: when it is absurd or too coarse for the model.
         HaloError: when the halo does not fit the model's tiles.
         SlideLimitError: when the label map would be too large.
+        RegionsInvalidError: when a region, or a polygon of the tissue, lies outside of the slide.
     """
     mpp = options.mpp or (slide.info.mpp.value if slide.info.mpp else None)
     if mpp is None:
         raise MppUnknownError(slide.name)
     make_grid(slide.info.size, mpp, InputGeometry(**card["input"]), halo_px=options.halo_px)
+    if options.regions is not None:
+        check_on_slide(options.regions, slide.info.size, mpp)
+    if not isinstance(options.tissue, bool):
+        check_on_slide(options.tissue, slide.info.size, mpp, what="Tissue polygon")

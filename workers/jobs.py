@@ -13,9 +13,12 @@ from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import ConfigDict, Field, with_config
 
+from wsi.regions_of_interest import regions_summary
+from wsi.rules import TISSUE_RULES
+
 Priority = Literal["normal", "high"]
 
-OutputName = Literal["regions.geojson"]
+OutputName = Literal["regions.geojson", "tissue.geojson"]
 """Results that are made only when a job asks for them by name."""
 
 STRICT = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
@@ -105,10 +108,21 @@ class JobParameters:
     tissue: bool = True
     outputs: Annotated[tuple[str, ...], ADDED] = ()
     """`OutputName`s to make besides the two TIFFs; they change nothing in those."""
+    regions: Annotated[str | None, ADDED] = None
+    """Regions of interest, the JSON text of a `wsi.regions_of_interest.RegionsOfInterest`: records are read
+    often, their thousands of vertices once."""
+    tissue_outlines: Annotated[str | None, ADDED] = None
+    """A tissue mask that came with the job, JSON text as of `regions`; `tissue` is False then."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the parameters as JSON members."""
-        return asdict(self)
+        """Return the parameters as JSON members; of polygons, if there are any, what stands for them."""
+        members = asdict(self)
+        polygons = {name: members.pop(name) for name in ("regions", "tissue_outlines")}
+        return members | {name: regions_summary(text) for name, text in polygons.items() if text}
+
+    def of_labels(self) -> dict[str, Any]:
+        """Return the parameters as JSON members, with the version of the rules that labels depend on."""
+        return self.to_json() | ({"tissue_rules": TISSUE_RULES} if self.tissue else {})
 
 
 @with_config(STRICT)
@@ -183,6 +197,11 @@ class JobFiles:
     def tissue(self) -> Path:
         """The tissue mask, found once."""
         return self.directory / "tissue.npz"
+
+    @property
+    def tissue_outlines(self) -> Path:
+        """What was analysed as polygons, GeoJSON."""
+        return self.directory / "tissue.geojson"
 
     @property
     def patches(self) -> Path:

@@ -6,6 +6,7 @@ WsiError
 ├── MppUnknownError          nothing in the slide says how large a pixel is
 ├── MppOutOfRangeError       the pixel size is known but cannot be used
 ├── HaloError                the halo does not fit the grid
+├── RegionsInvalidError      the regions of interest of a job cannot be used
 ├── LabelStoreError          a finished patch cannot be stored or read back
 ├── PlanFormatError          a stored plan or tissue mask is not what this version writes
 ├── PyramidError             a result file did not survive being read back
@@ -42,6 +43,10 @@ class MppOutOfRangeError(WsiError, ValueError):
 
 class HaloError(WsiError, ValueError):
     """The halo is not a multiple of 16 label px within one tile."""
+
+
+class RegionsInvalidError(WsiError, ValueError):
+    """The regions of interest of a job are no sound polygons, too many, or not on its slide."""
 
 
 class LabelStoreError(WsiError):

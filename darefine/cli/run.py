@@ -14,9 +14,12 @@ from darefine.slide_files import FoundSlide, SameNameError, result_names
 from workers.errors import WorkersError
 from workers.jobs import JobParameters, OutputName, Progress
 from workers.settings import WorkerSettings
+from wsi.errors import RegionsInvalidError
+from wsi.read_regions import read_regions
 
 from .outcome_lines import default_folder, follow, require_writable, shown, some_slides
 from .progress_bar import ShowProgress, progress_facts
+from .where_options import tissue_on, where_options
 
 
 class Shard(click.ParamType[tuple[int, int]]):
@@ -63,7 +66,7 @@ class Shard(click.ParamType[tuple[int, int]]):
     type=click.Choice(["fp32", "bf16", "fp16"]),
     help="Number format [default: what the device is fast at].",
 )
-@click.option("--tissue/--no-tissue", default=True, help="Leave glass out, or label every pixel.")
+@where_options
 @click.option(
     "--output", "outputs", type=click.Choice(get_args(OutputName)), multiple=True, help="Make this too."
 )
@@ -79,8 +82,9 @@ def run(
     mpp: float | None,
     halo_px: int | None,
     precision: str | None,
-    tissue: bool,
+    tissue: object,
     outputs: tuple[str, ...],
+    regions: object,
     **chosen: Any,
 ) -> None:
     """Label slides on this machine, without a service: the same files, byte for byte, as from one.
@@ -94,7 +98,8 @@ def run(
     folder = out or default_folder(slides)
     found = some_slides(slides, recursive=recursive, leave_out=folder)
     require_writable(folder)
-    parameters = JobParameters(mpp, halo_px, precision, tissue, outputs)
+    where = where_of(regions, tissue_on(found, tissue))
+    parameters = JobParameters(mpp, halo_px, precision, outputs=outputs, **where)
     # What becomes of a slide is told here; of the engine's log only what nobody expected.
     logging.getLogger("workers").setLevel(logging.ERROR)
     console = Console(stderr=as_json, quiet=as_json, highlight=False)
@@ -108,6 +113,24 @@ def run(
     except WorkersError as error:
         raise click.ClickException(str(error)) from error
     click.get_current_context().exit(code)
+
+
+def where_of(regions: object, tissue: object) -> dict[str, Any]:
+    """Return --regions and --tissue as they stand in a job's parameters.
+
+    Raises:
+        UsageError: they cannot be used.
+    """
+    searches = isinstance(tissue, bool)
+    polygons = {"regions": regions, "tissue_outlines": None if searches else tissue}
+    where: dict[str, Any] = {"tissue": searches and tissue}
+    for name, value in polygons.items():
+        try:
+            where[name] = None if value is None else read_regions(value).to_json()
+        except RegionsInvalidError as error:
+            option = "--regions" if name == "regions" else "--tissue"
+            raise click.UsageError(f"{option}: {error}") from error
+    return where
 
 
 def settings_of(chosen: dict[str, Any]) -> WorkerSettings:

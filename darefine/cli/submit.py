@@ -13,6 +13,7 @@ from workers.jobs import OutputName
 from .cohort import Cohort, Stop
 from .connect import connected, url_option
 from .outcome_lines import default_folder, follow, require_writable, shown, some_slides
+from .where_options import tissue_on, where_options
 
 
 @click.command()
@@ -43,7 +44,7 @@ from .outcome_lines import default_folder, follow, require_writable, shown, some
     type=click.Choice(["fp32", "bf16", "fp16"]),
     help="Number format [default: what the device is fast at].",
 )
-@click.option("--tissue/--no-tissue", default=True, help="Leave glass out, or label every pixel.")
+@where_options
 @click.option("--priority", type=click.Choice(["normal", "high"]), default="normal", show_default=True)
 @click.option(
     "--output", "outputs", type=click.Choice(get_args(OutputName)), multiple=True, help="Make this too."
@@ -68,9 +69,10 @@ def submit(
     Ctrl-C cancels the jobs that are not over. Exit code: 0 when all slides have their results, 1 when some
     failed, 130 after Ctrl-C.
     """
-    chosen: JobOptions = {name: value for name, value in options.items() if value not in (None, ())}  # type: ignore[assignment]
     folder = out or default_folder(slides)
     found = some_slides(slides, recursive=recursive, leave_out=folder)
+    options["tissue"] = tissue_on(found, options["tissue"])
+    chosen: JobOptions = {name: value for name, value in options.items() if value not in (None, ())}  # type: ignore[assignment]
     require_writable(folder)
     console = Console(stderr=as_json, quiet=as_json, highlight=False)
     stop = Stop()

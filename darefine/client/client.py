@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Self, TypedDict, Unpack
+from typing import Any, Literal, Self, TypedDict, Unpack
 from urllib.parse import quote
 
 import httpx
@@ -39,9 +39,12 @@ class JobOptions(TypedDict, total=False):
     mpp: float
     halo_px: int
     precision: Literal["fp32", "bf16", "fp16"]
-    tissue: bool
+    tissue: bool | Mapping[str, Any] | Sequence[Any]
+    """Whether glass is left out, or a tissue mask of your own, as `regions`."""
     priority: Priority
     outputs: Sequence[OutputName]
+    regions: Mapping[str, Any] | Sequence[Any]
+    """GeoJSON, or rectangles with their unit, as JSON values: outside of them nothing is labelled."""
 
 
 class Client:

@@ -13,7 +13,14 @@ from redis.exceptions import RedisError
 from workers.errors import IdempotencyConflictError, JobFinalError, JobNotFoundError
 from workers.jobs import Job, JobState
 from workers.queue.client import JobClient
-from wsi.errors import HaloError, MppOutOfRangeError, MppUnknownError, SlideLimitError, SlideUnreadableError
+from wsi.errors import (
+    HaloError,
+    MppOutOfRangeError,
+    MppUnknownError,
+    RegionsInvalidError,
+    SlideLimitError,
+    SlideUnreadableError,
+)
 
 from ..dependencies import Inspections, Queue, Slides
 from ..errors import (
@@ -30,7 +37,7 @@ from ..errors import (
     StorageFullError,
 )
 from ..openapi import problems
-from ..receive import read_small, receive_form
+from ..receive import FIELD_BYTES, read_small, receive_form
 from ..schemas import PREFIX, JobCreate, JobList, JobOptions, JobOut, JobRefusedOut, PreflightOut
 from ..slides.store import SlideStore, StoredSlide
 from ..submission import model_card, preflight, submit_job
@@ -40,6 +47,15 @@ M = TypeVar("M", bound=BaseModel)
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 POLL_SECONDS = "1"
+
+JOB_BYTES = 4 << 20
+"""Longest JSON of a job, in bytes: as many vertices as polygons may have, as QuPath writes them, twice."""
+
+FORM_FIELDS = dict.fromkeys(JobOptions.model_fields, FIELD_BYTES) | {
+    "regions": JOB_BYTES,
+    "tissue": JOB_BYTES,
+}
+"""Names of the text fields of a form and their longest values, in bytes."""
 
 MULTIPART_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -79,6 +95,7 @@ REFUSALS = problems(
     MppUnknownError,
     MppOutOfRangeError,
     HaloError,
+    RegionsInvalidError,
     IdempotencyConflictError,
     ModelNotReadyError,
     RedisError,
@@ -110,15 +127,16 @@ async def create_job(
     await run_in_threadpool(model_card, queue, None)
     if content_type == "multipart/form-data":
         with slides.upload(declared_length(request)) as upload:
-            fields = await receive_form(request, upload, tuple(JobOptions.model_fields))
-            options = parse(JobOptions, fields)
+            fields = await receive_form(request, upload, FORM_FIELDS)
+            options = await run_in_threadpool(parse, JobOptions, fields)
             async with inspections:
                 slide = await run_in_threadpool(slides.commit, upload)
         # For handle_known: should the job be refused from here on, the slide stays.
         request.state.kept_slide_id = slide.id
     elif content_type == "application/json":
-        body = await read_small(request)
-        options = create = parse(JobCreate, body)
+        body = await read_small(request, JOB_BYTES)
+        # Thousands of vertices take a moment.
+        options = create = await run_in_threadpool(parse, JobCreate, body)
         slide = await named_slide(create, slides, inspections)
     else:
         raise RequestInvalidError(

@@ -89,9 +89,10 @@ def test_pale_tissue_is_kept_beside_strong_tissue() -> None:
 
     tissue = found(pixels)
 
-    assert tissue.mask[208 // 16 : 496 // 16, 208 // 16 : 592 // 16].all()
-    assert tissue.mask[800 // 16 : 1088 // 16, 912 // 16 : 1392 // 16].all()
-    assert not tissue.mask[600 // 16 : 700 // 16].any()
+    assert tissue.downsample == 8
+    assert tissue.mask[208 // 8 : 496 // 8, 208 // 8 : 592 // 8].all()
+    assert tissue.mask[800 // 8 : 1088 // 8, 912 // 8 : 1392 // 8].all()
+    assert not tissue.mask[600 // 8 : 700 // 8].any()
 
 
 def test_specks_go_and_small_holes_are_closed() -> None:
@@ -118,7 +119,7 @@ def test_only_the_bounds_are_searched() -> None:
 def test_dark_field_is_analysed_whole_not_lost() -> None:
     tissue = found(textured((3, 2, 30)))
 
-    assert tissue.mask.shape == (75, 100)
+    assert tissue.mask.shape == (150, 200)
     assert tissue.mask.all()
 
 
@@ -202,3 +203,95 @@ def test_saved_masks_come_back_and_broken_ones_are_refused(tmp_path: Path) -> No
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(PlanFormatError):
         TissueMask.load(path, origin="slide 1")
+
+
+INKS = {"blue": (40, 80, 185), "green": (40, 130, 100), "black": (60, 58, 62)}
+
+
+def biopsy(height: int = 2400, width: int = 3200) -> NDArray[np.uint8]:
+    """Glass of 1.2 x 1.6 mm with tissue of 0.4 x 0.6 mm in its middle."""
+    pixels = textured(GLASS, height, width)
+    pixels[800:1600, 1000:2200] = textured((180, 90, 150), 800, 1200, spread=30)
+    return pixels
+
+
+def slide_mm(mask: TissueMask, rows: slice, columns: slice) -> NDArray[np.bool_]:
+    """Part of a mask by level-0 px."""
+    step = mask.downsample
+    return mask.mask[rows.start // step : rows.stop // step, columns.start // step : columns.stop // step]
+
+
+@pytest.mark.parametrize("ink", INKS)
+def test_pen_marks_are_left_out(ink: str) -> None:
+    pixels = biopsy()
+    pixels[200:500, 300:1500] = textured(INKS[ink], 300, 1200)
+    pixels[195:200, 300:1500] = (np.array(INKS[ink]) + GLASS) // 2  # a blurred edge
+
+    tissue = found(pixels)
+
+    assert slide_mm(tissue, slice(820, 1580), slice(1020, 2180)).all()
+    assert not slide_mm(tissue, slice(0, 700), slice(0, 3200)).any()
+
+
+@pytest.mark.parametrize(
+    "colour", [(120, 90, 160), (95, 110, 160), (150, 100, 70), (90, 60, 45), (190, 60, 70)]
+)
+def test_dark_tissue_is_not_taken_for_ink(colour: tuple[int, int, int]) -> None:
+    """Dense haematoxylin, a bluer one, a brown stain, melanin, blood: as large as a stroke of a pen."""
+    pixels = biopsy()
+    pixels[1000:1400, 1200:2000] = textured(colour, 400, 800)
+
+    assert slide_mm(found(pixels), slice(820, 1580), slice(1020, 2180)).all()
+
+
+def test_a_blue_stain_is_not_taken_for_ink() -> None:
+    pixels = textured(GLASS, 2400, 3200)
+    pixels[800:1600, 1000:2200] = textured(INKS["blue"], 800, 1200, spread=30)
+
+    assert slide_mm(found(pixels), slice(820, 1580), slice(1020, 2180)).all()
+
+
+def test_grey_slides_keep_their_tissue() -> None:
+    pixels = biopsy().mean(axis=2, keepdims=True).astype(np.uint8).repeat(3, axis=2)
+    pixels[1000:1400, 1200:2000] = 60
+
+    assert slide_mm(found(pixels), slice(820, 1580), slice(1020, 2180)).all()
+
+
+@pytest.mark.parametrize("width_px", [20, 400])
+def test_black_borders_are_left_out(width_px: int) -> None:
+    pixels = biopsy()
+    pixels[:, :width_px] = pixels[-width_px:] = (4, 3, 5)
+    pixels[1150:1250, 1500:1600] = (10, 10, 10)  # black inside is pigment or dirt on tissue
+
+    tissue = found(pixels)
+
+    assert slide_mm(tissue, slice(820, 1580), slice(1020, 2180)).all()
+    assert not slide_mm(tissue, slice(0, 2400), slice(0, 900)).any()
+    assert not slide_mm(tissue, slice(1700, 2400), slice(0, 3200)).any()
+
+
+def test_a_border_is_black_around_the_scanned_part_too() -> None:
+    pixels = np.full((2400, 3200, 3), 255, np.uint8)
+    pixels[400:2000, 400:2800] = biopsy()[400:2000, 400:2800]
+    pixels[400:2000, 400:600] = (4, 3, 5)
+
+    tissue = found(pixels, Rect(400, 400, 2400, 1600))
+
+    assert slide_mm(tissue, slice(820, 1580), slice(1020, 2180)).all()
+    assert not slide_mm(tissue, slice(0, 2400), slice(0, 900)).any()
+
+
+def test_no_square_is_left_on_bare_glass() -> None:
+    """Around a small piece the mask is a disc: its corners are glass."""
+    pixels = textured(GLASS)
+    pixels[580:620, 780:820] = (170, 90, 150)  # 20 um
+
+    mask = found(pixels).mask
+
+    rows, columns = np.nonzero(mask)
+    height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+    assert 15 <= height <= 24
+    assert 15 <= width <= 24
+    assert not mask[rows.min(), columns.min()]
+    assert not mask[rows.max(), columns.max()]

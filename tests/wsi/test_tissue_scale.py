@@ -9,10 +9,11 @@ from wsi.geometry import Rect, Size
 from wsi.grid import Grid, InputGeometry, make_grid
 from wsi.tissue import TissueMask, find_tissue
 
-# um/px of the slide: (l0 px per mask px, margin in mask px, largest gap that is closed in mask px).
-# A label px is 2, 4, 2 and 1 l0 px; a mask px 16, 8, 8 and 8 label px, that is 14.9, 8, 8 and 8 um.
-SCALES = {0.467: (32, 2, 8), 0.25: (32, 4, 16), 0.5: (16, 4, 16), 1.0: (8, 4, 16)}
+# um/px of the slide: (l0 px per px of the overview, largest gap that is closed in px of the overview).
+# A label px is 2, 4, 2 and 1 l0 px; a px of the overview is 7.5, 8, 8 and 8 um, one of the mask half of that.
+SCALES = {0.467: (16, 16), 0.25: (32, 14), 0.5: (16, 14), 1.0: (8, 14)}
 CORNERS = ["upper left", "upper right", "lower left", "lower right"]
+MARGIN_UM = 30.0
 
 
 def found_at(mpp: float, pixels: NDArray[np.uint8]) -> tuple[Grid, TissueMask]:
@@ -22,7 +23,7 @@ def found_at(mpp: float, pixels: NDArray[np.uint8]) -> tuple[Grid, TissueMask]:
 
 
 def slide_with(rects: list[Rect], downsample: int, size: Size) -> NDArray[np.uint8]:
-    """Glass with strong tissue in `rects`, which are in mask px."""
+    """Glass with strong tissue in `rects`, which are in px of the overview."""
     pixels = np.full((size.height, size.width, 3), GLASS, np.uint8)
     for rect in rects:
         part = rect.scaled(downsample)
@@ -30,18 +31,31 @@ def slide_with(rects: list[Rect], downsample: int, size: Size) -> NDArray[np.uin
     return pixels
 
 
-def mask_of(rects: list[Rect], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    mask = np.zeros(shape, np.bool_)
-    for rect in rects:
-        mask[max(0, rect.y) : max(0, rect.bottom), max(0, rect.x) : max(0, rect.right)] = True
-    return mask
+def distance_um(rects: list[Rect], downsample: int, mask: TissueMask, mpp: float) -> NDArray[np.float64]:
+    """Return how far the centre of each mask px is from the nearest rectangle, in px of the overview."""
+    height, width = mask.mask.shape
+    y = ((np.arange(height) + 0.5) * mask.downsample)[:, None]
+    x = ((np.arange(width) + 0.5) * mask.downsample)[None, :]
+    far = np.full((height, width), np.inf)
+    for rect in (rect.scaled(downsample) for rect in rects):
+        away_x = np.maximum(np.maximum(rect.x - x, x - rect.right), 0)
+        away_y = np.maximum(np.maximum(rect.y - y, y - rect.bottom), 0)
+        far = np.minimum(far, np.hypot(away_x, away_y))
+    return far * mpp
+
+
+def assert_rounded_rim(rects: list[Rect], downsample: int, tissue: TissueMask, mpp: float) -> None:
+    """Check that the mask is what lies within 30 um of the rectangles, to one px of the mask."""
+    far, px_um = distance_um(rects, downsample, tissue, mpp), tissue.downsample * mpp
+    assert tissue.mask[far <= MARGIN_UM - px_um].all()
+    assert not tissue.mask[far > MARGIN_UM + px_um].any()
 
 
 @pytest.mark.parametrize("mpp", SCALES)
 @pytest.mark.parametrize("corner", CORNERS)
 def test_tissue_in_one_corner_is_marked_there_and_nowhere_else(mpp: float, corner: str) -> None:
-    downsample, margin, _ = SCALES[mpp]
-    # 61 x 43 mask px, the last column and row not full.
+    downsample, _ = SCALES[mpp]
+    # 61 x 43 px of the overview, the last column and row not full.
     size = Size(60 * downsample + downsample * 7 // 8, 42 * downsample + downsample * 3 // 4)
     width, height = 11, 7
     rect = Rect(
@@ -50,26 +64,38 @@ def test_tissue_in_one_corner_is_marked_there_and_nowhere_else(mpp: float, corne
 
     grid, tissue = found_at(mpp, slide_with([rect], downsample, size))
 
-    assert tissue.downsample == downsample
-    assert np.array_equal(tissue.mask, mask_of([rect.grown(margin)], (43, 61)))
+    assert tissue.downsample == downsample // 2
+    assert_rounded_rim([rect], downsample, tissue, mpp)
     # The same in mm on the slide: all of the tissue, and at most 30 um of margin and one mask px around it.
     rows, columns = np.nonzero(tissue.crop(Rect.of(grid.label_size), grid))
-    mask_mm, label_mm = downsample * mpp / 1000, grid.label_mpp / 1000
+    overview_mm, label_mm = downsample * mpp / 1000, grid.label_mpp / 1000
     for label_px, first, count, whole in (
         (columns, rect.x, width, grid.label_size.width),
         (rows, rect.y, height, grid.label_size.height),
     ):
         start, end = label_px.min() * label_mm, (label_px.max() + 1) * label_mm
-        slack = 0.030 + mask_mm
-        assert max(0, first * mask_mm - slack) <= start <= first * mask_mm + 1e-9
+        slack = 0.030 + overview_mm / 2
+        assert max(0, first * overview_mm - slack) <= start <= first * overview_mm + 1e-9
         whole_mm = whole * label_mm
-        assert min(whole_mm, (first + count) * mask_mm) - 1e-9 <= end <= (first + count) * mask_mm + slack
+        assert min(whole_mm, (first + count) * overview_mm) - 1e-9 <= end
+        assert end <= (first + count) * overview_mm + slack
+
+
+def test_outlines_are_round() -> None:
+    """A square neighbourhood would reach 30 um along both axes at once: 42 um from the corner."""
+    downsample, _ = SCALES[0.5]
+    rect = Rect(20, 20, 30, 30)
+
+    _, tissue = found_at(0.5, slide_with([rect], downsample, Size(70 * downsample, 70 * downsample)))
+
+    assert_rounded_rim([rect], downsample, tissue, 0.5)
+    assert distance_um([rect], downsample, tissue, 0.5)[tissue.mask].max() <= MARGIN_UM + 4
 
 
 @pytest.mark.parametrize("mpp", SCALES)
 @pytest.mark.parametrize("upright", [True, False])
 def test_gaps_are_closed_up_to_twice_60_um(mpp: float, upright: bool) -> None:
-    downsample, margin, widest = SCALES[mpp]
+    downsample, widest = SCALES[mpp]
     for gap, closed in ((widest, True), (widest + 1, False)):
         first, second = Rect(0, 0, 15, 21), Rect(15 + gap, 0, 12, 21)
         if not upright:
@@ -79,21 +105,21 @@ def test_gaps_are_closed_up_to_twice_60_um(mpp: float, upright: bool) -> None:
             mpp, slide_with([first, second], downsample, Size(last[0] * downsample, last[1] * downsample))
         )
 
-        rects = [Rect(0, 0, *last)] if closed else [first.grown(margin), second.grown(margin)]
-        assert np.array_equal(tissue.mask, mask_of(rects, (last[1], last[0])))
+        rects = [Rect(0, 0, *last)] if closed else [first, second]
+        assert_rounded_rim(rects, downsample, tissue, mpp)
 
 
 @pytest.mark.parametrize(
     ("card_mpp", "slide_mpp", "downsample", "step"),
     [
-        (0.934, 0.25, 32, 8),
-        (0.934, 0.467, 32, 16),
-        (0.934, 0.5, 16, 8),
-        (0.934, 0.9, 16, 16),
-        (4.0, 2.0, 4, 2),
+        (0.934, 0.25, 16, 4),
+        (0.934, 0.467, 8, 4),
+        (0.934, 0.5, 8, 4),
+        (0.934, 0.9, 4, 4),
+        (4.0, 2.0, 2, 1),
         (8.0, 8.0, 1, 1),
         (20.0, 20.0, 1, 1),  # coarser than the mask: label px as they are
-        (0.01, 0.01, 512, 512),  # at most one tile
+        (0.01, 0.01, 256, 256),  # the overview's are at most one tile
     ],
 )
 def test_a_mask_pixel_is_a_power_of_two_of_label_pixels_at_most_one_tile(
@@ -110,22 +136,22 @@ def test_a_mask_pixel_is_a_power_of_two_of_label_pixels_at_most_one_tile(
 
 
 def test_tissue_is_found_in_each_of_the_strips_the_slide_is_read_in() -> None:
-    """Strips are 256 mask px high: tissue in the first, across the border, and in the second."""
-    downsample, margin, _ = SCALES[1.0]
+    """Strips are 256 px high: tissue in the first, across the border, and in the second."""
+    downsample, _ = SCALES[1.0]
     rects = [Rect(12, 30, 12, 20), Rect(50, 246, 20, 24), Rect(85, 310, 10, 15)]
 
     _, tissue = found_at(1.0, slide_with(rects, downsample, Size(110 * downsample, 340 * downsample)))
 
-    assert np.array_equal(tissue.mask, mask_of([rect.grown(margin) for rect in rects], (340, 110)))
+    assert_rounded_rim(rects, downsample, tissue, 1.0)
 
 
 def test_a_thin_rim_of_tissue_at_the_edge_is_kept_and_a_thin_line_inside_is_not() -> None:
-    downsample, margin, _ = SCALES[0.5]
+    downsample, _ = SCALES[0.5]
     rim, line = Rect(0, 20, 1, 15), Rect(40, 20, 1, 15)
 
     _, tissue = found_at(0.5, slide_with([rim, line], downsample, Size(80 * downsample, 60 * downsample)))
 
-    assert np.array_equal(tissue.mask, mask_of([rim.grown(margin)], (60, 80)))
+    assert_rounded_rim([rim], downsample, tissue, 0.5)
 
 
 def test_margin_is_at_least_one_mask_pixel() -> None:
@@ -134,7 +160,9 @@ def test_margin_is_at_least_one_mask_pixel() -> None:
 
     mask = find_tissue(slide_of(pixels), grid).mask
 
-    assert np.array_equal(mask, mask_of([Rect(20, 30, 9, 7).grown(1)], (60, 80)))
+    expected = np.zeros((60, 80), np.bool_)
+    expected[29:38, 19:30] = True
+    assert np.array_equal(mask, expected)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +174,7 @@ def test_margin_is_at_least_one_mask_pixel() -> None:
     ],
 )
 def test_the_threshold_is_the_histograms_within_limits(dirt: int, drops: list[int]) -> None:
-    downsample, margin, _ = SCALES[0.5]
+    downsample, _ = SCALES[0.5]
     rects = [Rect(75, 15, 40, 30), Rect(15, 15, 20, 15)][: len(drops)]
     pixels = np.full((60 * downsample, 130 * downsample, 3), GLASS, np.uint8)
     pixels[:, : 65 * downsample] -= np.uint8(dirt)
@@ -155,31 +183,39 @@ def test_the_threshold_is_the_histograms_within_limits(dirt: int, drops: list[in
         pixels[part.y : part.bottom, part.x : part.right] = GLASS
         pixels[part.y : part.bottom, part.x : part.right, 1] -= np.uint8(drop)
 
-    mask = found(pixels).mask
-
-    assert np.array_equal(mask, mask_of([rect.grown(margin) for rect in rects], (60, 130)))
+    assert_rounded_rim(rects, downsample, found(pixels), 0.5)
 
 
 def test_the_mask_ends_with_the_label_map_not_with_the_slide() -> None:
     pixels = textured((120, 60, 140), 1201, 1601)  # one l0 px more than 800 x 600 label px
 
-    assert found(pixels).mask.shape == (75, 100)
-    assert TissueMask.everywhere(grid_of(pixels), Rect(0, 0, 1601, 1201)).mask.shape == (75, 100)
+    assert found(pixels).mask.shape == (150, 200)
+    assert TissueMask.everywhere(grid_of(pixels), Rect(0, 0, 1601, 1201)).mask.shape == (150, 200)
+
+
+def test_a_large_slide_is_searched_more_coarsely() -> None:
+    """Of 12 million px at most: memory and time have a bound whatever the slide."""
+    grid = make_grid(Size(400_000, 300_000), 0.25, CARD)
+
+    tissue = TissueMask.everywhere(grid, Rect.of(grid.slide))
+
+    assert tissue.downsample == 64
+    assert tissue.mask.size // 4 <= 12_000_000
 
 
 @pytest.mark.parametrize(
     ("bounds", "rows", "columns"),
     [
-        (Rect(37, 101, 500, 300), slice(6, 26), slice(2, 34)),
-        (Rect(32, 96, 160, 64), slice(6, 10), slice(2, 12)),  # on mask px: not one more
-        (Rect(31, 95, 162, 66), slice(5, 11), slice(1, 13)),  # one px over on each side: one more
+        (Rect(37, 101, 500, 300), slice(12, 51), slice(4, 68)),
+        (Rect(32, 96, 160, 64), slice(12, 20), slice(4, 24)),  # on mask px: not one more
+        (Rect(31, 95, 162, 66), slice(11, 21), slice(3, 25)),  # one px over on each side: one more
         (Rect(0, 0, 1, 1), slice(0, 1), slice(0, 1)),
-        (Rect(1602, 1198, 1, 1), slice(74, 75), slice(100, 101)),
+        (Rect(1602, 1198, 1, 1), slice(149, 150), slice(200, 201)),
     ],
 )
 def test_every_mask_pixel_that_touches_the_bounds_is_kept(bounds: Rect, rows: slice, columns: slice) -> None:
     size = Size(1604, 1200)
-    expected = np.zeros((75, 101), np.bool_)
+    expected = np.zeros((150, 201), np.bool_)
     expected[rows, columns] = True
 
     everywhere = TissueMask.everywhere(make_grid(size, 0.5, CARD), bounds)

@@ -47,7 +47,8 @@ def job_warnings(
     path = Path(run.slide_path)
     warnings = [*_of_model(card, path), *_of_mpp(run, slide, path)]
     if not plan.patches:
-        warnings.append(JobWarning("no-tissue", "No tissue was found: nothing is labelled."))
+        where = " in the regions" if run.parameters.regions else ""
+        warnings.append(JobWarning("no-tissue", f"No tissue was found{where}: nothing is labelled."))
     elif (appearance := tissue_appearance(slide, plan, tissue)) is not None:
         warnings += _of_appearance(appearance, card.colours)
     return tuple(warnings)

@@ -32,7 +32,7 @@ from .result import Finished, job_result, provenance, write_json
 from .resume import adopt, run_identity, stored_json
 from .segment import PatchRun, segment_patches
 from .stopwatch import Stopwatch
-from .tissue import job_grid, job_tissue
+from .tissue import job_grid, job_limits, job_tissue
 
 
 def run_pipeline(
@@ -72,7 +72,7 @@ def run_pipeline(
         patches = PatchRun(slide, plan, tissue, store, segmenter, watch)
         with watch.stage("segment"):
             labelled_slices = segment_patches(patches, report, cancelled)
-        finished = Finished(run, slide.info, segmenter, plan, warnings, labelled_slices, started)
+        finished = Finished(run, slide.info, segmenter, plan, tissue, warnings, labelled_slices, started)
         write_results(finished, store, files, report, cancelled, watch)
     shutil.rmtree(files.patches, ignore_errors=True)
 
@@ -106,7 +106,7 @@ def write_results(
     if names := finished.run.parameters.outputs:
         with watch.stage("outputs"):
             throttle = ProgressThrottle("outputs", len(plan.patches), report, cancelled)
-            outputs = write_outputs(names, card, files, throttle)
+            outputs = write_outputs(names, finished, files, throttle)
     written = (files.overlay, files.labels, *outputs)
     write_json(files.result, job_result(finished, summary, watch.seconds, written))
 
@@ -119,21 +119,26 @@ def stored_warnings(files: JobFiles) -> tuple[JobWarning, ...]:
 def plan_job(
     run: RunJob, files: JobFiles, slide: Slide, card: ModelCard, progress: Callable[[float], None]
 ) -> tuple[Plan, TissueMask]:
-    """Return the plan of a job and its tissue mask.
+    """Return the plan of a job and its tissue mask, both within its regions of interest.
 
-    The mask is kept beside the job: a resumed run, or a prepared one, need not look for tissue again.
+    The mask of the whole slide is kept beside the job: a resumed run, or a prepared one, need not look for
+    tissue again.
 
     Raises:
         MppUnknownError: The slide's mpp is not known.
         MppOutOfRangeError: The slide is too coarse for the model.
+        RegionsInvalidError: A region of interest, or a polygon of the tissue, lies outside of the slide.
         NotEnoughDiskError: What the job may need does not fit on the disk.
     """
     grid = job_grid(run, slide, card.input)
+    limits = job_limits(run, slide, grid)
     require_disk(files.directory, grid)
     if run.parameters.tissue:
         tissue = job_tissue(run, slide, grid, progress)
     else:
         tissue = TissueMask.everywhere(grid, slide.info.bounds)
+    for limit in limits:
+        tissue = tissue.within(limit, grid)
     return make_plan(grid, tissue), tissue
 
 

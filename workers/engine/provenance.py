@@ -19,6 +19,7 @@ def versions() -> dict[str, str]:
         "darefine",
         "torch",
         "numpy",
+        "opencv-python-headless",
         "openslide-bin",
         "simplejpeg",
         "pillow",

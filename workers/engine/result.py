@@ -11,9 +11,14 @@ from typing import Any
 from model.card import ModelCard
 from model.inference.segmenter import Segmenter
 from wsi.atomic import atomic_file
+from wsi.geometry import Rect
 from wsi.grid import Grid
 from wsi.plan import Plan
 from wsi.reading.slide_info import SlideInfo
+from wsi.region_mask import RegionMask
+from wsi.regions_of_interest import RegionsOfInterest
+from wsi.rules import TISSUE_RULES
+from wsi.tissue import TissueMask
 from wsi.writing.pyramid import PyramidSummary
 
 from ..jobs import JobWarning
@@ -49,6 +54,7 @@ class Finished:
     info: SlideInfo
     segmenter: Segmenter
     plan: Plan
+    tissue: TissueMask
     warnings: tuple[JobWarning, ...]
     labelled_slices: int
     """By this attempt."""
@@ -80,7 +86,7 @@ def job_result(
         "finished_at": datetime.now(UTC).isoformat(),
         "files": {path.name: file_facts(path) for path in files},
         "classes": class_areas(segmenter.card, grid, summary.class_counts),
-        "tissue": tissue_facts(grid, summary.class_counts),
+        "tissue": tissue_facts(grid, summary.class_counts, searched_px(finished)),
         "slide": slide_facts(run, info),
         **provenance(run, info, segmenter.card, grid, finished.warnings),
         "resolved": resolved_parameters(run, info, segmenter, grid),
@@ -110,11 +116,11 @@ def mpp_facts(info: SlideInfo, grid: Grid) -> dict[str, Any]:
 
 
 def parameters(run: RunJob, grid: Grid) -> dict[str, Any]:
-    """Return the request's parameters, with the halo that was really used, in label pixels.
+    """Return the request's parameters, with the halo that was used, in label px, and the rules for tissue.
 
     Outputs are left out: they change nothing in the labels, nor may they in the files.
     """
-    asked = asdict(run.parameters)
+    asked = run.parameters.of_labels()
     del asked["outputs"]
     return {**asked, "halo_px": grid.halo_px}
 
@@ -127,6 +133,9 @@ def resolved_parameters(run: RunJob, info: SlideInfo, segmenter: Segmenter, grid
         "halo_px": grid.halo_px,
         "precision": segmenter.dtype,
         "tissue": run.parameters.tissue,
+        "tissue_rules": TISSUE_RULES if run.parameters.tissue else None,
+        "tissue_outlines": run.parameters.to_json().get("tissue_outlines"),
+        "regions": run.parameters.to_json().get("regions"),
         "outputs": list(run.parameters.outputs),
         "context": grid.context,
         "patch_px": grid.patch_px,
@@ -145,11 +154,33 @@ def slide_facts(run: RunJob, info: SlideInfo) -> dict[str, Any]:
     }
 
 
-def tissue_facts(grid: Grid, counts: tuple[int, ...]) -> dict[str, Any]:
-    """Return the area that was labelled: in mm2, as a fraction of the slide, in level-0 megapixels."""
+def searched_px(finished: Finished) -> float:
+    """Return the area where tissue was looked for, label px: what was scanned, within the job's regions."""
+    bounds, grid = finished.info.bounds, finished.plan.grid
+    scanned = Rect(
+        bounds.x // grid.downsample,
+        bounds.y // grid.downsample,
+        bounds.width // grid.downsample,
+        bounds.height // grid.downsample,
+    ).intersect(Rect.of(grid.label_size))
+    regions = finished.run.parameters.regions
+    if regions is None:
+        return float(scanned.size.pixels)
+    return RegionMask.of(RegionsOfInterest.from_json(regions), grid).area(scanned)
+
+
+def tissue_facts(grid: Grid, counts: tuple[int, ...], searched: float) -> dict[str, Any]:
+    """Return the area that was labelled: in mm2, as fractions, in level-0 megapixels.
+
+    `searched` is where tissue was looked for, label px.
+    """
     pixels = sum(counts[1:])
+    mm2_per_px = (grid.label_mpp / 1000) ** 2
     return {
-        "area_mm2": round(pixels * (grid.label_mpp / 1000) ** 2, 6),
+        "area_mm2": round(pixels * mm2_per_px, 6),
+        "searched_mm2": round(searched * mm2_per_px, 6),
+        # Pixels are counted, regions are measured: at their edges these differ.
+        "fraction": round(min(1.0, pixels / searched), 6) if searched else 0.0,
         "fraction_of_slide": round(pixels / grid.label_size.pixels, 6),
         "megapixels": round(pixels * grid.downsample**2 / 1e6, 3),
     }

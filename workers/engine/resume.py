@@ -31,7 +31,7 @@ def run_identity(run: RunJob, info: SlideInfo, segmenter: Segmenter) -> dict[str
             "normalisation": asdict(card.normalisation),
             "onnx": None if card.onnx is None else asdict(card.onnx),
         },
-        "parameters": asdict(run.parameters),
+        "parameters": run.parameters.of_labels(),
         "device": device,
         "dtype": segmenter.dtype,
         "compiled": segmenter.compiled,

@@ -14,8 +14,12 @@ from pathlib import Path
 from model.card import parse_geometry
 from wsi.errors import MppUnknownError, PlanFormatError, WsiError
 from wsi.grid import Grid, InputGeometry, make_grid
+from wsi.read_regions import check_on_slide
 from wsi.reading.inspect import limit_memory
 from wsi.reading.slide import Slide, open_slide
+from wsi.region_mask import RegionMask
+from wsi.regions_of_interest import RegionsOfInterest
+from wsi.rules import TISSUE_RULES
 from wsi.tissue import TissueMask, find_tissue
 
 from ..jobs import JobFiles
@@ -54,6 +58,7 @@ def job_tissue(
     origin = {
         "slide": slide_identity(Path(run.slide_path), slide.info),
         "grid": asdict(grid),
+        "rules": TISSUE_RULES,
         "software": software(),
     }
     stated = json.dumps(origin, sort_keys=True)
@@ -62,6 +67,22 @@ def job_tissue(
     tissue = find_tissue(slide, grid, progress=progress)
     tissue.save(path, origin=stated)
     return tissue
+
+
+def job_limits(run: RunJob, slide: Slide, grid: Grid) -> tuple[RegionMask, ...]:
+    """Return the polygons that limit a job, on its label map: its regions of interest, a tissue mask it has.
+
+    Raises:
+        RegionsInvalidError: One of them lies outside of the slide.
+    """
+    limits: list[RegionMask] = []
+    sent = {"Region": run.parameters.regions, "Tissue polygon": run.parameters.tissue_outlines}
+    for what, text in sent.items():
+        if text is not None:
+            regions = RegionsOfInterest.from_json(text)
+            check_on_slide(regions, slide.info.size, grid.slide_mpp, what=what)
+            limits.append(RegionMask.of(regions, grid))
+    return tuple(limits)
 
 
 def main(arguments: list[str]) -> int:

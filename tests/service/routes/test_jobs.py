@@ -65,6 +65,7 @@ def test_preflight_says_what_would_run_and_queues_nothing(api: Api) -> None:
             "precision": None,
             "tissue": True,
             "outputs": [],
+            "tissue_rules": 2,
             "priority": "normal",
         },
     }
