@@ -6,6 +6,7 @@ Knows no Redis, so that every process may import it.
 import re
 import secrets
 import time
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,8 +16,18 @@ from pydantic import ConfigDict, Field, with_config
 
 Priority = Literal["normal", "high"]
 
-OutputName = Literal["regions.geojson"]
+OutputName = Literal["regions.geojson", "probabilities", "confidence", "preview"]
 """Results that are made only when a job asks for them by name."""
+
+
+OUTPUT_FILES: Mapping[str, str] = {"probabilities": "probabilities.tif", "preview": "preview.png"}
+"""Names of the files of outputs that are one file, always of the same name."""
+
+
+def keeps_probabilities(outputs: Collection[str]) -> bool:
+    """Tell whether probabilities must be stored with the labels of each patch to make these outputs."""
+    return not {"probabilities", "confidence"}.isdisjoint(outputs)
+
 
 STRICT = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 """How dataclasses are read from JSON: no number from a string. Members that a later version adds are passed
@@ -175,6 +186,16 @@ class JobFiles:
         return self.directory.with_name(f"{self.directory.name}.json")
 
     @property
+    def probabilities(self) -> Path:
+        """The grey pyramid of the labels' probabilities."""
+        return self.directory / OUTPUT_FILES["probabilities"]
+
+    @property
+    def preview(self) -> Path:
+        """The picture of slide, labels and legend."""
+        return self.directory / OUTPUT_FILES["preview"]
+
+    @property
     def plan(self) -> Path:
         """The grid, the patches to run and the classes, as JSON; viewers of a running job read it."""
         return self.directory / "plan.json"
@@ -188,6 +209,11 @@ class JobFiles:
     def patches(self) -> Path:
         """The folder of finished patches; gone once the pyramids are written."""
         return self.directory / "patches"
+
+    @property
+    def probability_patches(self) -> Path:
+        """The folder of the finished patches' probabilities, where they are kept; gone with `patches`."""
+        return self.directory / "probability-patches"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,29 +1,121 @@
-"""Make the results that a job asked for by name, from the finished pyramids."""
+"""Make the results that a job asked for by name, from its slide, its patches and the finished pyramids."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from model.card import ModelCard
+from model.inference.probabilities import temperature_of
+from wsi.preview import write_preview
 from wsi.writing.geojson import write_regions
+from wsi.writing.pyramid import PyramidSummary, write_quantity_pyramid
 from wsi.writing.region_options import MIN_AREA_UM2, TOLERANCE_UM, RegionOptions
 
 from ..jobs import JobFiles
+from .confidence import confidence_facts
+from .segment import PatchRun
+
+Report = Callable[[float], None]
+"""Called with fractions up to 1; what it raises ends the work."""
 
 
-def write_outputs(
-    names: tuple[str, ...], card: ModelCard, files: JobFiles, progress: Callable[[float], None]
-) -> tuple[Path, ...]:
-    """Write the outputs `names` beside the pyramids and return their paths.
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A job whose label pyramids are written, and whose patches are still there."""
 
-    `progress` is called with fractions up to 1; what it raises ends the work.
+    patches: PatchRun
+    files: JobFiles
+    description: Mapping[str, Any]
+    """What made the labels, as it stands in their TIFFs."""
+    summary: PyramidSummary
+
+    @property
+    def card(self) -> ModelCard:
+        """The model's card."""
+        return self.patches.segmenter.card
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What was made."""
+
+    files: tuple[Path, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Members of `result.json`."""
+
+
+def write_outputs(names: tuple[str, ...], job: Labelled, report: Report) -> Outputs:
+    """Write the outputs `names` beside the pyramids; return the files and the members of `result.json`.
 
     Raises:
-        LabelTiffError: the label pyramid cannot be read back.
+        WsiError: a map cannot be read back, or a file not written.
         OSError: the disk is full.
     """
-    written: list[Path] = []
-    if "regions.geojson" in names:
-        path = files.regions(TOLERANCE_UM, MIN_AREA_UM2)
-        write_regions(files.labels, path, RegionOptions(card.palette), progress)
-        written.append(path)
-    return tuple(written)
+    files: list[Path] = []
+    facts: dict[str, Any] = {}
+    for number, name in enumerate(names):
+
+        def part(share: float, number: int = number) -> None:
+            report((number + share) / len(names))
+
+        made = _WRITERS[name](job, part)
+        files.extend(made.files)
+        facts |= made.facts
+    return Outputs(tuple(files), facts)
+
+
+def _regions(job: Labelled, report: Report) -> Outputs:
+    path = job.files.regions(TOLERANCE_UM, MIN_AREA_UM2)
+    write_regions(job.files.labels, path, RegionOptions(job.card.palette), report)
+    return Outputs((path,))
+
+
+def _probabilities(job: Labelled, report: Report) -> Outputs:
+    assert job.patches.probabilities is not None, "keeps_probabilities sees to that"
+    meaning = {
+        "of": "the label at the same place in labels.tif",
+        "scale": "value / 255; 0 = not analysed",
+        "calibrated": job.card.calibration is not None,
+        "temperature": temperature_of(job.card),
+    }
+    write_quantity_pyramid(
+        job.patches.probabilities,
+        job.patches.plan.grid,
+        {**job.description, "probability": meaning},
+        job.files.probabilities,
+        threads=torch.get_num_threads(),
+        progress=report,
+    )
+    return Outputs((job.files.probabilities,))
+
+
+def _confidence(job: Labelled, report: Report) -> Outputs:
+    patches, probabilities = job.patches, job.patches.probabilities
+    assert probabilities is not None, "keeps_probabilities sees to that"
+    facts = confidence_facts(job.card, patches.plan, patches.store, probabilities, report)
+    return Outputs(facts={"confidence": facts})
+
+
+def _preview(job: Labelled, report: Report) -> Outputs:
+    write_preview(
+        job.patches.slide,
+        job.files.labels,
+        job.patches.plan.grid,
+        job.card.palette,
+        job.files.preview,
+        counts=job.summary.class_counts,
+        title=f"{job.card.title} ({job.card.name} {job.card.version})",
+        progress=report,
+    )
+    return Outputs((job.files.preview,))
+
+
+_WRITERS: Mapping[str, Callable[[Labelled, Report], Outputs]] = {
+    "regions.geojson": _regions,
+    "probabilities": _probabilities,
+    "confidence": _confidence,
+    "preview": _preview,
+}

@@ -1,15 +1,16 @@
-"""Write label tiles as two verified pyramidal TIFFs: `labels.tif` for programs, `overlay.tif` for people.
+"""Write tiles of a map as verified pyramidal TIFFs: `labels.tif` for programs, `overlay.tif` for people.
 
-Both hold the same tile bytes and differ in tags only. Level k has floor(w / 2^k) x floor(h / 2^k) px, so that
-every reduced pixel stands for four real ones; there are levels down to the one that fits one tile (or whose
-shorter side is 1 px). Layout and tags are what OpenSlide, libvips, tifffile and ASAP all read.
+These two hold the same tile bytes and differ in tags only; maps of a quantity have the same layout. Level k
+has floor(w / 2^k) x floor(h / 2^k) px, so that every reduced pixel stands for four real ones; there are
+levels down to the one that fits one tile (or whose shorter side is 1 px). Layout and tags are what OpenSlide,
+libvips, tifffile and ASAP all read.
 """
 
 import json
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from ..grid import TILE_PX, Grid
 from ..palette import Palette
 from .pyramid_check import verify_pyramid
 from .pyramid_walk import Quad, build_pyramid
-from .reduction import reduce_majority
+from .reduction import Reduction, reduce_majority, reduce_mean
 from .tile_codec import decode_tile, encode_tile, encode_uniform
 from .tile_spool import TileSpool
 
@@ -82,20 +83,63 @@ def write_label_pyramids(
     Raises:
         PyramidError: a file did not survive being read back.
     """
-    report = progress or (lambda _fraction: None)
+    files = ((labels, None), (overlay, palette.tiff_colour_map()))
+    return _write_pyramids(
+        source,
+        grid,
+        description,
+        files,
+        reduce_majority,
+        threads,
+        progress or (lambda _fraction: None),
+        stage,
+    )
+
+
+def write_quantity_pyramid(
+    source: TileSource,
+    grid: Grid,
+    description: Mapping[str, object],
+    path: Path,
+    *,
+    threads: int = 1,
+    progress: Callable[[float], None] = lambda _fraction: None,
+) -> None:
+    """Write a grey pyramid of a quantity that is 0 where nothing is known, reduced by `reduce_mean`.
+
+    Layout, tags, memory and errors are those of `write_label_pyramids`.
+    """
+    _write_pyramids(source, grid, description, ((path, None),), reduce_mean, threads, progress, nullcontext)
+
+
+def _write_pyramids(
+    source: TileSource,
+    grid: Grid,
+    description: Mapping[str, object],
+    files: Sequence[tuple[Path, NDArray[np.uint16] | None]],
+    reduce: Reduction,
+    threads: int,
+    report: Callable[[float], None],
+    stage: Callable[[str], AbstractContextManager[object]],
+) -> PyramidSummary:
+    """Build all levels once and write them to each of `files`, with or without a colour map.
+
+    Raises:
+        PyramidError: a file did not survive being read back.
+    """
     sizes = level_sizes(grid.label_size)
-    with tempfile.TemporaryFile(dir=labels.parent) as file:
+    with tempfile.TemporaryFile(dir=files[0][0].parent) as file:
         spool = TileSpool(file, sizes, encode_uniform(0))
-        builder = _Builder(source, sizes, spool)
+        builder = _Builder(source, sizes, spool, reduce)
         builder.run(threads, lambda share: report(share * _BUILD_SHARE))
         text = _ascii_json(description)
         software = str(description.get("software", "darefine"))
-        for number, (path, colours) in enumerate([(labels, None), (overlay, palette.tiff_colour_map())]):
+        for number, (path, colours) in enumerate(files, start=1):
             with atomic_file(path) as temporary:
                 _write_tiff(temporary, spool, grid.label_mpp, colours, text, software)
                 with stage("verify"):
                     verify_pyramid(temporary, sizes, spool.encoded)
-            report(_BUILD_SHARE + (1 - _BUILD_SHARE) * (number + 1) / 2)
+            report(_BUILD_SHARE + (1 - _BUILD_SHARE) * number / len(files))
     return PyramidSummary(class_counts=builder.class_counts(), levels=len(sizes))
 
 
@@ -105,8 +149,11 @@ class _Builder:
     A tile of level k is made as soon as its four tiles of level k - 1 are there.
     """
 
-    def __init__(self, source: TileSource, sizes: tuple[Size, ...], spool: TileSpool) -> None:
+    def __init__(
+        self, source: TileSource, sizes: tuple[Size, ...], spool: TileSpool, reduce: Reduction
+    ) -> None:
         self._source = source
+        self._reduce = reduce
         self._sizes = sizes
         self._tiles = [size.tiles(TILE_PX) for size in sizes]
         self._spool = spool
@@ -130,7 +177,7 @@ class _Builder:
             dy, dx = divmod(index, 2)
             if child is not None:
                 pixels[dy * TILE_PX : (dy + 1) * TILE_PX, dx * TILE_PX : (dx + 1) * TILE_PX] = child
-        tile = self._cropped(level, column, row, reduce_majority(pixels))
+        tile = self._cropped(level, column, row, self._reduce(pixels))
         if not tile.any():
             return None
         self._spool.add(level, column, row, encode_tile(tile))
