@@ -20,6 +20,7 @@ from workers.settings import WorkerSettings
 from wsi.atomic import atomic_file
 from wsi.geometry import Size
 from wsi.grid import make_grid
+from wsi.writing.output_extras import check_outputs
 
 from .outcome import End, Outcome
 from .slide_files import FoundSlide, result_names
@@ -72,6 +73,7 @@ class LocalRun:
             CardError: what `model` names is no model card.
             WsiError: no slide could be labelled with these parameters.
         """
+        check_outputs(parameters.outputs, None)
         path = find_card(settings, model)
         card = ModelCard.load(path)
         make_grid(NOMINAL_SIZE, parameters.mpp or card.input.mpp, card.input, halo_px=parameters.halo_px)

@@ -48,6 +48,7 @@ from wsi.errors import (
     HaloError,
     MppOutOfRangeError,
     MppUnknownError,
+    OutputUnavailableError,
     SlideLimitError,
     SlideUnreadableError,
 )
@@ -220,6 +221,7 @@ STATUS: dict[type[Exception], int] = {
     MppUnknownError: 422,
     MppOutOfRangeError: 422,
     HaloError: 422,
+    OutputUnavailableError: 422,
     HostNotAllowedError: 421,
     RateLimitedError: 429,
     TileUnreadableError: 502,

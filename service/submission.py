@@ -7,6 +7,7 @@ from workers.queue.client import JobClient
 from wsi.errors import MppUnknownError
 from wsi.geometry import Size
 from wsi.grid import InputGeometry, make_grid
+from wsi.writing.output_extras import check_outputs
 
 from .errors import ModelNotReadyError, ModelUnknownError, PrecisionError
 from .schemas import JobOptions, ModelRef, PreflightOut
@@ -32,11 +33,13 @@ def submit_job(
         MppOutOfRangeError: when the pixel size does not suit the model.
         HaloError: when the halo does not fit the model's tiles.
         SlideLimitError: when the label map would be too large.
+        OutputUnavailableError: when an output cannot be made of this slide, or here.
         IdempotencyConflictError: when the key stands for a job made from another request.
     """
     card = model_card(queue, options.model)
     check_precision(queue, options)
     check_scale(slide, options, card)
+    check_outputs(options.outputs, slide.info.vendor)
     request = JobRequest(
         slide_id=slide.id,
         slide_name=slide.name,
@@ -63,9 +66,11 @@ def preflight(queue: JobClient, options: JobOptions) -> PreflightOut:
         PrecisionError: when all workers compute on CPUs and the precision is one of GPUs.
         MppOutOfRangeError: when the pixel size asked for is too coarse for the model.
         HaloError: when the halo does not fit the model's tiles.
+        OutputUnavailableError: when an output cannot be made here.
     """
     card = model_card(queue, options.model)
     check_precision(queue, options)
+    check_outputs(options.outputs, None)
     geometry = InputGeometry(**card["input"])
     make_grid(NOMINAL_SIZE, options.mpp or geometry.mpp, geometry, halo_px=options.halo_px)
     model = ModelRef(name=card["name"], version=card["version"], sha256=card["weights"]["sha256"])

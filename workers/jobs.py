@@ -16,11 +16,16 @@ from pydantic import ConfigDict, Field, with_config
 
 Priority = Literal["normal", "high"]
 
-OutputName = Literal["regions.geojson", "probabilities", "confidence", "preview"]
+OutputName = Literal["regions.geojson", "probabilities", "confidence", "preview", "dicom_seg", "ome_zarr"]
 """Results that are made only when a job asks for them by name."""
 
 
-OUTPUT_FILES: Mapping[str, str] = {"probabilities": "probabilities.tif", "preview": "preview.png"}
+OUTPUT_FILES: Mapping[str, str] = {
+    "probabilities": "probabilities.tif",
+    "preview": "preview.png",
+    "dicom_seg": "labels.dcm",
+    "ome_zarr": "labels.ome.zarr.zip",
+}
 """Names of the files of outputs that are one file, always of the same name."""
 
 
@@ -194,6 +199,16 @@ class JobFiles:
     def preview(self) -> Path:
         """The picture of slide, labels and legend."""
         return self.directory / OUTPUT_FILES["preview"]
+
+    @property
+    def dicom_seg(self) -> Path:
+        """The label map as a DICOM Segmentation."""
+        return self.directory / OUTPUT_FILES["dicom_seg"]
+
+    @property
+    def ome_zarr(self) -> Path:
+        """The label map as OME-Zarr, zipped."""
+        return self.directory / OUTPUT_FILES["ome_zarr"]
 
     @property
     def plan(self) -> Path:

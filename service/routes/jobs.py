@@ -13,7 +13,14 @@ from redis.exceptions import RedisError
 from workers.errors import IdempotencyConflictError, JobFinalError, JobNotFoundError
 from workers.jobs import Job, JobState
 from workers.queue.client import JobClient
-from wsi.errors import HaloError, MppOutOfRangeError, MppUnknownError, SlideLimitError, SlideUnreadableError
+from wsi.errors import (
+    HaloError,
+    MppOutOfRangeError,
+    MppUnknownError,
+    OutputUnavailableError,
+    SlideLimitError,
+    SlideUnreadableError,
+)
 
 from ..dependencies import Inspections, Queue, Slides
 from ..errors import (
@@ -79,6 +86,7 @@ REFUSALS = problems(
     MppUnknownError,
     MppOutOfRangeError,
     HaloError,
+    OutputUnavailableError,
     IdempotencyConflictError,
     ModelNotReadyError,
     RedisError,
@@ -155,6 +163,7 @@ async def named_slide(create: JobCreate, slides: SlideStore, inspections: Semaph
         PrecisionError,
         MppOutOfRangeError,
         HaloError,
+        OutputUnavailableError,
         ModelNotReadyError,
         RedisError,
     ),

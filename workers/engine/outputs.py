@@ -1,22 +1,32 @@
-"""Make the results that a job asked for by name, from its slide, its patches and the finished pyramids."""
+"""Make the results that a job asked for by name, from its slide, its patches and the finished pyramids.
+
+Libraries of extras are imported by the outputs that need them.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from model.card import ModelCard
 from model.inference.probabilities import temperature_of
+from wsi.grid import Grid
 from wsi.preview import write_preview
 from wsi.writing.geojson import write_regions
+from wsi.writing.output_extras import check_outputs
 from wsi.writing.pyramid import PyramidSummary, write_quantity_pyramid
 from wsi.writing.region_options import MIN_AREA_UM2, TOLERANCE_UM, RegionOptions
 
 from ..jobs import JobFiles
+from ..protocol import RunJob
 from .confidence import confidence_facts
+from .provenance import software
 from .segment import PatchRun
+
+if TYPE_CHECKING:
+    from wsi.writing.dicom_seg import SegmentationOrigin
 
 Report = Callable[[float], None]
 """Called with fractions up to 1; what it raises ends the work."""
@@ -26,6 +36,7 @@ Report = Callable[[float], None]
 class Labelled:
     """A job whose label pyramids are written, and whose patches are still there."""
 
+    run: RunJob
     patches: PatchRun
     files: JobFiles
     description: Mapping[str, Any]
@@ -65,6 +76,19 @@ def write_outputs(names: tuple[str, ...], job: Labelled, report: Report) -> Outp
         files.extend(made.files)
         facts |= made.facts
     return Outputs(tuple(files), facts)
+
+
+def require_outputs(run: RunJob, vendor: str, card: ModelCard, grid: Grid) -> None:
+    """Check, before it is labelled, that outputs can be made of a slide of the format `vendor`.
+
+    Raises:
+        OutputUnavailableError: one cannot.
+    """
+    check_outputs(run.parameters.outputs, vendor)
+    if "dicom_seg" in run.parameters.outputs:
+        from wsi.writing.dicom_seg import segmentation_header
+
+        segmentation_header(Path(run.slide_path), grid, _origin(card))
 
 
 def _regions(job: Labelled, report: Report) -> Outputs:
@@ -113,9 +137,33 @@ def _preview(job: Labelled, report: Report) -> Outputs:
     return Outputs((job.files.preview,))
 
 
+def _dicom_seg(job: Labelled, report: Report) -> Outputs:
+    from wsi.writing.dicom_seg import write_dicom_seg
+
+    slide, grid, out = Path(job.run.slide_path), job.patches.plan.grid, job.files.dicom_seg
+    write_dicom_seg(slide, job.files.labels, grid, _origin(job.card), out, report)
+    return Outputs((out,))
+
+
+def _origin(card: ModelCard) -> "SegmentationOrigin":
+    from wsi.writing.dicom_seg import SegmentationOrigin
+
+    return SegmentationOrigin(card.name, card.version, card.weights.sha256, card.palette, software())
+
+
+def _ome_zarr(job: Labelled, report: Report) -> Outputs:
+    from wsi.writing.ome_zarr import write_ome_zarr
+
+    grid = job.patches.plan.grid
+    write_ome_zarr(job.files.labels, grid, job.card.palette, job.files.ome_zarr, report)
+    return Outputs((job.files.ome_zarr,))
+
+
 _WRITERS: Mapping[str, Callable[[Labelled, Report], Outputs]] = {
     "regions.geojson": _regions,
     "probabilities": _probabilities,
     "confidence": _confidence,
     "preview": _preview,
+    "dicom_seg": _dicom_seg,
+    "ome_zarr": _ome_zarr,
 }

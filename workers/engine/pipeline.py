@@ -27,7 +27,7 @@ from ..errors import NotEnoughDiskError
 from ..jobs import JobFiles, JobWarning, Progress, keeps_probabilities
 from ..protocol import RunJob
 from .job_warnings import job_warnings, telling
-from .outputs import Labelled, Outputs, write_outputs
+from .outputs import Labelled, Outputs, require_outputs, write_outputs
 from .progress import ProgressThrottle
 from .result import Finished, job_result, provenance, write_json
 from .resume import adopt, remove_patches, run_identity, stored_json
@@ -50,7 +50,8 @@ def run_pipeline(
     left there. `watch` sees every stage begin and end.
 
     Raises:
-        WsiError: The slide cannot be read, its mpp is unknown or too coarse for the model.
+        WsiError: The slide cannot be read, its mpp is unknown or too coarse for the model, or an output
+            cannot be made of it.
         NotEnoughDiskError: What the job may need does not fit on the disk.
         JobCancelledError: `cancelled()` became true.
     """
@@ -65,6 +66,7 @@ def run_pipeline(
             return
         with watch.stage("plan"):
             throttle = ProgressThrottle("plan", 0, report, cancelled)
+            require_outputs(run, slide.info.vendor, card, job_grid(run, slide, card.input))
             plan, tissue = plan_job(run, files, slide, card, throttle)
             write_plan(files, identity, card, plan)
             warnings = job_warnings(run, slide, card, plan, tissue)
@@ -108,7 +110,9 @@ def write_results(
     if names := finished.run.parameters.outputs:
         with watch.stage("outputs"):
             throttle = ProgressThrottle("outputs", len(plan.patches), report, cancelled)
-            outputs = write_outputs(names, Labelled(patches, files, description, summary), throttle)
+            outputs = write_outputs(
+                names, Labelled(finished.run, patches, files, description, summary), throttle
+            )
     written = (files.overlay, files.labels, *outputs.files)
     write_json(files.result, {**job_result(finished, summary, watch.seconds, written), **outputs.facts})
 

@@ -47,7 +47,10 @@ def adopt(files: JobFiles, identity: dict[str, Any]) -> bool:
     made of, and may have been made ahead of the first attempt (see `workers.engine.tissue`).
     """
     for leftover in files.directory.glob(".*.partial"):
-        leftover.unlink(missing_ok=True)
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
     if stored_json(files.plan).get("run") == identity:
         return _is_finished(files)
     remove_patches(files)
