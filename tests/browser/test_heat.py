@@ -37,7 +37,7 @@ class HeatJob(DrawnJob):
     def finish(self) -> None:
         for index in range(self.grid.patch_columns * self.grid.patch_rows):
             self.finish_patch(index)
-        write_quantity_pyramid(self.kept, self.grid, {}, self.folder / "probabilities.tif")
+        write_quantity_pyramid(self.kept, self.grid, {}, self.folder / "probabilities.tif", channel="p")
         super().finish()
 
 

@@ -110,6 +110,7 @@ def _probabilities(job: Labelled, report: Report) -> Outputs:
         job.patches.plan.grid,
         {**job.description, "probability": meaning},
         job.files.probabilities,
+        channel="probability of the label",
         threads=torch.get_num_threads(),
         progress=report,
     )

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +26,7 @@ from ..atomic import atomic_file
 from ..geometry import Size
 from ..grid import TILE_PX, Grid
 from ..palette import Palette
+from .ome_tiff import chain_levels, ome_description
 from .pyramid_check import verify_pyramid
 from .pyramid_walk import Quad, build_pyramid
 from .reduction import Reduction, reduce_majority, reduce_mean
@@ -89,7 +91,7 @@ def write_label_pyramids(
         grid,
         description,
         files,
-        reduce_majority,
+        _Kind(reduce_majority),
         threads,
         progress or (lambda _fraction: None),
         stage,
@@ -102,14 +104,26 @@ def write_quantity_pyramid(
     description: Mapping[str, object],
     path: Path,
     *,
+    channel: str,
     threads: int = 1,
     progress: Callable[[float], None] = lambda _fraction: None,
 ) -> None:
     """Write a grey pyramid of a quantity that is 0 where nothing is known, reduced by `reduce_mean`.
 
-    Layout, tags, memory and errors are those of `write_label_pyramids`.
+    It is an OME-TIFF too: `channel` is its name there, `description` the description of the image. Layout,
+    other tags, memory and errors are those of `write_label_pyramids`.
     """
-    _write_pyramids(source, grid, description, ((path, None),), reduce_mean, threads, progress, nullcontext)
+    kind = _Kind(reduce_mean, channel)
+    _write_pyramids(source, grid, description, ((path, None),), kind, threads, progress, nullcontext)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What differs between maps of classes and of a quantity."""
+
+    reduce: Reduction
+    channel: str | None = None
+    """Name of the channel of an OME-TIFF; None for a TIFF without OME."""
 
 
 def _write_pyramids(
@@ -117,7 +131,7 @@ def _write_pyramids(
     grid: Grid,
     description: Mapping[str, object],
     files: Sequence[tuple[Path, NDArray[np.uint16] | None]],
-    reduce: Reduction,
+    kind: _Kind,
     threads: int,
     report: Callable[[float], None],
     stage: Callable[[str], AbstractContextManager[object]],
@@ -130,13 +144,15 @@ def _write_pyramids(
     sizes = level_sizes(grid.label_size)
     with tempfile.TemporaryFile(dir=files[0][0].parent) as file:
         spool = TileSpool(file, sizes, encode_uniform(0))
-        builder = _Builder(source, sizes, spool, reduce)
+        builder = _Builder(source, sizes, spool, kind.reduce)
         builder.run(threads, lambda share: report(share * _BUILD_SHARE))
-        text = _ascii_json(description)
+        text = _text(description, kind.channel, grid, spool)
         software = str(description.get("software", "darefine"))
         for number, (path, colours) in enumerate(files, start=1):
             with atomic_file(path) as temporary:
-                _write_tiff(temporary, spool, grid.label_mpp, colours, text, software)
+                _write_tiff(
+                    temporary, spool, grid.label_mpp, colours, text, software, ome=kind.channel is not None
+                )
                 with stage("verify"):
                     verify_pyramid(temporary, sizes, spool.encoded)
             report(_BUILD_SHARE + (1 - _BUILD_SHARE) * number / len(files))
@@ -212,8 +228,10 @@ def _write_tiff(
     spool: TileSpool,
     label_mpp: float,
     colours: NDArray[np.uint16] | None,
-    text: str,
+    text: str | bytes,
     software: str,
+    *,
+    ome: bool,
 ) -> None:
     with tifffile.TiffWriter(path, bigtiff=True, byteorder="<") as tiff:
         for level, size in enumerate(spool.sizes):
@@ -231,8 +249,22 @@ def _write_tiff(
                 resolutionunit="CENTIMETER",
                 description=text if level == 0 else None,
                 software=software,
+                subifds=len(spool.sizes) - 1 if ome and level == 0 else None,
                 metadata=None,
             )
+    if ome:
+        chain_levels(path)
+
+
+def _text(
+    description: Mapping[str, object], channel: str | None, grid: Grid, spool: TileSpool
+) -> str | bytes:
+    """Return the ImageDescription of a finished spool: JSON, for an OME-TIFF within its XML."""
+    text = _ascii_json(description)
+    if channel is None:
+        return text
+    tiles = chain.from_iterable(spool.level(level) for level in range(len(spool.sizes)))
+    return ome_description(grid.label_size, grid.label_mpp, channel, text, tiles)
 
 
 def _ascii_json(description: Mapping[str, object]) -> str:

@@ -267,7 +267,7 @@ def test_probabilities_have_tiles_of_their_own(api: Api, slide: Path) -> None:
     time.sleep(FRESH_S)
     np.testing.assert_array_equal(job.tile(0, 2, 0, map_="probabilities/"), drawn[1][:512, :512])
     running = [job.tile(level, 0, 0, map_="probabilities/") for level in range(4)]
-    write_quantity_pyramid(kept, job.grid, {}, job.folder / "probabilities.tif")
+    write_quantity_pyramid(kept, job.grid, {}, job.folder / "probabilities.tif", channel="p")
     job.write_pyramids()
     job.api.lease.succeed(job.id, 1)
     version = job.tiles()["version"]

@@ -93,8 +93,21 @@ def test_probabilities_are_a_pyramid_that_others_read(files: JobFiles, slide: Pa
         assert opened.read_region((3500, 1000), 0, (1, 1)).getpixel((0, 0))[0] == LIGHT[0]
     image = pyvips.Image.tiffload(str(files.probabilities), page=1)
     np.testing.assert_array_equal(image.numpy().squeeze(), found[1])
+    by_ome = pyvips.Image.tiffload(str(files.probabilities), subifd=0)
+    np.testing.assert_array_equal(by_ome.numpy().squeeze(), found[1])
+
+
+def test_probabilities_are_an_ome_tiff(files: JobFiles) -> None:
+    found = levels(files.probabilities)
     with tifffile.TiffFile(files.probabilities) as tiff:
-        described = json.loads(tiff.pages[0].description)  # type: ignore[union-attr]
+        (series,) = tiff.series
+        assert (series.kind, series.axes) == ("ome", "YX")
+        for level, expected in zip(series.levels, found, strict=True):
+            np.testing.assert_array_equal(level.asarray(), expected)
+        image = tifffile.xml2dict(tiff.ome_metadata or "")["OME"]["Image"]
+    assert image["Pixels"]["PhysicalSizeX"] == 1.0
+    assert image["Pixels"]["Channel"]["Name"] == "probability of the label"
+    described = json.loads(image["Description"])
     assert described["probability"]["calibrated"] is False
     assert described["model"]["name"] == CARD.name
 
