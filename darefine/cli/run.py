@@ -91,7 +91,7 @@ def run(
     folder = out or default_folder(slides)
     found = some_slides(slides, recursive=recursive, leave_out=folder)
     require_writable(folder)
-    parameters = JobParameters(mpp, halo_px, precision, tissue, outputs)
+    parameters = JobParameters(mpp, halo_px, precision, tissue, tuple(sorted(set(outputs))))
     # What becomes of a slide is told here; of the engine's log only what nobody expected.
     logging.getLogger("workers").setLevel(logging.ERROR)
     console = Console(stderr=as_json, quiet=as_json, highlight=False)

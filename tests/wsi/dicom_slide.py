@@ -10,8 +10,11 @@ from pydicom.uid import ExplicitVRLittleEndian, VLWholeSlideMicroscopyImageStora
 FRAME_PX = 256
 
 
-def write_dicom_slide(folder: Path, pixels: NDArray[np.uint8], mpp: float) -> Path:
-    """Write RGB pixels as a folder of one level; its rows run to the left on the glass, as scanners do."""
+def write_dicom_slide(folder: Path, pixels: NDArray[np.uint8], mpp: float, *, frames: bool = True) -> Path:
+    """Write RGB pixels as a folder of one level; its rows run to the left on the glass, as scanners do.
+
+    Without `frames` it is the header of such a slide alone.
+    """
     folder.mkdir()
     height, width = pixels.shape[:2]
     meta = FileMetaDataset()
@@ -44,9 +47,9 @@ def write_dicom_slide(folder: Path, pixels: NDArray[np.uint8], mpp: float) -> Pa
     path = Dataset()
     path.OpticalPathIdentifier = "0"
     data.OpticalPathSequence = [path]
-    frames = tiles(pixels)
-    data.NumberOfFrames = len(frames)
-    data.PixelData = frames.tobytes()
+    stored = tiles(pixels) if frames else tiles(pixels[:1, :1])
+    data.NumberOfFrames = len(stored)
+    data.PixelData = stored.tobytes()
     data.save_as(folder / "level-0.dcm", enforce_file_format=True)
     return folder
 
