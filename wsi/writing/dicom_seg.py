@@ -28,6 +28,17 @@ from ..grid import TILE_PX, Grid
 from ..palette import LabelClass, Palette
 from .label_tiff import LabelTiff
 
+_BROKEN_FILE_ERRORS = (
+    InvalidDicomError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    NotImplementedError,
+    struct.error,
+)
 _TEXT_LENGTH = 64  # of DICOM's long strings
 _ITEM = b"\xfe\xff\x00\xe0"
 _MAX_OFFSET = 2**32 - 1
@@ -117,11 +128,11 @@ def _source_image(slide_path: Path, size: Size) -> Any:
     if folder != slide_path:
         # The file may be any level; the others of its series lie beside it.
         named = _header(slide_path)
-        series = None if named is None else named.SeriesInstanceUID
-        headers = [one for one in headers if one.SeriesInstanceUID == series]
+        series = None if named is None else named.get("SeriesInstanceUID")
+        headers = [one for one in headers if one.get("SeriesInstanceUID") == series]
     for one in headers:
         shape = (one.get("TotalPixelMatrixColumns"), one.get("TotalPixelMatrixRows"))
-        if "VOLUME" in one.ImageType and shape == (size.width, size.height):
+        if "VOLUME" in one.get("ImageType", ()) and shape == (size.width, size.height):
             return one
     raise OutputUnavailableError(
         f"The output dicom_seg cannot be made of {slide_path.name}: no DICOM image of the whole slide "
@@ -133,7 +144,7 @@ def _header(path: Path) -> Any:
     """Return what a DICOM slide image says of itself; None for anything else."""
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True)
-    except (InvalidDicomError, OSError):
+    except _BROKEN_FILE_ERRORS:
         return None
     return header if header.get("SOPClassUID") == VLWholeSlideMicroscopyImageStorage else None
 

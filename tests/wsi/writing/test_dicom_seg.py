@@ -124,6 +124,17 @@ def test_a_slide_that_is_not_dicom_is_refused(labels: Path, tmp_path: Path) -> N
     assert not (tmp_path / "seg.dcm").exists()
 
 
+def test_broken_and_foreign_files_beside_the_slide_are_passed_over(slide: Path, tmp_path: Path) -> None:
+    good = (slide / "level-0.dcm").read_bytes()
+    (tmp_path / "slide.dcm").write_bytes(good)
+    (tmp_path / "a-notes.txt").write_text("no DICOM")
+    (tmp_path / "b-cut.dcm").write_bytes(good[:300])
+    (tmp_path / "c-noise.dcm").write_bytes(good[:140] + np.random.default_rng(0).bytes(4000))
+    (tmp_path / "d-folder").mkdir()
+    header = segmentation_header(tmp_path / "slide.dcm", GRID, ORIGIN)
+    assert (header.TotalPixelMatrixColumns, header.TotalPixelMatrixRows) == (1300, 550)
+
+
 def test_a_header_that_lacks_the_place_on_the_glass_is_refused(slide: Path, tmp_path: Path) -> None:
     header = pydicom.dcmread(slide / "level-0.dcm")
     del header.TotalPixelMatrixOriginSequence
