@@ -22,6 +22,7 @@ from workers.settings import WorkerSettings
 from wsi.atomic import atomic_file
 from wsi.geometry import Size
 from wsi.grid import make_grid
+from wsi.writing.output_extras import check_outputs
 
 from .outcome import End, Outcome
 from .slide_files import FoundSlide, result_names
@@ -75,6 +76,7 @@ class LocalRun:
             WeightsError: the hub does not have it, or it is an ONNX file and ONNX Runtime is not installed.
             WsiError: no slide could be labelled with these parameters.
         """
+        check_outputs(parameters.outputs, None)
         path = find_card(settings, model)
         card = ModelCard.load(path)
         if card.network.architecture == "onnx":

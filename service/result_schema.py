@@ -119,6 +119,32 @@ class ResolvedParameters(_Part):
     patch_px: int
 
 
+class BelowFacts(_Part):
+    """Share of the pixels whose probability is lower."""
+
+    probability: float
+    fraction: float
+
+
+class ClassConfidence(_Part):
+    """Confidence in the pixels of one class."""
+
+    value: int
+    name: str
+    mean: float | None = Field(description="Null for a class without pixels; so is `below`.")
+    below: list[BelowFacts] | None
+
+
+class ConfidenceFacts(_Part):
+    """Probabilities of the labels, as the network gives them to the class that it chose."""
+
+    calibrated: bool = Field(description="Whether the card has a temperature fitted on held-out slides.")
+    temperature: float
+    mean: float | None = Field(description="Null where nothing was labelled; so is `below`.")
+    below: list[BelowFacts] | None
+    classes: list[ClassConfidence]
+
+
 class LabelMapFacts(_Part):
     """Size of the label map."""
 
@@ -176,6 +202,7 @@ class ResultOut(_Part):
     warnings: list[WarningOut] = []
     versions: dict[str, str] | None = Field(None, description="Of this software and what it stands on.")
     label_map: LabelMapFacts
+    confidence: ConfidenceFacts | None = Field(None, description="Of a job that asked for it.")
     device: str
     dtype: str
     compiled: bool

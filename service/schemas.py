@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from workers.jobs import Job, JobState, OutputName
+from workers.jobs import OUTPUT_FILES, Job, JobState, OutputName
 
 from .region_fields import Regions, Tissue
 from .slides.store import StoredSlide
@@ -388,6 +388,7 @@ def job_links(job: Job) -> dict[str, str]:
     """Return the links of a job: to itself, its events and tiles, to its result files or to cancel it."""
     self = f"{PREFIX}/jobs/{job.id}"
     links = {"self": self, "events": f"{self}/events", "tiles": f"{self}/tiles"}
+    outputs = job.request.parameters.outputs
     if job.state is JobState.SUCCEEDED:
         links |= {
             name: f"{self}/{path}"
@@ -396,6 +397,7 @@ def job_links(job: Job) -> dict[str, str]:
                 ("labels", "labels.tif"),
                 ("regions", "regions.geojson"),
                 ("result", "result"),
+                *((one, f"files/{file}") for one, file in OUTPUT_FILES.items() if one in outputs),
             )
         }
     elif not job.state.is_final:

@@ -8,6 +8,7 @@ from wsi.errors import MppUnknownError
 from wsi.geometry import Size
 from wsi.grid import InputGeometry, make_grid
 from wsi.read_regions import check_on_slide
+from wsi.writing.output_extras import check_outputs
 
 from .errors import ModelNotReadyError, ModelUnknownError, PrecisionError
 from .schemas import JobOptions, ModelRef, PreflightOut
@@ -34,11 +35,13 @@ def submit_job(
         HaloError: when the halo does not fit the model's tiles.
         SlideLimitError: when the label map would be too large.
         RegionsInvalidError: when a region, or a polygon of the tissue, lies outside of the slide.
+        OutputUnavailableError: when an output cannot be made of this slide, or here.
         IdempotencyConflictError: when the key stands for a job made from another request.
     """
     card = model_card(queue, options.model)
     check_precision(queue, options)
     check_scale(slide, options, card)
+    check_outputs(options.outputs, slide.info.vendor)
     request = JobRequest(
         slide_id=slide.id,
         slide_name=slide.name,
@@ -69,9 +72,11 @@ def preflight(queue: JobClient, options: JobOptions) -> PreflightOut:
         PrecisionError: when all workers compute on CPUs and the precision is one of GPUs.
         MppOutOfRangeError: when the pixel size asked for is too coarse for the model.
         HaloError: when the halo does not fit the model's tiles.
+        OutputUnavailableError: when an output cannot be made here.
     """
     card = model_card(queue, options.model)
     check_precision(queue, options)
+    check_outputs(options.outputs, None)
     geometry = InputGeometry(**card["input"])
     make_grid(NOMINAL_SIZE, options.mpp or geometry.mpp, geometry, halo_px=options.halo_px)
     model = ModelRef(name=card["name"], version=card["version"], sha256=card["weights"]["sha256"])

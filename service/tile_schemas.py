@@ -80,6 +80,7 @@ class LabelTilesOut(BaseModel):
             "finished": False,
             "version": "18c2f0a1b2c3d4e5-3",
             "patches": [11, 12, 13],
+            "probabilities": False,
         }
     )
     width: int = Field(description="Of the label map, in label pixels.")
@@ -102,6 +103,10 @@ class LabelTilesOut(BaseModel):
         description="Indices, row by row, of the patches stored so far, oldest first; null when finished."
     )
 
+    probabilities: bool = Field(
+        description="Whether tiles of the labels' probabilities lie under `tiles/probabilities/`."
+    )
+
     @classmethod
     def of(cls, job: Job, labels: JobLabels) -> "LabelTilesOut":
         """Return the JSON form of a job's label tiles."""
@@ -122,4 +127,5 @@ class LabelTilesOut(BaseModel):
             finished=coverage.is_finished,
             version=coverage.version,
             patches=None if coverage.is_finished else list(coverage.patches),
+            probabilities="probabilities" in job.request.parameters.outputs,
         )

@@ -6,6 +6,7 @@ Knows no Redis, so that every process may import it.
 import re
 import secrets
 import time
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,8 +19,31 @@ from wsi.rules import TISSUE_RULES
 
 Priority = Literal["normal", "high"]
 
-OutputName = Literal["regions.geojson", "tissue.geojson"]
+OutputName = Literal[
+    "regions.geojson",
+    "tissue.geojson",
+    "probabilities",
+    "confidence",
+    "preview",
+    "dicom_seg",
+    "ome_zarr",
+]
 """Results that are made only when a job asks for them by name."""
+
+
+OUTPUT_FILES: Mapping[str, str] = {
+    "probabilities": "probabilities.tif",
+    "preview": "preview.png",
+    "dicom_seg": "labels.dcm",
+    "ome_zarr": "labels.ome.zarr.zip",
+}
+"""Names of the files of outputs that are one file, always of the same name."""
+
+
+def keeps_probabilities(outputs: Collection[str]) -> bool:
+    """Tell whether probabilities must be stored with the labels of each patch to make these outputs."""
+    return not {"probabilities", "confidence"}.isdisjoint(outputs)
+
 
 STRICT = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 """How dataclasses are read from JSON: no number from a string. Members that a later version adds are passed
@@ -189,6 +213,26 @@ class JobFiles:
         return self.directory.with_name(f"{self.directory.name}.json")
 
     @property
+    def probabilities(self) -> Path:
+        """The grey pyramid of the labels' probabilities."""
+        return self.directory / OUTPUT_FILES["probabilities"]
+
+    @property
+    def preview(self) -> Path:
+        """The picture of slide, labels and legend."""
+        return self.directory / OUTPUT_FILES["preview"]
+
+    @property
+    def dicom_seg(self) -> Path:
+        """The label map as a DICOM Segmentation."""
+        return self.directory / OUTPUT_FILES["dicom_seg"]
+
+    @property
+    def ome_zarr(self) -> Path:
+        """The label map as OME-Zarr, zipped."""
+        return self.directory / OUTPUT_FILES["ome_zarr"]
+
+    @property
     def plan(self) -> Path:
         """The grid, the patches to run and the classes, as JSON; viewers of a running job read it."""
         return self.directory / "plan.json"
@@ -207,6 +251,11 @@ class JobFiles:
     def patches(self) -> Path:
         """The folder of finished patches; gone once the pyramids are written."""
         return self.directory / "patches"
+
+    @property
+    def probability_patches(self) -> Path:
+        """The folder of the finished patches' probabilities, where they are kept; gone with `patches`."""
+        return self.directory / "probability-patches"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ WsiError
 ├── LabelStoreError          a finished patch cannot be stored or read back
 ├── PlanFormatError          a stored plan or tissue mask is not what this version writes
 ├── PyramidError             a result file did not survive being read back
-└── LabelTiffError           a label map file cannot be read, or is none
+├── LabelTiffError           a label map file cannot be read, or is none
+└── OutputUnavailableError   an output asked for cannot be made of this slide, or in this installation
 """
 
 
@@ -63,3 +64,7 @@ class PyramidError(WsiError):
 
 class LabelTiffError(WsiError, ValueError):
     """A label map file cannot be read, is damaged, or is no label map."""
+
+
+class OutputUnavailableError(WsiError):
+    """An output that was asked for cannot be made of this slide, or in this installation."""

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import zarr  # type: ignore[import-not-found]  # this file is for another virtual environment
+import zarr
 from numpy.typing import NDArray
+
+# These are in another virtual environment, which this file is for.
 from tiatoolbox.models.architecture.utils import argmax_last_axis  # type: ignore[import-not-found]
 from tiatoolbox.models.engine.io_config import IOSegmentorConfig  # type: ignore[import-not-found]
 from tiatoolbox.models.engine.semantic_segmentor import SemanticSegmentor  # type: ignore[import-not-found]

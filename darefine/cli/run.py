@@ -99,7 +99,7 @@ def run(
     found = some_slides(slides, recursive=recursive, leave_out=folder)
     require_writable(folder)
     where = where_of(regions, tissue_on(found, tissue))
-    parameters = JobParameters(mpp, halo_px, precision, outputs=outputs, **where)
+    parameters = JobParameters(mpp, halo_px, precision, outputs=tuple(sorted(set(outputs))), **where)
     # What becomes of a slide is told here; of the engine's log only what nobody expected.
     logging.getLogger("workers").setLevel(logging.ERROR)
     console = Console(stderr=as_json, quiet=as_json, highlight=False)

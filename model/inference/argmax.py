@@ -11,10 +11,14 @@ def argmax_labels(logits: Tensor, window_px: int, halo_px: int) -> Tensor:
     side = window_px - 2 * halo_px. Logits are up-sampled bilinearly to the window, edge to edge
     (align_corners=False), then the argmax is taken, the first of equals.
     """
-    kept = centre_logits(logits, window_px, halo_px)
-    if kept.device.type != "cpu":
-        return (kept.argmax(1) + 1).to(torch.uint8)
-    return torch.stack([_argmax_planes(planes) for planes in kept]).add_(1)
+    return largest_labels(centre_logits(logits, window_px, halo_px))
+
+
+def largest_labels(logits: Tensor) -> Tensor:
+    """Return class values 1..K (N, H, W) uint8 of logits (N, K, H, W): the first of the largest."""
+    if logits.device.type != "cpu":
+        return (logits.argmax(1) + 1).to(torch.uint8)
+    return torch.stack([_argmax_planes(planes) for planes in logits]).add_(1)
 
 
 def centre_logits(logits: Tensor, window_px: int, halo_px: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -19,12 +19,13 @@ from ..errors import DeviceError, InputError
 from ..network.base import ContextWindows, SegmentationNetwork
 from ..network.build import build_network
 from ..weights import load_weights
-from .argmax import argmax_labels, centre_logits
+from .argmax import argmax_labels, centre_logits, largest_labels
 from .backend import Backend, EncodedContext
 from .batching import Batching, BatchSize, with_second_try
 from .device import computing_on
 from .onnx_backend import OnnxBackend
 from .preprocess import context_from_region
+from .probabilities import winner_probabilities
 from .torch_backend import TorchBackend
 from .transfer import PendingLabels, Transfer
 
@@ -180,6 +181,7 @@ class Segmenter:
         *,
         context: NDArray[np.uint8] | None = None,
         stage: StageTimer = nullcontext,
+        probabilities: bool = False,
     ) -> PendingLabels:
         """Begin to label the slices of one patch; `collect` returns the labels.
 
@@ -189,7 +191,7 @@ class Segmenter:
         kept. A CPU has done it all on return; a GPU has only been told, and can be told the next patch before
         this one is collected, so that it need not wait. `stage` is called with "context" and "slices": on a
         CPU they hold the seconds of each, on a GPU those of telling it, and waiting for it falls into
-        "slices".
+        "slices". With `probabilities` the result has those of the labels too (`winner_probabilities`).
 
         Raises:
             InputError: pixels or context are not the view's, or a window is outside the region.
@@ -199,20 +201,25 @@ class Segmenter:
         if self.card.network.sees_patch:
             _check_context(context, view)
         if not (count := len(view.corners)):
-            return PendingLabels(torch.empty(0, view.slice_px, view.slice_px, dtype=torch.uint8))
+            nothing = PendingLabels(torch.empty(0, view.slice_px, view.slice_px, dtype=torch.uint8))
+            return replace(nothing, probabilities=nothing if probabilities else None)
         with computing_on(self._device):
             with stage("context"):
                 patch, labels = with_second_try(
-                    lambda: (self._prepare(pixels, view, context), self._blank(count, view)), self._device
+                    lambda: (self._prepare(pixels, view, context), self._blank(count, view, probabilities)),
+                    self._device,
                 )
             with stage("slices"):
 
                 def run_pass(start: int, stop: int) -> None:
                     # What lies beyond the last window is padding.
-                    labels[start:stop] = self._labels(patch, start, stop)[: count - start]
+                    labels[:, start:stop] = self._labels(patch, start, stop, probabilities)[
+                        :, : count - start
+                    ]
 
                 self._batching.run(count, view.shape, run_pass)
-            return self._transfer.download(labels)
+            further = self._transfer.download(labels[1]) if probabilities else None
+            return replace(self._transfer.download(labels[0]), probabilities=further)
 
     def collect(self, pending: PendingLabels, *, stage: StageTimer = nullcontext) -> NDArray[np.uint8]:
         """Return the labels (N, slice_px, slice_px) of the slices submitted, values 1..K; waits for a GPU.
@@ -256,9 +263,9 @@ class Segmenter:
             self._batching.run(count, view.shape, run_pass)
         return results.numpy()
 
-    def _blank(self, count: int, view: PatchView) -> Tensor:
-        """Return room for the labels of `count` slices."""
-        shape = (count, view.slice_px, view.slice_px)
+    def _blank(self, count: int, view: PatchView, probabilities: bool) -> Tensor:
+        """Return room for the labels of `count` slices, and for their probabilities: see `_labels`."""
+        shape = (1 + probabilities, count, view.slice_px, view.slice_px)
         return torch.empty(shape, dtype=torch.uint8, device=self._device)
 
     def _prepare(
@@ -286,10 +293,14 @@ class Segmenter:
         windows = ContextWindows(boxes, view.context_window_network_px)
         return self._backend.encode_context(image, windows)
 
-    def _labels(self, patch: _Prepared, start: int, stop: int) -> Tensor:
-        """Return uint8 (stop - start, slice_px, slice_px) on the device."""
+    def _labels(self, patch: _Prepared, start: int, stop: int, probabilities: bool) -> Tensor:
+        """Return labels, and behind them probabilities, on the device: uint8 (1 or 2, N, slice_px, same)."""
         logits = self._window_logits(patch, start, stop)
-        return argmax_labels(logits, patch.view.window_px, patch.view.halo_px)
+        sizes = (patch.view.window_px, patch.view.halo_px)
+        if not probabilities:
+            return argmax_labels(logits, *sizes).unsqueeze(0)
+        kept = centre_logits(logits, *sizes)
+        return torch.stack([largest_labels(kept), winner_probabilities(kept, self.card)])
 
     def _window_logits(self, patch: _Prepared, start: int, stop: int) -> Tensor:
         """Return float32 (stop - start, K, h, w) of whole windows, at the network's own size."""

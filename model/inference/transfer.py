@@ -16,6 +16,8 @@ class PendingLabels:
     """uint8, in this process's memory; undefined before `copied` has passed."""
     copied: torch.cuda.Event | None = None
     """Event that passes when a GPU has computed and copied all labels. None: nothing to wait for."""
+    probabilities: "PendingLabels | None" = None
+    """The winners' probabilities of the same pixels, uint8, where they were asked for."""
 
     @property
     def done(self) -> bool:

@@ -13,10 +13,11 @@ from wsi.tiles.levels import has_tile
 from wsi.writing.tile_codec import decode_tile
 
 from ..dependencies import LabelTiles, Queue
-from ..errors import RequestInvalidError, ResultNotReadyError, TileNotFoundError
+from ..errors import RequestInvalidError, ResultFileNotFoundError, ResultNotReadyError, TileNotFoundError
 from ..openapi import Responses, problems
 from ..tile_schemas import LabelTilesOut
 from ..tiles.caching import caching_headers, not_modified
+from ..tiles.job_labels import JobLabels
 
 PROBLEMS = problems(JobNotFoundError, ResultNotReadyError, RedisError)
 TILE: Responses = {
@@ -28,6 +29,21 @@ TILE: Responses = {
     304: {"description": "`If-None-Match` names the tile's `ETag`: the copy at hand is good"},
     **problems(JobNotFoundError, TileNotFoundError, ResultNotReadyError, RequestInvalidError, RedisError),
 }
+
+PROBABILITY_TILE: Responses = {
+    **TILE,
+    200: {
+        "description": "512 x 512 bytes, the probability of each pixel's label in 255ths, row by row, as "
+        "`Content-Encoding: deflate`; 0 is not analysed",
+        "content": {"application/octet-stream": {}, "image/png": {}},
+    },
+    **problems(JobNotFoundError, TileNotFoundError, ResultFileNotFoundError),
+}
+
+Version = Annotated[
+    str | None, Query(description="The `version` of the tiles; with it copies are kept for ever")
+]
+Format = Annotated[Literal["png"] | None, Query(description="A grey PNG instead")]
 
 router = APIRouter(prefix="/jobs/{job_id}/tiles", tags=["tiles"])
 
@@ -47,26 +63,51 @@ def get_label_tile(
     row: int,
     request: Request,
     labels: LabelTiles,
-    v: Annotated[
-        str | None, Query(description="The `version` of the tiles; with it copies are kept for ever")
-    ] = None,
-    format: Annotated[Literal["png"] | None, Query(description="A grey PNG instead")] = None,  # noqa: A002
+    v: Version = None,
+    format: Format = None,  # noqa: A002
 ) -> Response:
     """Get one tile of the label map; level 0 is full size, each next one half of it."""
     found = labels.get(job_id)
-    if not has_tile(found.size, level, column, row):
-        raise TileNotFoundError(level, column, row)
+    return tile_response(request, found, (level, column, row), v == found.coverage().version, format)
+
+
+@router.get("/probabilities/{level}/{column}_{row}", response_class=Response, responses=PROBABILITY_TILE)
+def get_probability_tile(
+    job_id: str,
+    level: int,
+    column: int,
+    row: int,
+    request: Request,
+    labels: LabelTiles,
+    v: Version = None,
+    format: Format = None,  # noqa: A002
+) -> Response:
+    """Get one tile of the probabilities of the labels, of a job that keeps them (`outputs=probabilities`)."""
+    found = labels.get(job_id, "probabilities")
+    known = v is not None and v == labels.get(job_id).coverage().version
+    return tile_response(request, found, (level, column, row), known, format)
+
+
+def tile_response(
+    request: Request, found: JobLabels, place: tuple[int, int, int], known: bool, kind: str | None
+) -> Response:
+    """Return a tile at `place` (level, column, row), or 304 when the client has it.
+
+    `known` says whether the client names the present version; of a finished job it may keep such a tile for
+    ever. `kind` is "png", or None for the bytes as they are stored.
+    """
+    if not has_tile(found.size, *place):
+        raise TileNotFoundError(*place)
     # Before the tile is read: a patch stored meanwhile would be taken for known.
-    etag = f"{found.tile_version(level, column, row)}-{level}-{column}-{row}-{format or 'deflate'}"
-    coverage = found.coverage()
-    headers = caching_headers(etag, final=coverage.is_finished and v == coverage.version)
+    etag = "-".join(map(str, (found.tile_version(*place), *place, kind or "deflate")))
+    headers = caching_headers(etag, final=found.coverage().is_finished and known)
     unchanged = not_modified(request, headers)
     if unchanged is not None:
         return unchanged
-    encoded = found.tile(level, column, row)
+    encoded = found.tile(*place)
     if encoded is None:
         return Response(status_code=204, headers=headers)
-    if format == "png":
+    if kind == "png":
         return Response(png(encoded), media_type="image/png", headers=headers)
     return Response(
         encoded, media_type="application/octet-stream", headers={**headers, "Content-Encoding": "deflate"}

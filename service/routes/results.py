@@ -117,6 +117,8 @@ def tiff(request: Request, job: Job, path: Path) -> Response:
 
 def media_type(name: str) -> str:
     """Return the media type of a result file by its name."""
+    if name.endswith(".dcm"):  # not known everywhere
+        return "application/dicom"
     known, packed = mimetypes.guess_type(name)
     return "application/gzip" if packed == "gzip" else known or "application/octet-stream"
 

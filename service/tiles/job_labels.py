@@ -1,4 +1,4 @@
-"""Find the label tiles of a job: in its finished pyramid, or in the patches stored so far."""
+"""Find the tiles of a job's maps: in their finished pyramid, or in the patches stored so far."""
 
 import json
 import threading
@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 from workers.errors import JobNotFoundError
 from workers.jobs import Job, JobFiles, JobState
@@ -17,11 +17,32 @@ from wsi.plan import Plan
 from wsi.tiles.growing_labels import GrowingLabels
 from wsi.tiles.patch_folder import PatchFolder
 from wsi.tiles.stored_labels import StoredLabels
+from wsi.writing.reduction import Reduction, reduce_majority, reduce_mean
 
-from ..errors import ResultNotReadyError
+from ..errors import ResultFileNotFoundError, ResultNotReadyError
 
 MAX_JOBS = 8
-"""Jobs whose tiles are found without asking the queue: some MB each for large slides."""
+"""Maps of jobs whose tiles are found without asking the queue: some MB each for large slides."""
+
+
+MapName = Literal["labels", "probabilities"]
+"""Maps of a job that have tiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """Where a map of a job lies, and how it is reduced."""
+
+    pyramid: Path
+    patches: Path
+    reduce: Reduction
+
+    @classmethod
+    def of(cls, files: JobFiles, name: MapName) -> Self:
+        """Return where the map of this name lies."""
+        if name == "labels":
+            return cls(files.labels, files.patches, reduce_majority)
+        return cls(files.probabilities, files.probability_patches, reduce_mean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +60,21 @@ class Coverage:
 
 
 class JobLabels:
-    """Label tiles of one job, while it runs and after. Thread-safe."""
+    """Tiles of a map of one job, while it runs and after: its labels, or their probabilities. Thread-safe."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, name: MapName = "labels") -> None:
         """Read the job's plan.
 
         Raises:
             ResultNotReadyError: it has none yet, or one of another version.
+            ResultFileNotFoundError: the job keeps no such map.
         """
+        if name not in ("labels", *job.request.parameters.outputs):
+            raise ResultFileNotFoundError(
+                f"This job keeps no {name}. Run one with `outputs={name}` to have them."
+            )
         self._id, self._files = job.id, job.files
+        self._map = _Stored.of(self._files, name)
         self._succeeded = job.state is JobState.SUCCEEDED
         self._plan_ns = _modified_ns(self._files.plan)
         data = _read_plan(job)
@@ -60,8 +87,8 @@ class JobLabels:
         self.patches = self.size.tiles(self.patch_px)
         """Columns and rows of patches."""
         self._planned = tuple(patch["index"] for patch in data["patches"])
-        self._folder = PatchFolder(self._files.patches, self.patches.pixels)
-        self._growing = None if self._succeeded else _growing(data, self._folder)
+        self._folder = PatchFolder(self._map.patches, self.patches.pixels)
+        self._growing = None if self._succeeded else _growing(data, self._folder, self._map.reduce)
         self._stored: StoredLabels | None = None
         self._stored_ns = 0
 
@@ -113,50 +140,52 @@ class JobLabels:
     def _finished(self) -> StoredLabels | None:
         """Return the finished pyramid; None while there is none of this plan."""
         if self._stored is None:
-            written_ns = _modified_ns(self._files.labels)
+            written_ns = _modified_ns(self._map.pyramid)
             # An older one was left by an earlier plan.
             if self._succeeded or (written_ns and self._plan_ns and written_ns >= self._plan_ns):
                 self._stored_ns = written_ns or 0
-                self._stored = StoredLabels(self._files.labels)
+                self._stored = StoredLabels(self._map.pyramid, self._map.reduce)
         return self._stored
 
 
 class JobLabelsCache:
-    """Label tiles of the jobs that were looked at last. Thread-safe."""
+    """Tiles of the jobs that were looked at last. Thread-safe."""
 
     def __init__(self, queue: JobClient) -> None:
         self._queue = queue
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, JobLabels] = OrderedDict()
+        self._known: OrderedDict[tuple[str, MapName], JobLabels] = OrderedDict()
 
-    def get(self, job_id: str) -> JobLabels:
-        """Return the label tiles of a job. Asks the queue only when the job is new here, or changed.
+    def get(self, job_id: str, name: MapName = "labels") -> JobLabels:
+        """Return the tiles of a map of a job. Asks the queue only when the job is new here, or changed.
 
         Raises:
             JobNotFoundError: there is no such job.
             ResultNotReadyError: its grid is not known yet.
+            ResultFileNotFoundError: it keeps no such map.
         """
         with self._lock:
-            known = self._known.get(job_id)
+            known = self._known.get((job_id, name))
             if known is not None:
-                self._known.move_to_end(job_id)
+                self._known.move_to_end((job_id, name))
         if known is not None and known.is_current:
             return known
-        return self.of(self._queue.get(job_id))
+        return self.of(self._queue.get(job_id), name)
 
-    def of(self, job: Job) -> JobLabels:
-        """Return the label tiles of a job whose record is at hand.
+    def of(self, job: Job, name: MapName = "labels") -> JobLabels:
+        """Return the tiles of a map of a job whose record is at hand.
 
         Raises:
             ResultNotReadyError: its grid is not known yet.
+            ResultFileNotFoundError: it keeps no such map.
         """
         with self._lock:
-            known = self._known.get(job.id)
+            known = self._known.get((job.id, name))
             if known is not None and known.is_current:
                 return known
             # Under the lock: two requests would read the same index twice, and paste patches twice.
-            found = self._known[job.id] = JobLabels(job)
-            self._known.move_to_end(job.id)
+            found = self._known[job.id, name] = JobLabels(job, name)
+            self._known.move_to_end((job.id, name))
             while len(self._known) > MAX_JOBS:
                 self._known.popitem(last=False)
             return found
@@ -181,9 +210,9 @@ def _read_plan(job: Job) -> dict[str, Any]:
     return data
 
 
-def _growing(data: Mapping[str, Any], folder: PatchFolder) -> GrowingLabels:
+def _growing(data: Mapping[str, Any], folder: PatchFolder, reduce: Reduction) -> GrowingLabels:
     try:
-        return GrowingLabels(folder, Plan.from_json(data).grid)
+        return GrowingLabels(folder, Plan.from_json(data).grid, reduce)
     except PlanFormatError as error:
         raise ResultNotReadyError(
             "The job was begun by another version of this software. Run it again."

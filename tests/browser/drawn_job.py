@@ -77,11 +77,20 @@ def write_square_slide(path: Path, mpp: float | None, seed: int = 0) -> Path:
 class DrawnJob:
     """A job on a square slide; the test is its worker."""
 
-    def __init__(self, service: Service, slide_id: str, mpp: float = 0.467, model: str = "squares") -> None:
+    def __init__(
+        self,
+        service: Service,
+        slide_id: str,
+        mpp: float = 0.467,
+        model: str = "squares",
+        outputs: tuple[str, ...] = (),
+    ) -> None:
         self.service, self.slide_id = service, slide_id
         geometry = InputGeometry(**CARD["input"])
         self.grid: Grid = make_grid(Size(WIDTH, HEIGHT), mpp, geometry)
-        answer = service.http.post("/v1/jobs", json={"slide_id": slide_id, "model": model})
+        answer = service.http.post(
+            "/v1/jobs", json={"slide_id": slide_id, "model": model, "outputs": outputs}
+        )
         assert answer.status_code == 202, answer.text
         self.id: str = answer.json()["id"]
         self.folder = service.data_dir / "jobs" / self.id

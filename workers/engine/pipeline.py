@@ -21,15 +21,16 @@ from wsi.reading.slide import Slide, open_slide
 from wsi.tissue import TissueMask
 from wsi.writing.label_store import LabelStore
 from wsi.writing.pyramid import PyramidSummary, write_label_pyramids
+from wsi.writing.reduction import reduce_mean
 
 from ..errors import NotEnoughDiskError
-from ..jobs import JobFiles, JobWarning, Progress
+from ..jobs import JobFiles, JobWarning, Progress, keeps_probabilities
 from ..protocol import RunJob
 from .job_warnings import job_warnings, telling
-from .outputs import write_outputs
+from .outputs import Labelled, Outputs, require_outputs, write_outputs
 from .progress import ProgressThrottle
 from .result import Finished, job_result, provenance, write_json
-from .resume import adopt, run_identity, stored_json
+from .resume import adopt, remove_patches, run_identity, stored_json
 from .segment import PatchRun, segment_patches
 from .stopwatch import Stopwatch
 from .tissue import job_grid, job_limits, job_tissue
@@ -49,7 +50,8 @@ def run_pipeline(
     left there. `watch` sees every stage begin and end.
 
     Raises:
-        WsiError: The slide cannot be read, its mpp is unknown or too coarse for the model.
+        WsiError: The slide cannot be read, its mpp is unknown or too coarse for the model, or an output
+            cannot be made of it.
         NotEnoughDiskError: What the job may need does not fit on the disk.
         JobCancelledError: `cancelled()` became true.
     """
@@ -64,17 +66,20 @@ def run_pipeline(
             return
         with watch.stage("plan"):
             throttle = ProgressThrottle("plan", 0, report, cancelled)
+            require_outputs(run, slide.info.vendor, card, job_grid(run, slide, card.input))
             plan, tissue = plan_job(run, files, slide, card, throttle)
             write_plan(files, identity, card, plan)
             warnings = job_warnings(run, slide, card, plan, tissue)
             report = telling(report, warnings)
         store = LabelStore(files.patches, plan.grid)
-        patches = PatchRun(slide, plan, tissue, store, segmenter, watch)
+        kept = keeps_probabilities(run.parameters.outputs)
+        probabilities = LabelStore(files.probability_patches, plan.grid, reduce_mean) if kept else None
+        patches = PatchRun(slide, plan, tissue, store, segmenter, watch, probabilities)
         with watch.stage("segment"):
             labelled_slices = segment_patches(patches, report, cancelled)
-        finished = Finished(run, slide.info, segmenter, plan, tissue, warnings, labelled_slices, started)
-        write_results(finished, store, files, report, cancelled, watch)
-    shutil.rmtree(files.patches, ignore_errors=True)
+        finished = Finished(run, slide.info, segmenter, plan, warnings, labelled_slices, started)
+        write_results(finished, patches, files, report, cancelled)
+    remove_patches(files)
 
 
 def write_plan(files: JobFiles, identity: Mapping[str, Any], card: ModelCard, plan: Plan) -> None:
@@ -85,11 +90,10 @@ def write_plan(files: JobFiles, identity: Mapping[str, Any], card: ModelCard, pl
 
 def write_results(
     finished: Finished,
-    store: LabelStore,
+    patches: PatchRun,
     files: JobFiles,
     report: Callable[[Progress], None],
     cancelled: Callable[[], bool],
-    watch: Stopwatch,
 ) -> None:
     """Write pyramids, outputs and `result.json` of a job whose patches are all in the store.
 
@@ -97,18 +101,20 @@ def write_results(
         WsiError: A file cannot be written or did not survive being read back.
         JobCancelledError: `cancelled()` became true.
     """
-    plan, card = finished.plan, finished.segmenter.card
+    plan, card, watch = finished.plan, finished.segmenter.card, patches.watch
     with watch.stage("pyramid"):
         throttle = ProgressThrottle("pyramid", len(plan.patches), report, cancelled)
         description = provenance(finished.run, finished.info, card, plan.grid, finished.warnings)
-        summary = write_pyramids(description, card, plan.grid, store, files, throttle, watch.stage)
-    outputs: tuple[Path, ...] = ()
+        summary = write_pyramids(description, card, plan.grid, patches.store, files, throttle, watch.stage)
+    outputs = Outputs()
     if names := finished.run.parameters.outputs:
         with watch.stage("outputs"):
             throttle = ProgressThrottle("outputs", len(plan.patches), report, cancelled)
-            outputs = write_outputs(names, finished, files, throttle)
-    written = (files.overlay, files.labels, *outputs)
-    write_json(files.result, job_result(finished, summary, watch.seconds, written))
+            outputs = write_outputs(
+                names, Labelled(finished.run, patches, files, description, summary), throttle
+            )
+    written = (files.overlay, files.labels, *outputs.files)
+    write_json(files.result, {**job_result(finished, summary, watch.seconds, written), **outputs.facts})
 
 
 def stored_warnings(files: JobFiles) -> tuple[JobWarning, ...]:
@@ -132,7 +138,7 @@ def plan_job(
     """
     grid = job_grid(run, slide, card.input)
     limits = job_limits(run, slide, grid)
-    require_disk(files.directory, grid)
+    require_disk(files.directory, grid, maps=1 + keeps_probabilities(run.parameters.outputs))
     if run.parameters.tissue:
         tissue = job_tissue(run, slide, grid, progress)
     else:
@@ -142,15 +148,16 @@ def plan_job(
     return make_plan(grid, tissue), tissue
 
 
-def require_disk(directory: Path, grid: Grid) -> None:
+def require_disk(directory: Path, grid: Grid, maps: int = 1) -> None:
     """Check that the disk has room for a job.
 
-    Asks for one byte a label pixel, a pessimistic sum of patches, spool and both files.
+    Asks for one byte a label pixel and map, a pessimistic sum of patches, spool and files. `maps` is 2 where
+    probabilities are kept beside the labels.
 
     Raises:
         NotEnoughDiskError: There is less.
     """
-    worst = grid.label_size.width * grid.label_size.height
+    worst = maps * grid.label_size.pixels
     free = shutil.disk_usage(directory).free
     if worst > free:
         raise NotEnoughDiskError(needed=worst, free=free, directory=directory)

@@ -2,6 +2,7 @@
 
 import platform
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ def software() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what labels and files may depend on, by name."""
+    """Return the versions of what labels and files may depend on, by name; of extras where installed."""
     names = (
         "darefine",
         "torch",
@@ -27,7 +28,8 @@ def versions() -> dict[str, str]:
         "rasterio",
         "shapely",
     )
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+    extras = tuple(name for name in ("highdicom", "zarr") if find_spec(name) is not None)
+    return {"python": platform.python_version(), **{name: version(name) for name in names + extras}}
 
 
 def slide_identity(path: Path, info: SlideInfo) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from wsi.reading.slide_info import SlideInfo
 from wsi.region_mask import RegionMask
 from wsi.regions_of_interest import RegionsOfInterest
 from wsi.rules import TISSUE_RULES
-from wsi.tissue import TissueMask
 from wsi.writing.pyramid import PyramidSummary
 
 from ..jobs import JobWarning
@@ -54,7 +53,6 @@ class Finished:
     info: SlideInfo
     segmenter: Segmenter
     plan: Plan
-    tissue: TissueMask
     warnings: tuple[JobWarning, ...]
     labelled_slices: int
     """By this attempt."""

@@ -56,13 +56,22 @@ def adopt(files: JobFiles, identity: dict[str, Any]) -> bool:
     made of, and may have been made ahead of the first attempt (see `workers.engine.tissue`).
     """
     for leftover in files.directory.glob(".*.partial"):
-        leftover.unlink(missing_ok=True)
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
     if stored_json(files.plan).get("run") == identity:
         return _is_finished(files)
-    shutil.rmtree(files.patches, ignore_errors=True)
+    remove_patches(files)
     for path in (files.result, files.plan):
         path.unlink(missing_ok=True)
     return False
+
+
+def remove_patches(files: JobFiles) -> None:
+    """Remove the finished patches of a job, labels and probabilities."""
+    for folder in (files.patches, files.probability_patches):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_finished(files: JobFiles) -> bool:

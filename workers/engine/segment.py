@@ -4,6 +4,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,8 @@ class PatchRun:
     store: LabelStore
     segmenter: Segmenter
     watch: Stopwatch
+    probabilities: LabelStore | None = None
+    """Where the labels' probabilities are kept, if they are."""
 
     def read(self, patch: Patch) -> PatchPixels:
         """Read the pixels of the patch. Called in threads."""
@@ -49,29 +52,55 @@ class PatchRun:
         """Begin to label the patch; a CPU has done so on return."""
         view = self.plan.view(patch)
         with self.watch.stage("network"):
-            return self.segmenter.submit(pixels.region, view, context=pixels.context, stage=self.watch.stage)
+            return self.segmenter.submit(
+                pixels.region,
+                view,
+                context=pixels.context,
+                stage=self.watch.stage,
+                probabilities=self.probabilities is not None,
+            )
 
     def collect(self, patch: Patch, pending: PendingLabels) -> NDArray[np.uint8]:
         """Label map of the patch core: (patch_px, patch_px) uint8; 0 on glass and outside the slide."""
-        grid = self.plan.grid
         with self.watch.stage("network"):
             slices = self.segmenter.collect(pending, stage=self.watch.stage)
-        labels = np.zeros((grid.patch_px, grid.patch_px), np.uint8)
+        return self._core(patch, slices)
+
+    def collect_probabilities(self, patch: Patch, pending: PendingLabels) -> NDArray[np.uint8] | None:
+        """Probabilities of the labels that `collect` returned, of their shape; None where none are kept."""
+        if pending.probabilities is None:
+            return None
+        return self._core(patch, pending.probabilities.wait())
+
+    def _core(self, patch: Patch, slices: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Put the slices of a patch into its core, 0 where there is no tissue."""
+        grid = self.plan.grid
+        core = np.zeros((grid.patch_px, grid.patch_px), np.uint8)
         for (column, row), own in zip(patch.slices, slices, strict=True):
             x, y = column * TILE_PX, row * TILE_PX
-            labels[y : y + TILE_PX, x : x + TILE_PX] = own
+            core[y : y + TILE_PX, x : x + TILE_PX] = own
         # As bytes the mask is 0 or 255: a twentieth of the time of assigning by booleans.
-        labels &= -self.tissue.crop(grid.patch_core(patch.index), grid).view(np.uint8)
-        return labels
+        core &= -self.tissue.crop(grid.patch_core(patch.index), grid).view(np.uint8)
+        return core
 
     def label(self, patch: Patch, pixels: PatchPixels) -> NDArray[np.uint8]:
         """`submit` and `collect` in one."""
         return self.collect(patch, self.submit(patch, pixels))
 
-    def write(self, patch: Patch, labels: NDArray[np.uint8]) -> None:
+    def write(
+        self, patch: Patch, labels: NDArray[np.uint8], probabilities: NDArray[np.uint8] | None = None
+    ) -> None:
         """Leave the finished patch in the label store. Called in the writing thread."""
         with self.watch.stage("store"):
+            # First, so that whoever sees labels finds their probabilities.
+            if self.probabilities is not None and probabilities is not None:
+                self.probabilities.write(patch.index, probabilities)
             self.store.write(patch.index, labels)
+
+    def finished(self) -> frozenset[int]:
+        """Return the indices of the patches of which all is stored."""
+        labelled = self.store.finished()
+        return labelled if self.probabilities is None else labelled & self.probabilities.finished()
 
 
 def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled: Callable[[], bool]) -> int:
@@ -79,12 +108,12 @@ def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled
 
     Reading and writing overlap the network, and a GPU is given a patch before the one before is collected.
     Memory: READ_DEPTH + 1 patch regions and two finished patches, on a GPU one more of each, independent of
-    the slide.
+    the slide; where probabilities are kept, twice the finished patches.
 
     Raises:
         JobCancelledError: `cancelled()` became true.
     """
-    finished = run.store.finished()
+    finished = run.finished()
     todo = [patch for patch in run.plan.patches if patch.index not in finished]
     meter = ProgressMeter(
         run.plan, len(run.plan.patches) - len(todo), sum(len(patch.slices) for patch in todo)
@@ -93,14 +122,22 @@ def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled
     regions = work_ahead(run.read, todo, threads=READ_THREADS, depth=READ_DEPTH)
     with contextlib.closing(regions), BoundedWriter(depth=2) as writer:
         for patch, pending in submit_ahead(run, regions, cancelled):
-            labels = run.collect(patch, pending)
-
-            def write(patch: Patch = patch, labels: NDArray[np.uint8] = labels) -> None:
-                run.write(patch, labels)
-                report(meter.finish(patch))
-
-            writer.submit(write)
+            labels, probabilities = run.collect(patch, pending), run.collect_probabilities(patch, pending)
+            writer.submit(partial(finish_patch, run, patch, labels, probabilities, meter, report))
     return meter.slices_done
+
+
+def finish_patch(
+    run: PatchRun,
+    patch: Patch,
+    labels: NDArray[np.uint8],
+    probabilities: NDArray[np.uint8] | None,
+    meter: ProgressMeter,
+    report: Callable[[Progress], None],
+) -> None:
+    """Store a patch and tell of it. Called in the writing thread."""
+    run.write(patch, labels, probabilities)
+    report(meter.finish(patch))
 
 
 def submit_ahead(

@@ -16,7 +16,7 @@ from ..geometry import Rect, Size, ceil_div
 from ..grid import TILE_PX, Grid
 from ..writing.patch_file import PATCH_LEVELS, BlockRanges, block_px, patch_path, patch_table
 from ..writing.pyramid import level_sizes
-from ..writing.reduction import reduce_majority
+from ..writing.reduction import Reduction, reduce_majority
 from ..writing.tile_codec import decode_tile, encode_uniform
 from .levels import LabelTile, has_tile, reduced_tile, tile_rect
 from .patch_folder import PatchFolder
@@ -35,8 +35,9 @@ class GrowingLabels:
     those that are there. Memory: a byte for every 768 label px that hold labels, and 2 kB a patch.
     """
 
-    def __init__(self, folder: PatchFolder, grid: Grid) -> None:
+    def __init__(self, folder: PatchFolder, grid: Grid, reduce: Reduction = reduce_majority) -> None:
         self.folder = folder
+        self._reduce = reduce
         self.size = grid.label_size
         self._grid = grid
         self._sizes = level_sizes(grid.label_size)
@@ -86,7 +87,7 @@ class GrowingLabels:
         if not self.folder.stored():
             return None
         if level >= len(self._sizes):
-            return reduced_tile(self._tile, level, column, row)
+            return reduced_tile(self._tile, level, column, row, self._reduce)
         rect = tile_rect(column, row)
         tile = np.zeros((TILE_PX, TILE_PX), np.uint8)
         if level >= _HELD:
@@ -170,7 +171,7 @@ class GrowingLabels:
             if right <= left or lower <= upper:
                 return
             quad = np.ascontiguousarray(finer[2 * upper : 2 * lower, 2 * left : 2 * right])
-            self._held[level][upper:lower, left:right] = reduce_majority(quad)
+            self._held[level][upper:lower, left:right] = self._reduce(quad)
 
 
 def _blank(size: Size) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..geometry import Rect, Size, ceil_div
 from ..grid import TILE_PX
-from ..writing.reduction import reduce_majority
+from ..writing.reduction import Reduction, reduce_majority
 
 LabelTile = NDArray[np.uint8]
 
@@ -37,7 +37,11 @@ def tile_rect(column: int, row: int) -> Rect:
 
 
 def reduced_tile(
-    finer: Callable[[int, int, int], LabelTile | None], level: int, column: int, row: int
+    finer: Callable[[int, int, int], LabelTile | None],
+    level: int,
+    column: int,
+    row: int,
+    reduce: Reduction = reduce_majority,
 ) -> LabelTile | None:
     """Make a label tile from the four of the next finer level; None when they are all zeros.
 
@@ -52,4 +56,4 @@ def reduced_tile(
             if part is not None:
                 blank = False
                 pixels[dy * TILE_PX : (dy + 1) * TILE_PX, dx * TILE_PX : (dx + 1) * TILE_PX] = part
-    return None if blank else reduce_majority(pixels)
+    return None if blank else reduce(pixels)

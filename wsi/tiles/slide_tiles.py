@@ -1,21 +1,14 @@
 """Make JPEG tiles and thumbnails of an open slide, on the pixels that the network reads."""
 
-import io
-import logging
-from typing import Any
-
 import numpy as np
 import simplejpeg  # type: ignore[import-untyped, unused-ignore]
-from numpy.typing import NDArray
-from PIL import Image, ImageCms
 
 from ..errors import SlideLimitError
 from ..geometry import Rect, ceil_div
 from ..reading.levels import LEVEL_TOLERANCE
 from ..reading.slide import Slide
+from ..reading.srgb import SrgbTransform
 from .levels import level_size, tile_rect
-
-logger = logging.getLogger(__name__)
 
 JPEG_QUALITY = 85
 
@@ -28,7 +21,7 @@ class SlideTiles:
 
     def __init__(self, slide: Slide) -> None:
         self._slide = slide
-        self._to_srgb = None if slide.icc_profile is None else _to_srgb(slide.icc_profile)
+        self._to_srgb = SrgbTransform(slide.icc_profile)
 
     def tile(self, level: int, column: int, row: int) -> bytes:
         """Return a tile as JPEG: 512 px square, less at the right and lower edge.
@@ -69,25 +62,6 @@ class SlideTiles:
                 "The slide has no levels coarse enough for an overview. Zoom in, or convert it: "
                 "vips tiffsave in.tif out.tif --tile --pyramid --compression jpeg"
             )
-        pixels = self._slide.read_region(rect.scaled(downsample), downsample)
-        if self._to_srgb is not None:
-            pixels = _applied(self._to_srgb, pixels)
+        pixels = self._to_srgb(self._slide.read_region(rect.scaled(downsample), downsample))
         jpeg: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), JPEG_QUALITY, "RGB", "420")
         return jpeg
-
-
-def _to_srgb(icc_profile: bytes) -> Any:
-    """Return the transform of a profile's RGB to sRGB; None for one that is damaged or of other colours."""
-    try:
-        return ImageCms.buildTransform(
-            ImageCms.ImageCmsProfile(io.BytesIO(icc_profile)), ImageCms.createProfile("sRGB"), "RGB", "RGB"
-        )
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
-        logger.warning("a slide's colour profile is left out: %s", error)
-        return None
-
-
-def _applied(transform: Any, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    image = Image.fromarray(pixels)
-    converted = ImageCms.applyTransform(image, transform)
-    return pixels if converted is None else np.asarray(converted)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..errors import LabelTiffError
 from ..geometry import Size
 from ..grid import TILE_PX
+from ..writing.reduction import Reduction, reduce_majority
 from ..writing.tile_codec import decode_tile, encode_tile, encode_uniform
 from .levels import LabelTile, has_tile, reduced_tile
 
@@ -29,14 +30,15 @@ class StoredLabels:
     Memory: 12 bytes a tile.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Read the index.
+    def __init__(self, path: Path, reduce: Reduction = reduce_majority) -> None:
+        """Read the index; `reduce` makes the levels that the file lacks.
 
         Raises:
             LabelTiffError: the file is no label pyramid.
             FileNotFoundError: there is none.
         """
         self.path = path
+        self._reduce = reduce
         try:
             with tifffile.TiffFile(path) as tiff:
                 pages = [page.aspage() for page in tiff.pages]
@@ -54,7 +56,7 @@ class StoredLabels:
         if not has_tile(self.size, level, column, row):
             return None
         if level >= len(self._levels):
-            tile = reduced_tile(self._tile, level, column, row)
+            tile = reduced_tile(self._tile, level, column, row, self._reduce)
             return None if tile is None else encode_tile(tile)
         table = self._levels[level]
         if column >= table.offsets.shape[1] or row >= table.offsets.shape[0]:
@@ -66,7 +68,7 @@ class StoredLabels:
 
     def _tile(self, level: int, column: int, row: int) -> LabelTile | None:
         if level >= len(self._levels):
-            return reduced_tile(self._tile, level, column, row)
+            return reduced_tile(self._tile, level, column, row, self._reduce)
         encoded = self.encoded(level, column, row)
         return None if encoded is None else decode_tile(encoded)
 

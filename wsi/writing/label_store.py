@@ -9,6 +9,7 @@ from ..atomic import atomic_file
 from ..errors import LabelStoreError
 from ..grid import Grid
 from .patch_file import BlockRanges, patch_index, patch_inside, patch_path, patch_table, write_patch_file
+from .reduction import Reduction, reduce_majority
 from .tile_codec import decode_tile, encode_uniform
 
 _MAX_KNOWN = 4096
@@ -17,14 +18,17 @@ _MAX_KNOWN = 4096
 class LabelStore:
     """Label map of one job as far as it is done; a TileSource for `wsi.writing.pyramid`.
 
+    `reduce` makes the reduced levels of the patches, for maps of something else than classes.
+
     `directory` is made by the first write, its parent by the caller. Several processes may write, also the
     same patch (the bytes are identical), while others read. Thread-safe. Memory: tile tables of at most 4096
     patches.
     """
 
-    def __init__(self, directory: Path, grid: Grid) -> None:
+    def __init__(self, directory: Path, grid: Grid, reduce: Reduction = reduce_majority) -> None:
         self._directory = directory
         self._grid = grid
+        self._reduce = reduce
         self._known: dict[int, BlockRanges] = {}
 
     def write(self, index: int, labels: NDArray[np.uint8]) -> None:
@@ -43,7 +47,7 @@ class LabelStore:
             # Not its parents: a job's folder that was deleted meanwhile must not come back.
             self._directory.mkdir(exist_ok=True)
             with atomic_file(patch_path(self._directory, index)) as temporary:
-                write_patch_file(temporary, labels, *patch_inside(grid, index))
+                write_patch_file(temporary, labels, *patch_inside(grid, index), self._reduce)
         except FileNotFoundError as error:
             raise LabelStoreError(
                 f"Patch {index} cannot be stored: "

@@ -1,6 +1,6 @@
 """Write and read the file of one finished patch: a small TIFF pyramid, level 0 and five reduced levels.
 
-Level k has patch_px / 2^k px a side, by majority as in the finished pyramid. A patch begins on a multiple of
+Level k has patch_px / 2^k px a side, reduced as in the finished pyramid. A patch begins on a multiple of
 512 label px, so down to level 9 no reduced pixel has parts of two patches, and the levels of all patches side
 by side are those of the finished pyramid.
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..geometry import Rect, Size
 from ..grid import TILE_PX, Grid
-from .reduction import reduce_majority
+from .reduction import Reduction, reduce_majority
 from .tile_codec import encode_tile
 
 PATCH_LEVELS = 6
@@ -64,8 +64,14 @@ def block_px(level: int, patch_px: int) -> int:
     return TILE_PX >> level if level < _TILED_LEVELS else patch_px >> level
 
 
-def write_patch_file(path: Path, labels: NDArray[np.uint8], inside: Size, origin: tuple[int, int]) -> None:
-    """Write a patch core, (patch_px, patch_px) uint8, and its reduced levels.
+def write_patch_file(
+    path: Path,
+    labels: NDArray[np.uint8],
+    inside: Size,
+    origin: tuple[int, int],
+    reduce: Reduction = reduce_majority,
+) -> None:
+    """Write a patch core, (patch_px, patch_px) uint8, and its levels reduced by `reduce`.
 
     What sticks out of the label map, beyond `inside` px, is stored as 0; so are reduced pixels that the
     finished pyramid does not have because they would stand for less than a whole square. `origin` is the
@@ -92,7 +98,7 @@ def write_patch_file(path: Path, labels: NDArray[np.uint8], inside: Size, origin
                 **layout,
             )
             if level + 1 < PATCH_LEVELS:
-                raster = _cropped(_reduced(raster), _inside(inside, origin, level + 1))
+                raster = _cropped(_reduced(raster, reduce), _inside(inside, origin, level + 1))
 
 
 def patch_table(data: bytes, patch_px: int) -> tuple[BlockRanges, ...] | None:
@@ -132,7 +138,7 @@ def _cropped(raster: NDArray[np.uint8], inside: Size) -> NDArray[np.uint8]:
     return cropped
 
 
-def _reduced(raster: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _reduced(raster: NDArray[np.uint8], reduce: Reduction) -> NDArray[np.uint8]:
     """Halve a raster block by block: blocks fit into the processor's cache, and many have one value."""
     side = raster.shape[0]
     half = np.empty((side // 2, side // 2), np.uint8)
@@ -140,7 +146,7 @@ def _reduced(raster: NDArray[np.uint8]) -> NDArray[np.uint8]:
     for y in range(0, side, step):
         for x in range(0, side, step):
             block = np.ascontiguousarray(raster[y : y + step, x : x + step])
-            half[y // 2 : (y + step) // 2, x // 2 : (x + step) // 2] = reduce_majority(block)
+            half[y // 2 : (y + step) // 2, x // 2 : (x + step) // 2] = reduce(block)
     return half
 
 

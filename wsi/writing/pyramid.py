@@ -1,17 +1,19 @@
-"""Write label tiles as two verified pyramidal TIFFs: `labels.tif` for programs, `overlay.tif` for people.
+"""Write tiles of a map as verified pyramidal TIFFs: `labels.tif` for programs, `overlay.tif` for people.
 
-Both hold the same tile bytes and differ in tags only. Level k has floor(w / 2^k) x floor(h / 2^k) px, so that
-every reduced pixel stands for four real ones; there are levels down to the one that fits one tile (or whose
-shorter side is 1 px). Layout and tags are what OpenSlide, libvips, tifffile and ASAP all read.
+These two hold the same tile bytes and differ in tags only; maps of a quantity have the same layout. Level k
+has floor(w / 2^k) x floor(h / 2^k) px, so that every reduced pixel stands for four real ones; there are
+levels down to the one that fits one tile (or whose shorter side is 1 px). Layout and tags are what OpenSlide,
+libvips, tifffile and ASAP all read.
 """
 
 import json
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -24,9 +26,10 @@ from ..atomic import atomic_file
 from ..geometry import Size
 from ..grid import TILE_PX, Grid
 from ..palette import Palette
+from .ome_tiff import chain_levels, ome_description
 from .pyramid_check import verify_pyramid
 from .pyramid_walk import Quad, build_pyramid
-from .reduction import reduce_majority
+from .reduction import Reduction, reduce_majority, reduce_mean
 from .tile_codec import decode_tile, encode_tile, encode_uniform
 from .tile_spool import TileSpool
 
@@ -82,20 +85,77 @@ def write_label_pyramids(
     Raises:
         PyramidError: a file did not survive being read back.
     """
-    report = progress or (lambda _fraction: None)
+    files = ((labels, None), (overlay, palette.tiff_colour_map()))
+    return _write_pyramids(
+        source,
+        grid,
+        description,
+        files,
+        _Kind(reduce_majority),
+        threads,
+        progress or (lambda _fraction: None),
+        stage,
+    )
+
+
+def write_quantity_pyramid(
+    source: TileSource,
+    grid: Grid,
+    description: Mapping[str, object],
+    path: Path,
+    *,
+    channel: str,
+    threads: int = 1,
+    progress: Callable[[float], None] = lambda _fraction: None,
+) -> None:
+    """Write a grey pyramid of a quantity that is 0 where nothing is known, reduced by `reduce_mean`.
+
+    It is an OME-TIFF too: `channel` is its name there, `description` the description of the image. Layout,
+    other tags, memory and errors are those of `write_label_pyramids`.
+    """
+    kind = _Kind(reduce_mean, channel)
+    _write_pyramids(source, grid, description, ((path, None),), kind, threads, progress, nullcontext)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What differs between maps of classes and of a quantity."""
+
+    reduce: Reduction
+    channel: str | None = None
+    """Name of the channel of an OME-TIFF; None for a TIFF without OME."""
+
+
+def _write_pyramids(
+    source: TileSource,
+    grid: Grid,
+    description: Mapping[str, object],
+    files: Sequence[tuple[Path, NDArray[np.uint16] | None]],
+    kind: _Kind,
+    threads: int,
+    report: Callable[[float], None],
+    stage: Callable[[str], AbstractContextManager[object]],
+) -> PyramidSummary:
+    """Build all levels once and write them to each of `files`, with or without a colour map.
+
+    Raises:
+        PyramidError: a file did not survive being read back.
+    """
     sizes = level_sizes(grid.label_size)
-    with tempfile.TemporaryFile(dir=labels.parent) as file:
+    with tempfile.TemporaryFile(dir=files[0][0].parent) as file:
         spool = TileSpool(file, sizes, encode_uniform(0))
-        builder = _Builder(source, sizes, spool)
+        builder = _Builder(source, sizes, spool, kind.reduce)
         builder.run(threads, lambda share: report(share * _BUILD_SHARE))
-        text = _ascii_json(description)
+        text = _text(description, kind.channel, grid, spool)
         software = str(description.get("software", "darefine"))
-        for number, (path, colours) in enumerate([(labels, None), (overlay, palette.tiff_colour_map())]):
+        for number, (path, colours) in enumerate(files, start=1):
             with atomic_file(path) as temporary:
-                _write_tiff(temporary, spool, grid.label_mpp, colours, text, software)
+                _write_tiff(
+                    temporary, spool, grid.label_mpp, colours, text, software, ome=kind.channel is not None
+                )
                 with stage("verify"):
                     verify_pyramid(temporary, sizes, spool.encoded)
-            report(_BUILD_SHARE + (1 - _BUILD_SHARE) * (number + 1) / 2)
+            report(_BUILD_SHARE + (1 - _BUILD_SHARE) * number / len(files))
     return PyramidSummary(class_counts=builder.class_counts(), levels=len(sizes))
 
 
@@ -105,8 +165,11 @@ class _Builder:
     A tile of level k is made as soon as its four tiles of level k - 1 are there.
     """
 
-    def __init__(self, source: TileSource, sizes: tuple[Size, ...], spool: TileSpool) -> None:
+    def __init__(
+        self, source: TileSource, sizes: tuple[Size, ...], spool: TileSpool, reduce: Reduction
+    ) -> None:
         self._source = source
+        self._reduce = reduce
         self._sizes = sizes
         self._tiles = [size.tiles(TILE_PX) for size in sizes]
         self._spool = spool
@@ -130,7 +193,7 @@ class _Builder:
             dy, dx = divmod(index, 2)
             if child is not None:
                 pixels[dy * TILE_PX : (dy + 1) * TILE_PX, dx * TILE_PX : (dx + 1) * TILE_PX] = child
-        tile = self._cropped(level, column, row, reduce_majority(pixels))
+        tile = self._cropped(level, column, row, self._reduce(pixels))
         if not tile.any():
             return None
         self._spool.add(level, column, row, encode_tile(tile))
@@ -165,8 +228,10 @@ def _write_tiff(
     spool: TileSpool,
     label_mpp: float,
     colours: NDArray[np.uint16] | None,
-    text: str,
+    text: str | bytes,
     software: str,
+    *,
+    ome: bool,
 ) -> None:
     with tifffile.TiffWriter(path, bigtiff=True, byteorder="<") as tiff:
         for level, size in enumerate(spool.sizes):
@@ -184,8 +249,22 @@ def _write_tiff(
                 resolutionunit="CENTIMETER",
                 description=text if level == 0 else None,
                 software=software,
+                subifds=len(spool.sizes) - 1 if ome and level == 0 else None,
                 metadata=None,
             )
+    if ome:
+        chain_levels(path)
+
+
+def _text(
+    description: Mapping[str, object], channel: str | None, grid: Grid, spool: TileSpool
+) -> str | bytes:
+    """Return the ImageDescription of a finished spool: JSON, for an OME-TIFF within its XML."""
+    text = _ascii_json(description)
+    if channel is None:
+        return text
+    tiles = chain.from_iterable(spool.level(level) for level in range(len(spool.sizes)))
+    return ome_description(grid.label_size, grid.label_mpp, channel, text, tiles)
 
 
 def _ascii_json(description: Mapping[str, object]) -> str:

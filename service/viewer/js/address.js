@@ -25,6 +25,7 @@ export function parse(hash) {
   if (opacity !== null) display.opacity = Math.min(1, Math.max(0, opacity / 100));
   if (given.has("hide")) display.hidden = new Set(given.get("hide")?.split(".").map(Number).filter(Boolean));
   if (given.get("outline") === "1") display.outline = true;
+  if (given.get("heat") === "1") display.heat = true;
   if (given.get("labels") === "0") display.shown = false;
   if (given.get("palette") === "card") display.palette = "card";
   return {
@@ -54,6 +55,7 @@ export function write(place) {
   parts.set("opacity", String(Math.round(100 * display.opacity)));
   if (display.hidden.size) parts.set("hide", [...display.hidden].sort((a, b) => a - b).join("."));
   if (display.outline) parts.set("outline", "1");
+  if (display.heat) parts.set("heat", "1");
   if (!display.shown) parts.set("labels", "0");
   if (display.palette !== "safe") parts.set("palette", display.palette);
   if (place.with) parts.set("with", place.with);

@@ -8,6 +8,7 @@ import { Signal } from "./signal.js";
  * @property {boolean} shown whether labels are shown at all
  * @property {number} opacity 0..1
  * @property {boolean} outline
+ * @property {boolean} heat whether probabilities are shown instead of classes, where the job keeps them
  * @property {import("./palette.js").PaletteName} palette
  * @property {Record<number, string>} own colours that the reader chose, by value
  * @property {Set<number>} hidden values
@@ -18,6 +19,7 @@ export const defaults = () => ({
   shown: true,
   opacity: 0.55,
   outline: false,
+  heat: false,
   palette: "safe",
   own: {},
   hidden: new Set(),

@@ -12,6 +12,10 @@ const FILES = {
   overlay: ["Overlay", "palette TIFF pyramid, for people"],
   labels: ["Labels", "grey TIFF pyramid, for programs"],
   regions: ["Regions", "polygons, for QuPath"],
+  probabilities: ["Probabilities", "grey TIFF pyramid, 255 is certain"],
+  preview: ["Preview", "picture with legend"],
+  dicom_seg: ["DICOM SEG", "label map beside a DICOM slide"],
+  ome_zarr: ["OME-Zarr", "labels, zipped"],
   result: ["Result", "areas, parameters, times"],
 };
 

@@ -32,9 +32,11 @@ export class LabelTiles {
    * @param {string} jobId
    * @param {any} info answer of GET /v1/jobs/{id}/tiles
    * @param {() => void} onChange called when a tile has come
+   * @param {string} [map] "probabilities/" for those of the labels instead of the labels
    */
-  constructor(jobId, info, onChange) {
+  constructor(jobId, info, onChange, map = "") {
     this.jobId = jobId;
+    this.map = map;
     this.info = info;
     this.side = info.tile_px;
     this.levels = info.levels;
@@ -149,7 +151,7 @@ export class LabelTiles {
     const flight = { stale: false };
     this.#flights.set(key, flight);
     try {
-      const address = `${PREFIX}/jobs/${this.jobId}/tiles/${key}?v=${encodeURIComponent(this.info.version)}`;
+      const address = `${PREFIX}/jobs/${this.jobId}/tiles/${this.map}${key}?v=${encodeURIComponent(this.info.version)}`;
       const response = await fetch(address, { signal: this.#closed.signal });
       if (!response.ok) throw new Error(String(response.status));
       const labels = response.status === 204 ? null : new Uint8Array(await response.arrayBuffer());

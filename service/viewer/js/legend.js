@@ -3,6 +3,7 @@
 import { change, display, showAlone, toggleClass } from "./display.js";
 import { element } from "./dom.js";
 import { formatArea, formatPercent } from "./format.js";
+import { heatScale } from "./heat.js";
 import { colourOf } from "./palette.js";
 import { grid, job, result } from "./session.js";
 
@@ -134,6 +135,13 @@ function controls() {
     id: "outline",
     onchange: () => change({ outline: outline.checked }),
   });
+  const heat = element("input", {
+    type: "checkbox",
+    id: "heat",
+    onchange: () => change({ heat: heat.checked }),
+  });
+  const heatLabel = element("label", { hidden: true }, heat, "Probability");
+  grid.watch((now) => (heatLabel.hidden = !now?.probabilities));
   const shown = element("input", {
     type: "checkbox",
     id: "labels-shown",
@@ -149,6 +157,7 @@ function controls() {
     opacity.value = String(Math.round(100 * now.opacity));
     percent.textContent = `${opacity.value} %`;
     outline.checked = now.outline;
+    heat.checked = now.heat;
     shown.checked = now.shown;
     palette.value = now.palette;
   });
@@ -166,6 +175,8 @@ function controls() {
       { class: "wide checks" },
       element("label", {}, shown, "Labels"),
       element("label", {}, outline, "Outlines only"),
+      heatLabel,
     ),
+    heatScale(),
   );
 }

@@ -8,6 +8,7 @@ import { element, icon } from "./dom.js";
 import { downloads, modelCard, provenance, slideFacts } from "./facts.js";
 import { jobHead, warningsPanel } from "./job_panel.js";
 import { keepAddress } from "./keep_address.js";
+import { heatLayer, heating, probabilityAt } from "./heat.js";
 import { addKeys, helpDialog, listenToKeys } from "./keys.js";
 import { LabelLayer } from "./label_layer.js";
 import { LabelTiles } from "./label_tiles.js";
@@ -102,9 +103,11 @@ function buildStage() {
   const overview = element("div", { class: "overview", id: "overview" });
   byId("stage").append(host, overview);
   const view = new SlideView(host, overview);
+  // First, so that outlines of labels lie over it.
+  const heat = heatLayer(view);
   const layer = new LabelLayer(view);
   const { layers, beside } = compareStage(view, layer);
-  const line = readout(view, shownResults(layer));
+  const line = readout(view, shownResults(layer), (place) => probabilityAt(heat, place));
   line.follow(beside);
   const measure = measureLayer(view);
   const trouble = element("p", { class: "trouble problem", role: "alert" });
@@ -120,11 +123,15 @@ function buildStage() {
     if (!tiles) stopComparing();
   };
   session.stage.redraw = () => {
-    [layer, ...layers].forEach((one) => one.redraw());
+    [layer, heat, ...layers].forEach((one) => one.redraw());
     line.draw();
   };
-  sayBusy(view, [layer, ...layers]);
-  const restyle = () => (layer.style = layerStyle(session.grid.value?.classes ?? [], display.value));
+  sayBusy(view, [layer, heat, ...layers]);
+  const restyle = () => {
+    layer.style = layerStyle(session.grid.value?.classes ?? [], display.value);
+    layer.canvas.hidden = heating.value && !display.value.outline;
+  };
+  heating.watch(restyle);
   session.grid.watch(restyle);
   display.watch(restyle);
   return view;

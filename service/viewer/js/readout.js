@@ -9,10 +9,11 @@ import { colourOf } from "./palette.js";
  * Build the line.
  * @param {import("./slide_view.js").SlideView} view
  * @param {() => import("./label_tiles.js").LabelTiles[]} results those whose class is said
+ * @param {(place: {x: number, y: number}) => string | null} probability words to add
  * @returns {{node: HTMLElement, draw: () => void, follow: (view: import("./slide_view.js").SlideView) => void}}
  *   `follow` heeds the pointer over a further view too
  */
-export function readout(view, results) {
+export function readout(view, results, probability) {
   const place = element("span", { class: "number" });
   const label = element("span", { class: "label" });
   const zoom = element("span", { class: "number zoom" });
@@ -24,7 +25,11 @@ export function readout(view, results) {
     if (!view.slide) return;
     const at = pointer?.view.slide ? pointer.view.placeOf(pointer.event) : view.position();
     place.textContent = `${pointer ? "" : "middle "}${placeWords(at, view.slide.mpp)}`;
-    label.replaceChildren(...results().map((tiles) => classMark(tiles.valueAt(at), tiles.info.classes)));
+    const likely = probability(at);
+    label.replaceChildren(
+      ...results().map((tiles) => classMark(tiles.valueAt(at), tiles.info.classes)),
+      ...(likely ? [element("span", { class: "number" }, likely)] : []),
+    );
     zoom.textContent = zoomWords(view.position().zoom, view.slide.mpp);
   };
   const point = (now) => {

@@ -35,16 +35,19 @@ export function runForm() {
     mpp,
     element("p", { class: "hint" }, "The file does not say it. A 40× scan has about 0.25, a 20× scan 0.5."),
   );
+  const keep = element("input", { type: "checkbox", id: "run-probabilities" });
   const submit = element("button", { type: "submit", class: "primary" }, "Run");
   const problem = element("p", { class: "problem", role: "alert" });
   const form = element(
     "form",
-    { class: "run", onsubmit: (event) => (event.preventDefault(), run(model.value, mpp, submit, problem)) },
+    { class: "run", onsubmit: (event) => (event.preventDefault(), run(wish(), mpp, submit, problem)) },
     element("div", { class: "field" }, element("label", { for: "run-model" }, "Model"), model, about),
     mppField,
+    element("label", { class: "check" }, keep, "Keep probabilities, for a heat map"),
     submit,
     problem,
   );
+  const wish = () => ({ model: model.value, ...(keep.checked ? { outputs: ["probabilities"] } : {}) });
   const describe = () =>
     (about.textContent = models.value?.models.find(({ name }) => name === model.value)?.title ?? "");
   model.addEventListener("change", describe);
@@ -78,12 +81,12 @@ function targetSlides() {
 
 /**
  * Submit a job on each slide, then open the first.
- * @param {string} model
+ * @param {{model: string, outputs?: string[]}} wish
  * @param {HTMLInputElement} mpp
  * @param {HTMLButtonElement} submit
  * @param {HTMLElement} problem
  */
-async function run(model, mpp, submit, problem) {
+async function run(wish, mpp, submit, problem) {
   const targets = targetSlides();
   submit.disabled = true;
   problem.textContent = "";
@@ -91,7 +94,7 @@ async function run(model, mpp, submit, problem) {
   const refused = [];
   for (const { id, name, mpp: own } of targets) {
     try {
-      created.push(await createJob({ slide_id: id, model, ...(own ? {} : { mpp: Number(mpp.value) }) }));
+      created.push(await createJob({ slide_id: id, ...wish, ...(own ? {} : { mpp: Number(mpp.value) }) }));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       refused.push(targets.length > 1 ? `${name}: ${error.message}` : error.message);

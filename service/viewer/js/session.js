@@ -23,6 +23,8 @@ export const job = new Signal(/** @type {any} */ (null));
 export const grid = new Signal(/** @type {any} */ (null));
 /** Answer of GET /v1/jobs/{id}/result for the open job, once it has succeeded. */
 export const result = new Signal(/** @type {any} */ (null));
+/** Patches of the open job that were stored last. */
+export const growth = new Signal(/** @type {{version: string, patches: number[]} | null} */ (null));
 /** Whether a slide or job is being opened. */
 export const opening = new Signal(false);
 /** What went wrong with opening, in words. */
@@ -154,6 +156,7 @@ function leave() {
   tiles = null;
   stage.setTiles(null);
   grid.value = null;
+  growth.value = null;
   result.value = null;
   trouble.value = null;
   opening.value = true;
@@ -221,7 +224,9 @@ async function showEnd(over, mine) {
  */
 async function grow(id, grown, mine) {
   if (!tiles) await showTiles(id, mine, true);
-  if (mine === visit) tiles?.grow(grown);
+  if (mine !== visit) return;
+  tiles?.grow(grown);
+  growth.value = grown;
 }
 
 /**

@@ -82,6 +82,7 @@ export function viewKeys(view, mark) {
     key(["Escape"], "Put the tool away", "Tools", () => (measuring.value = false), "Esc"),
     key(["l"], "Labels on or off", "Labels", () => change({ shown: !display.value.shown })),
     key(["o"], "Outlines only", "Labels", () => change({ outline: !display.value.outline })),
+    key(["h"], "Heat map of probabilities on or off", "Labels", () => change({ heat: !display.value.heat })),
     key(["["], "Fainter", "Labels", () => changeOpacity(-0.1)),
     key(["]"], "Stronger", "Labels", () => changeOpacity(0.1)),
     key(["1..9"], "Class on or off; with Shift: alone", "Labels", pickClass, "1 … 9"),

@@ -87,6 +87,14 @@ def test_preflight_refuses_what_a_job_would_be_refused_for(
     assert_problem(api.http.post("/v1/jobs/preflight", json=options), status, kind)
 
 
+def test_a_segmentation_is_refused_where_the_slide_is_no_dicom(api: Api, slide: Path) -> None:
+    answer = post_slide(api, slide, outputs="preview,dicom_seg")
+    assert "send the slide as DICOM" in assert_problem(answer, 422, "output-unavailable")
+    assert api.http.post("/v1/jobs/preflight", json={"outputs": ["dicom_seg"]}).status_code == 200
+    job = post_slide(api, slide, outputs="preview,ome_zarr").json()
+    assert job["parameters"]["outputs"] == ["ome_zarr", "preview"]
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import time
 import zlib
 from dataclasses import asdict
 from pathlib import Path
@@ -17,9 +18,11 @@ from wsi.geometry import Rect, Size
 from wsi.grid import Grid, InputGeometry, make_grid
 from wsi.palette import LabelClass, Palette
 from wsi.plan import make_plan
+from wsi.tiles.patch_folder import FRESH_S
 from wsi.tissue import TissueMask
 from wsi.writing.label_store import LabelStore
-from wsi.writing.pyramid import write_label_pyramids
+from wsi.writing.pyramid import write_label_pyramids, write_quantity_pyramid
+from wsi.writing.reduction import reduce_mean
 
 from ..conftest import Api, assert_problem, post_slide, write_slide
 
@@ -30,9 +33,9 @@ GRID = make_grid(Size(5001, 2603), 0.467, InputGeometry(0.934, 5, slices_per_sid
 class RunningJob:
     """A job in the middle of its patches: label map of 2500 x 1301 px, 3 x 2 patches, n = 2."""
 
-    def __init__(self, api: Api, slide: Path, grid: Grid = GRID) -> None:
+    def __init__(self, api: Api, slide: Path, grid: Grid = GRID, **options: str) -> None:
         self.api, self.grid = api, grid
-        job = post_slide(api, slide).json()
+        job = post_slide(api, slide, **options).json()
         self.id: str = job["id"]
         self.slide_id: str = job["slide"]["id"]
         self.url: str = job["links"]["tiles"]
@@ -71,8 +74,8 @@ class RunningJob:
         found: dict[str, Any] = answer.json()
         return found
 
-    def tile(self, level: int, column: int, row: int, **query: str) -> NDArray[np.uint8]:
-        answer = self.api.http.get(f"{self.url}/{level}/{column}_{row}", params=query)
+    def tile(self, level: int, column: int, row: int, *, map_: str = "", **query: str) -> NDArray[np.uint8]:
+        answer = self.api.http.get(f"{self.url}/{map_}{level}/{column}_{row}", params=query)
         if answer.status_code == 204:
             return np.zeros((512, 512), np.uint8)
         assert answer.status_code == 200, answer.text
@@ -123,6 +126,7 @@ def test_the_grid_says_all_a_viewer_needs(job: RunningJob) -> None:
         "state": "running",
         "finished": False,
         "patches": [4, 1],
+        "probabilities": False,
     }
 
 
@@ -246,3 +250,35 @@ def test_jobs_of_one_slide(api: Api, slide: Path, job: RunningJob) -> None:
     query = {"slide_id": job.slide_id, "limit": 1, "cursor": found["next_cursor"]}
     assert [item["id"] for item in api.http.get("/v1/jobs", params=query).json()["jobs"]] == [job.id]
     assert api.http.get("/v1/jobs?slide_id=none").json() == {"jobs": [], "next_cursor": None}
+
+
+def test_probabilities_have_tiles_of_their_own(api: Api, slide: Path) -> None:
+    job = RunningJob(api, slide, outputs="probabilities")
+    job.plan()
+    job.write(1)
+    assert job.tiles()["probabilities"] is True
+    assert not job.tile(0, 2, 0, map_="probabilities/").any()
+    kept = LabelStore(job.folder / "probability-patches", job.grid, reduce_mean)
+    drawn = {}
+    for index in range(6):
+        job.write(index)
+        drawn[index] = np.random.default_rng(index).integers(1, 256, (1024, 1024), np.uint8)
+        kept.write(index, drawn[index])
+    time.sleep(FRESH_S)
+    np.testing.assert_array_equal(job.tile(0, 2, 0, map_="probabilities/"), drawn[1][:512, :512])
+    running = [job.tile(level, 0, 0, map_="probabilities/") for level in range(4)]
+    write_quantity_pyramid(kept, job.grid, {}, job.folder / "probabilities.tif", channel="p")
+    job.write_pyramids()
+    job.api.lease.succeed(job.id, 1)
+    version = job.tiles()["version"]
+    for level, tile in enumerate(running):
+        np.testing.assert_array_equal(job.tile(level, 0, 0, map_="probabilities/", v=version), tile)
+    answer = api.http.get(f"{job.url}/probabilities/0/0_0", params={"v": version, "format": "png"})
+    assert "immutable" in answer.headers["cache-control"]
+    assert Image.open(io.BytesIO(answer.content)).getpixel((0, 0)) == drawn[0][0, 0]
+    assert_problem(api.http.get(f"{job.url}/probabilities/0/9_0"), 404, "tile-not-found")
+
+
+def test_a_job_without_probabilities_says_how_to_have_them(api: Api, job: RunningJob) -> None:
+    answer = api.http.get(f"{job.url}/probabilities/0/0_0")
+    assert "outputs=probabilities" in assert_problem(answer, 404, "result-file-not-found")

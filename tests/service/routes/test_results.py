@@ -103,11 +103,17 @@ def test_any_file_that_the_result_names_byte_for_byte(api: Api, slide: Path) -> 
     api.lease.start(job["id"], 1, "tester")
     directory = api.data_dir / "jobs" / job["id"]
     directory.mkdir(parents=True)
-    for name in ("labels.tif", "regions.geojson.gz", "plan.json"):
+    kinds = {
+        "labels.tif": "image/tiff",
+        "regions.geojson.gz": "application/gzip",
+        "labels.dcm": "application/dicom",
+        "labels.ome.zarr.zip": "application/zip",
+    }
+    for name in (*kinds, "plan.json"):
         (directory / name).write_bytes(CONTENT)
-    (directory / "result.json").write_text('{"files": {"labels.tif": {}, "regions.geojson.gz": {}}}')
+    (directory / "result.json").write_text(json.dumps({"files": {name: {} for name in kinds}}))
     api.lease.succeed(job["id"], 1)
-    for name, kind in (("labels.tif", "image/tiff"), ("regions.geojson.gz", "application/gzip")):
+    for name, kind in kinds.items():
         answer = api.http.get(f"{url}/{name}", headers={"Accept-Encoding": "gzip"})
         assert (answer.content, answer.headers["content-type"]) == (CONTENT, kind)
         assert "content-encoding" not in answer.headers, "the bytes themselves"
