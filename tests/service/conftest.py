@@ -66,7 +66,7 @@ def undocumented(document: dict[str, Any], response: httpx.Response) -> str | No
     announced = operations[method]["responses"].get(str(response.status_code))
     if announced is None:
         return None if response.status_code == 500 else f"{method} {template} says nothing of this status"
-    if response.headers.get("content-type") != "application/problem+json":
+    if response.headers.get("content-type") != "application/problem+json" or method == "head":
         return None
     kind = response.json()["type"].rsplit(":", 1)[1]
     examples = announced["content"]["application/problem+json"]["examples"]
