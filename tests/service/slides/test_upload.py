@@ -16,6 +16,7 @@ from service.errors import SlideTooLargeError, StorageFullError
 from service.slides.disk import DISK_RESERVE, full_disk_refused, require_space
 from service.slides.store import SlideStore
 from service.slides.upload import STALE_S, Upload, remove_stale_uploads
+from wsi.geometry import Rect, Size
 from wsi.reading.slide_info import SlideInfo
 
 
@@ -111,3 +112,21 @@ def test_a_write_for_which_the_disk_has_no_room_is_refused_not_a_fault() -> None
         raise OSError(errno.ENOSPC, "no space")
     with pytest.raises(PermissionError), full_disk_refused():
         raise PermissionError
+
+
+def test_a_setting_keeps_names_off_the_disk_but_not_from_their_users(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def look(path: Path) -> SlideInfo:
+        seen.append(path.name)
+        return SlideInfo("generic-tiff", "tiff", Size(1, 1), (1.0,), None, None, Rect(0, 0, 1, 1))
+
+    store = SlideStore(tmp_path, allowed=(), max_bytes=10, inspect=look, keep_names=False)
+    with store.upload(None) as upload:
+        upload.write(b"x")
+        upload.name = "17-4711 Smith.svs"
+        slide = store.commit(upload)
+    other = store.refer(hashlib.sha256(b"x").hexdigest(), "18-1 Jones.svs")
+    assert (slide.name, other.name) == ("17-4711 Smith.svs", "18-1 Jones.svs")
+    assert seen == ["slide.svs", "slide.svs"]
+    assert {path.name for path in tmp_path.rglob("*.svs")} == {"slide.svs"}
