@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -20,6 +21,7 @@ import tifffile
 from service.access.keys import KeyStore, Scope
 from service.errors import StorageFullError
 from service.receive import BUFFER
+from tests import ROOT
 
 from ..conftest import Api, api_process, assert_problem, running_api, write_slide
 
@@ -347,3 +349,19 @@ def kill_in_the_middle(
         with pytest.raises(httpx.TransportError):
             append(http, url, offset, sent())
         assert isinstance(put.exception(), httpx.TransportError)
+
+
+@pytest.mark.skipif(
+    shutil.which("curl") is None, reason="NO CURL: the commands of docs/uploads.md are not run"
+)
+def test_the_commands_of_the_documentation_upload_a_slide(api: Api, content: bytes, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "uploads.md").read_text(encoding="utf-8")
+    commands = page.partition("```bash\n")[2].partition("```")[0]
+    commands = commands.replace("http://127.0.0.1:8000", str(api.http.base_url).rstrip("/"))
+    (tmp_path / "slide.svs").write_bytes(content)
+    done = subprocess.run(
+        ["bash", "-euc", commands], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    slide = api.http.get(done.stdout.split()[1]).json()
+    assert (slide["name"], slide["sha256"]) == ("slide.svs", hashlib.sha256(content).hexdigest())
