@@ -176,7 +176,7 @@ class LocalRun:
         return RunJob(
             job_id=record.job_id or "",
             attempt=1,
-            slide_name=slide.resolve().name,
+            slide_name=slide.resolve().name if self.settings.slide_names else record.job_id or "",
             slide_path=str(slide.resolve()),
             directory=str(folder),
             model=self.card.name,

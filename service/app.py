@@ -29,13 +29,17 @@ from .routes import (
     session,
     slide_tiles,
     slides,
+    uploads,
 )
 from .schemas import PREFIX, ProblemOut
 from .settings import ServiceSettings
+from .slides.resumable import ResumableUploads
 from .slides.store import SlideStore
+from .slides.sweeper import sweeping
 from .stop_signals import on_stop_signal
 from .tiles.job_labels import JobLabelsCache
 from .tiles.slide_readers import SlideReaders
+from .turns import Turns
 
 DESCRIPTION = """\
 Whole-slide segmentation with DA-RefineNet. POST a slide to `/v1/jobs`, poll the job, download `overlay.tif`.
@@ -52,6 +56,7 @@ ROUTERS = (
     label_tiles.router,
     events.router,
     slides.router,
+    uploads.router,
     slide_tiles.router,
     models.router,
 )
@@ -92,7 +97,15 @@ async def lifespan(settings: ServiceSettings, app: FastAPI) -> AsyncIterator[Non
         allowed=settings.slide_roots,
         max_bytes=settings.max_slide_bytes,
         inspect=partial(inspect_slide, timeout_s=settings.inspect_timeout_s),
+        keep_names=settings.slide_names,
     )
+    state.uploads = ResumableUploads(
+        (settings.data_dir / "slides" / ".uploads").resolve(),
+        state.slides,
+        max_bytes=settings.max_slide_bytes,
+        lifetime_s=settings.upload_hours * 3600,
+    )
+    state.turns = Turns()
     state.inspections = Semaphore(settings.inspections)
     state.conversions = Conversions(settings.conversions)
     state.queue = JobClient.connect(settings.redis_url, settings.data_dir.resolve() / "jobs")
@@ -104,7 +117,7 @@ async def lifespan(settings: ServiceSettings, app: FastAPI) -> AsyncIterator[Non
         timeout_s=settings.tile_timeout_s,
         quarantine_s=settings.tile_quarantine_s,
     )
-    with on_stop_signal(state.watches.close):
+    with on_stop_signal(state.watches.close), sweeping(state.slides.sweep, state.uploads.sweep):
         yield
     await state.readers.close()
     state.queue.close()

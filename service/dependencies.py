@@ -9,14 +9,18 @@ from fastapi import Depends, Request
 from workers.queue.client import JobClient
 
 from .access.keys import KeyStore
+from .access.middleware import LOCAL, STATE
+from .access.middleware import Caller as AccessCaller
 from .access.sessions import SessionStore
 from .assets import Assets
 from .conversions import Conversions
 from .events import JobWatches
 from .settings import ServiceSettings
+from .slides.resumable import ResumableUploads
 from .slides.store import SlideStore
 from .tiles.job_labels import JobLabelsCache
 from .tiles.slide_readers import SlideReaders
+from .turns import Turns
 
 
 def held(name: str) -> Callable[[Request], Any]:
@@ -28,8 +32,16 @@ def held(name: str) -> Callable[[Request], Any]:
     return get
 
 
+def caller(request: Request) -> AccessCaller:
+    """Return who sent the call, as the guard found out."""
+    found: AccessCaller | None = getattr(request.state, STATE, None)
+    return found or LOCAL
+
+
 Queue = Annotated[JobClient, Depends(held("queue"))]
 Slides = Annotated[SlideStore, Depends(held("slides"))]
+Uploads = Annotated[ResumableUploads, Depends(held("uploads"))]
+UploadTurns = Annotated[Turns, Depends(held("turns"))]
 Inspections = Annotated[Semaphore, Depends(held("inspections"))]
 """To hold while a new slide is inspected: bounds how many are, each in a thread and a process of its own."""
 Converter = Annotated[Conversions, Depends(held("conversions"))]
@@ -37,6 +49,8 @@ Settings = Annotated[ServiceSettings, Depends(held("settings"))]
 LabelTiles = Annotated[JobLabelsCache, Depends(held("label_tiles"))]
 Watches = Annotated[JobWatches, Depends(held("watches"))]
 Readers = Annotated[SlideReaders, Depends(held("readers"))]
+Caller = Annotated[AccessCaller, Depends(caller)]
+"""Who sent the call."""
 Keys = Annotated[KeyStore, Depends(held("keys"))]
 Sessions = Annotated[SessionStore, Depends(held("sessions"))]
 PageAssets = Annotated[Assets, Depends(held("assets"))]

@@ -5,6 +5,13 @@ ServiceError
 ├── SlideInUseError
 ├── SlideTooLargeError
 ├── SlideNameError
+├── UploadNotFoundError
+├── UploadOffsetError
+├── UploadBusyError
+├── UploadIdleError
+├── UploadDamagedError
+├── UploadMediaTypeError
+├── TusVersionError
 ├── ArchiveError
 ├── RootNotAllowedError
 ├── RequestInvalidError
@@ -73,6 +80,39 @@ class SlideTooLargeError(ServiceError):
 
 class SlideNameError(ServiceError):
     """The file name given for an upload cannot be used."""
+
+
+class UploadNotFoundError(ServiceError):
+    """There is no unfinished upload of this id, or it has expired."""
+
+
+class UploadOffsetError(ServiceError):
+    """The upload has another number of bytes than the request goes on from."""
+
+    def __init__(self, offset: int) -> None:
+        """`offset` is how many it has."""
+        super().__init__(f"The upload has {offset} bytes; go on from there.")
+        self.offset = offset
+
+
+class UploadBusyError(ServiceError):
+    """Another request appends to this upload."""
+
+
+class UploadIdleError(ServiceError):
+    """No byte of the body came for too long."""
+
+
+class UploadDamagedError(ServiceError):
+    """The uploaded bytes do not have the sha256 that was announced."""
+
+
+class UploadMediaTypeError(ServiceError):
+    """Bytes of an upload need the Content-Type application/offset+octet-stream."""
+
+
+class TusVersionError(ServiceError):
+    """The request does not speak version 1.0.0 of the tus protocol."""
 
 
 class ArchiveError(ServiceError):
@@ -204,14 +244,20 @@ STATUS: dict[type[Exception], int] = {
     TileNotFoundError: 404,
     MetricsOffError: 404,
     PageNotFoundError: 404,
+    UploadNotFoundError: 404,
+    UploadIdleError: 408,
     SlideInUseError: 409,
+    UploadOffsetError: 409,
     JobFinalError: 409,
     ResultNotReadyError: 409,
     ResultFileNotFoundError: 404,
     SlideTooLargeError: 413,
     BodyTooLargeError: 413,
+    TusVersionError: 412,
+    UploadMediaTypeError: 415,
     RangeNotSatisfiableError: 416,
     SlideNameError: 422,
+    UploadDamagedError: 422,
     ArchiveError: 422,
     RequestInvalidError: 422,
     ModelUnknownError: 422,
@@ -225,6 +271,7 @@ STATUS: dict[type[Exception], int] = {
     RegionsInvalidError: 422,
     OutputUnavailableError: 422,
     HostNotAllowedError: 421,
+    UploadBusyError: 423,
     RateLimitedError: 429,
     TileUnreadableError: 502,
     SlideQuarantinedError: 502,
@@ -280,13 +327,15 @@ async def handle_known(request: Request, error: Exception) -> JSONResponse:
             f' The uploaded slide is kept: send the job again as JSON, {{"slide_id": "{slide_id}", ...}} '
             "with the options, without a new upload, or DELETE the slide."
         )
-    return problem(
-        status, kind=problem_kind(type(error)), detail=detail, headers=headers_of(error, status), **members
-    )
+    # A protocol on top of HTTP may want headers on every answer (`service.routes.uploads`).
+    headers = {**getattr(request.state, "answer_headers", {}), **(headers_of(error, status) or {})}
+    return problem(status, kind=problem_kind(type(error)), detail=detail, headers=headers, **members)
 
 
 def headers_of(error: Exception, status: int) -> dict[str, str] | None:
     """Return the headers that go with the problem document of `error`."""
+    if isinstance(error, UploadOffsetError):
+        return {"Upload-Offset": str(error.offset)}
     if isinstance(error, RangeNotSatisfiableError):
         return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, KeyNeededError):
@@ -294,7 +343,7 @@ def headers_of(error: Exception, status: int) -> dict[str, str] | None:
     if isinstance(error, RateLimitedError):
         return {"Retry-After": str(math.ceil(error.retry_s))}
     coming = isinstance(error, ResultNotReadyError) and error.is_coming
-    return {"Retry-After": RETRY_SECONDS} if status == 503 or coming else None
+    return {"Retry-After": RETRY_SECONDS} if status in (423, 503) or coming else None
 
 
 async def handle_validation(_: Request, error: Exception) -> JSONResponse:

@@ -14,6 +14,7 @@ PREFIX = "/v1"
 
 
 SLIDE_ID = "0f3c9f2ab1d04e55a6b7c8d9"
+SHA256 = "^[0-9a-f]{64}$"
 JOB_ID = "019caf2b1c3c5d0e7f9a2b4c"
 
 PROBLEM: dict[str, Any] = {
@@ -114,10 +115,20 @@ class JobCreate(JobOptions):
 
 
 class SlideRegister(BaseModel):
-    """A slide to register in place."""
+    """A slide to register without sending it: where it lies, or sha256 and name of bytes sent before."""
 
     model_config = example({"uri": "file:///mnt/slides/case-17.svs"})
-    uri: str = Field(max_length=4096, description="A path, or a file:// URI.")
+    uri: str | None = Field(None, max_length=4096, description="A path, or a file:// URI.")
+    sha256: str | None = Field(None, pattern=SHA256, description="Of bytes that were uploaded before.")
+    filename: str | None = Field(None, description="What the slide of these bytes is called.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.uri is None) != (self.sha256 is not None) or (self.sha256 is None) != (
+            self.filename is None
+        ):
+            raise ValueError("send either uri, or sha256 and filename")
+        return self
 
 
 class SlideOut(BaseModel):

@@ -29,6 +29,16 @@ class ServiceSettings(BaseSettings):
     max_slide_bytes: int = Field(default=64 * GIGABYTE, gt=0)
     """Largest upload, in bytes."""
 
+    upload_idle_s: float = Field(default=60, gt=0)
+    """Seconds without a byte after which an upload's request is ended."""
+
+    upload_hours: float = Field(default=24, gt=0)
+    """Hours without a byte after which an upload that can be resumed is removed."""
+
+    slide_names: bool = True
+    """Whether slides' file names, often case numbers, are used on disk and in messages. (Workers obey it in
+    results and logs.)"""
+
     inspect_timeout_s: float = Field(default=60, gt=0)
     """How long inspecting a new slide may take, in seconds."""
 

@@ -28,13 +28,16 @@ class RunJob:
     slide_sha256: Annotated[str | None, ADDED] = None
 
     @classmethod
-    def of(cls, job: Job, attempt: int, slide: Path) -> Self:
-        """Return the message that runs attempt number `attempt` of a job on the slide at a path."""
+    def of(cls, job: Job, attempt: int, slide: Path, *, named: bool) -> Self:
+        """Return the message that runs attempt number `attempt` of a job on the slide at a path.
+
+        Unless it is `named` the slide goes by its id, in result and log.
+        """
         request = job.request
         return cls(
             job_id=job.id,
             attempt=attempt,
-            slide_name=request.slide_name,
+            slide_name=request.slide_name if named else request.slide_id,
             slide_path=str(slide),
             directory=job.directory,
             model=request.model,

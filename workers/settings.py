@@ -100,6 +100,9 @@ class WorkerSettings(BaseSettings):
     prepare_ahead: bool = True
     """Whether the tissue mask of the next slide is made, at low CPU priority, while a job runs."""
 
+    slide_names: bool = True
+    """Whether slides' file names, often case numbers, stand in `result.json` and logs; else their ids do."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest level that workers log to standard error."""
 

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from rich.table import Column, Table
 
+from service.slides.disk import room, too_little
 from workers.queue.connection import connect, without_password
 from workers.settings import WorkerSettings
 
@@ -130,9 +131,11 @@ def check_queue(settings: WorkerSettings) -> tuple[str, str]:
 
 
 def check_disk(folder: Path) -> tuple[str, str]:
-    """Report the free space where slides and results go; warn below ENOUGH_DISK bytes."""
+    """Report the free space where slides and results go; warn below ENOUGH_DISK bytes, fail as uploads do."""
     existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     free = shutil.disk_usage(existing).free
     if not os.access(existing, os.W_OK):
         return "fail", f"{existing} is not writable; set DAREFINE_DATA_DIR to a folder that is"
+    if room(existing) <= 0:
+        return "fail", f"{existing} takes no uploads: {too_little(existing)}"
     return ("ok" if free > ENOUGH_DISK else "warn"), f"{free / 1e9:.0f} GB free under {folder}"

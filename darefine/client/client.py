@@ -23,7 +23,9 @@ from .errors import (
     WaitTimeoutError,
 )
 from .fetching import fetch
+from .resumable import RESUMABLE_BYTES, send_resumable
 from .sending import Sent, as_one_file, ignore, read_chunks, sha256_of
+from .upload_memory import UploadMemory
 
 V1 = "/v1"
 PATIENCE_S = 120.0
@@ -63,6 +65,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         patience_s: float = PATIENCE_S,
         sleep: Callable[[float], object] = time.sleep,
+        cache: Path | None = None,
     ) -> None:
         """Make a client; it connects at the first request.
 
@@ -71,7 +74,9 @@ class Client:
             headers: sent with every request, such as what a proxy wants.
             patience_s: how long a service that was there before may be away.
             sleep: how to pause between requests; what it raises ends the waiting.
+            cache: folder that remembers unfinished uploads; by default one in the user's cache.
         """
+        self._memory = UploadMemory(cache)
         self._connection = Connection(url, headers, patience_s, sleep)
 
     @property
@@ -113,7 +118,10 @@ class Client:
     # Slides
 
     def upload(self, slide: Path | str, *, hashed: Sent = ignore, sent: Sent = ignore) -> Slide:
-        """Send a slide, unless the service has it; return it as the service describes it.
+        """Send a slide, unless the service has its bytes; return it as the service describes it.
+
+        A file of at least RESUMABLE_BYTES bytes goes on where it was after a broken connection, and where
+        another process was killed that sent it to the same service.
 
         Args:
             slide: a file, or a folder that is sent as one archive.
@@ -126,7 +134,11 @@ class Client:
         """
         with as_one_file(Path(slide)) as file:
             total = file.stat().st_size
-            known = self.find_slide(sha256_of(file, hashed))
+            sha256 = sha256_of(file, hashed)
+            known = self._refer(sha256, file.name)
+            if known is None and total >= RESUMABLE_BYTES:
+                path = send_resumable(self._connection, file, sha256, self._memory, sent)
+                return self._connection.patiently(lambda: self._connection.ask(Slide, "GET", path))
             return known or self._connection.patiently(
                 lambda: self._connection.ask(
                     Slide,
@@ -138,6 +150,18 @@ class Client:
                 )
             )
 
+    def _refer(self, sha256: str, name: str) -> Slide | None:
+        """Return the slide of bytes that the service has, under a name of its own; None if it lacks them."""
+        try:
+            return self._connection.ask(
+                Slide, "POST", f"{V1}/slides", json={"sha256": sha256, "filename": name}
+            )
+        except ServiceRefusedError as error:
+            # Version 0.1.0 takes no sha256.
+            if error.status == 404 or error.kind == "request-invalid":
+                return None
+            raise
+
     def register(self, uri: str) -> Slide:
         """Have the service read a slide where it lies, without a copy; `uri` is a path on the service's side.
 
@@ -147,7 +171,7 @@ class Client:
         return self._connection.ask(Slide, "POST", f"{V1}/slides", json={"uri": uri})
 
     def find_slide(self, sha256: str) -> Slide | None:
-        """Return the slide that was uploaded with this sha256, if there is one."""
+        """Return the newest slide that was uploaded with this sha256, if there is one."""
         page = self._connection.ask(SlidePage, "GET", f"{V1}/slides", params={"sha256": sha256})
         return page.slides[0] if page.slides else None
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 import httpx
@@ -18,7 +18,9 @@ AWAY = {502, 503, 504}
 """Statuses of a service, or of the proxy before it, that is away for a moment."""
 
 PAUSE_S = 0.5
-"""Pause before a request is tried again, where no Retry-After says how long."""
+"""Pause before a request is tried again where no Retry-After says how long; it doubles, up to the longest."""
+
+LONGEST_PAUSE_S = 8.0
 
 
 class Connection:
@@ -109,32 +111,35 @@ class Connection:
                 f"{first['msg']}). Check the address."
             ) from error
 
-    def patiently(self, call: Callable[[], T]) -> T:
+    def patiently(self, call: Callable[[], T], *, away: Collection[int] = AWAY) -> T:
         """Call `call` again while the service is away; an address that never answered is not waited for.
 
-        So a restart of the service goes unnoticed. Each answer, even a broken one, renews the patience.
+        So a restart of the service goes unnoticed. Each answer, even a broken one, renews the patience. The
+        statuses `away` are those after which it is worth to call again.
 
         Raises:
             ServiceUnreachableError: when it stays away.
             ServiceRefusedError: when it refuses, or says for too long that it is away.
         """
         failed_at = away_since = 0.0
+        pause_s = PAUSE_S
         while True:
             try:
                 return call()
             except (ServiceUnreachableError, ServiceRefusedError) as error:
                 if self._answered_at is None or (
-                    isinstance(error, ServiceRefusedError) and error.status not in AWAY
+                    isinstance(error, ServiceRefusedError) and error.status not in away
                 ):
                     raise
                 now = time.monotonic()
                 came_back = isinstance(error, ServiceUnreachableError) and self._answered_at > failed_at
                 if came_back or not away_since:
-                    away_since = now
+                    away_since, pause_s = now, PAUSE_S
                 if now - away_since > self._patience_s:
                     raise
                 failed_at = now
-                self.sleep(getattr(error, "retry_after_s", None) or PAUSE_S)
+                self.sleep(getattr(error, "retry_after_s", None) or pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     @staticmethod
     def pause_of(response: httpx.Response) -> float:

@@ -9,6 +9,17 @@ from .keys import KeyStore
 from .middleware import AccessMiddleware
 from .sessions import SessionStore
 
+TUS_HEADERS = (
+    "Tus-Resumable",
+    "Tus-Version",
+    "Tus-Extension",
+    "Tus-Max-Size",
+    "Upload-Offset",
+    "Upload-Length",
+    "Upload-Expires",
+)
+"""Headers of the upload protocol that pages may read."""
+
 
 def add_guard(app: FastAPI, settings: ServiceSettings) -> None:
     """Guard every call of `app`; keys and sessions of the data folder become part of its state."""
@@ -33,5 +44,5 @@ def add_cors(app: FastAPI, origins: tuple[str, ...]) -> None:
         allow_origins=origins,
         allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["*"],
-        expose_headers=["Content-Range", "ETag", "Location", "Retry-After", "Tus-Resumable", "Upload-Offset"],
+        expose_headers=["Content-Range", "ETag", "Location", "Retry-After", *TUS_HEADERS],
     )

@@ -45,6 +45,11 @@ class Caller:
     scope: Scope
     key: ApiKey | None = None
 
+    @property
+    def owner(self) -> str:
+        """Whose the slides are that this caller sends: the id of the key; empty for this machine's users."""
+        return self.key.id if self.key else ""
+
     @classmethod
     def of_key(cls, key: ApiKey) -> "Caller":
         """Return the holder of `key`."""

@@ -14,6 +14,7 @@ from ..errors import MetricsOffError
 from ..openapi import Responses, problems
 from ..schemas import Health, Readiness
 from ..settings import ServiceSettings
+from ..slides.disk import room, too_little
 
 router = APIRouter(tags=["health"])
 
@@ -82,7 +83,9 @@ def check_queue(queue: JobClient) -> str:
 
 def check_storage(settings: ServiceSettings) -> str:
     """Return `ok` if the data folder takes files, else what is wrong."""
-    return OK if os.access(settings.data_dir, os.W_OK) else f"cannot write to {settings.data_dir}"
+    if not os.access(settings.data_dir, os.W_OK):
+        return f"cannot write to {settings.data_dir}"
+    return OK if room(settings.data_dir) > 0 else f"the disk is full: {too_little(settings.data_dir)}"
 
 
 def check_worker(queue: JobClient) -> str:

@@ -23,7 +23,7 @@ from wsi.errors import (
     SlideUnreadableError,
 )
 
-from ..dependencies import Inspections, Queue, Slides
+from ..dependencies import Caller, Inspections, Queue, Settings, Slides
 from ..errors import (
     ArchiveError,
     BodyTooLargeError,
@@ -36,6 +36,7 @@ from ..errors import (
     SlideNotFoundError,
     SlideTooLargeError,
     StorageFullError,
+    UploadIdleError,
 )
 from ..openapi import problems
 from ..receive import FIELD_BYTES, read_small, receive_form
@@ -83,7 +84,12 @@ CREATE_BODY: dict[str, Any] = {
 
 NO_JOB = problems(JobNotFoundError, RedisError)
 UPLOAD_PROBLEMS = problems(
-    SlideTooLargeError, BodyTooLargeError, SlideNotFoundError, RootNotAllowedError, StorageFullError
+    SlideTooLargeError,
+    BodyTooLargeError,
+    SlideNotFoundError,
+    RootNotAllowedError,
+    StorageFullError,
+    UploadIdleError,
 )
 REFUSALS = problems(
     RequestInvalidError,
@@ -118,6 +124,8 @@ async def create_job(
     queue: Queue,
     slides: Slides,
     inspections: Inspections,
+    settings: Settings,
+    caller: Caller,
     idempotency_key: Annotated[
         str | None, Header(max_length=200, description="Send it again, get the same job")
     ] = None,
@@ -129,10 +137,16 @@ async def create_job(
     await run_in_threadpool(model_card, queue, None)
     if content_type == "multipart/form-data":
         with slides.upload(declared_length(request)) as upload:
-            fields = await receive_form(request, upload, FORM_FIELDS)
+            fields = await receive_form(
+                request,
+                upload,
+                FORM_FIELDS,
+                idle_s=settings.upload_idle_s,
+                judge=lambda known: preflight(queue, parse(JobOptions, known)),
+            )
             options = await run_in_threadpool(parse, JobOptions, fields)
             async with inspections:
-                slide = await run_in_threadpool(slides.commit, upload)
+                slide = await run_in_threadpool(slides.commit, upload, caller.owner)
         # For handle_known: should the job be refused from here on, the slide stays.
         request.state.kept_slide_id = slide.id
     elif content_type == "application/json":

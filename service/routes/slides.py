@@ -8,7 +8,7 @@ from redis.exceptions import RedisError
 
 from wsi.errors import SlideLimitError, SlideUnreadableError
 
-from ..dependencies import Inspections, Queue, Slides
+from ..dependencies import Caller, Inspections, Queue, Settings, Slides
 from ..errors import (
     ArchiveError,
     RequestInvalidError,
@@ -18,10 +18,11 @@ from ..errors import (
     SlideNotFoundError,
     SlideTooLargeError,
     StorageFullError,
+    UploadIdleError,
 )
 from ..openapi import problems
 from ..receive import stream_body
-from ..schemas import PREFIX, SlideList, SlideOut, SlideRegister
+from ..schemas import PREFIX, SHA256, SlideList, SlideOut, SlideRegister
 from ..slides.store import StoredSlide
 from .jobs import declared_length
 
@@ -41,6 +42,7 @@ UPLOAD_PROBLEMS = problems(
     SlideUnreadableError,
     SlideLimitError,
     StorageFullError,
+    UploadIdleError,
 )
 
 
@@ -50,6 +52,8 @@ async def upload_slide(
     response: Response,
     slides: Slides,
     inspections: Inspections,
+    settings: Settings,
+    caller: Caller,
     filename: Annotated[
         str,
         Query(description="The slide's file name; a zip is taken as a folder slide", examples=["slide.svs"]),
@@ -58,9 +62,9 @@ async def upload_slide(
     """Upload a slide as the raw body: `curl -T slide.svs 'http://host/v1/slides?filename=slide.svs'`."""
     with slides.upload(declared_length(request)) as upload:
         upload.name = filename
-        await stream_body(request, upload.write)
+        await stream_body(request, upload.write, idle_s=settings.upload_idle_s)
         async with inspections:
-            slide = await run_in_threadpool(slides.commit, upload)
+            slide = await run_in_threadpool(slides.commit, upload, caller.owner)
     return created(response, slide)
 
 
@@ -68,14 +72,30 @@ async def upload_slide(
     "",
     status_code=201,
     response_model=SlideOut,
-    responses=problems(RootNotAllowedError, RequestInvalidError, SlideUnreadableError, SlideLimitError),
+    responses=problems(
+        RootNotAllowedError,
+        RequestInvalidError,
+        SlideNameError,
+        SlideNotFoundError,
+        SlideUnreadableError,
+        SlideLimitError,
+        StorageFullError,
+    ),
 )
 async def register_slide(
-    body: SlideRegister, response: Response, slides: Slides, inspections: Inspections
+    body: SlideRegister, response: Response, slides: Slides, inspections: Inspections, caller: Caller
 ) -> SlideOut:
-    """Register a slide that already lies on the service's disks, without copying it."""
+    """Register a slide without sending it.
+
+    By `uri` one that already lies on the service's disks; it is not copied. By `sha256` and `filename` one
+    whose bytes were uploaded before, whatever it was called then: 404 says that they must be sent.
+    """
     async with inspections:
-        slide = await run_in_threadpool(slides.register, body.uri)
+        if body.uri is not None:
+            slide = await run_in_threadpool(slides.register, body.uri)
+        else:
+            assert body.sha256 is not None and body.filename is not None, "SlideRegister sees to that"  # noqa: PT018
+            slide = await run_in_threadpool(slides.refer, body.sha256, body.filename, caller.owner)
     return created(response, slide)
 
 
@@ -84,12 +104,10 @@ def list_slides(
     slides: Slides,
     sha256: Annotated[
         str | None,
-        Query(
-            pattern="^[0-9a-f]{64}$", description="Only the upload of these bytes: ask before sending them."
-        ),
+        Query(pattern=SHA256, description="Only uploads of these bytes: ask before sending them."),
     ] = None,
 ) -> SlideList:
-    """List every slide, newest first, or the one that was uploaded with this sha256."""
+    """List every slide, newest first, or those that were uploaded with this sha256."""
     found = slides.list() if sha256 is None else slides.with_sha256(sha256)
     return SlideList(slides=[SlideOut.of(slide) for slide in found])
 
@@ -106,7 +124,7 @@ def get_slide(slide_id: str, slides: Slides) -> SlideOut:
     responses=problems(SlideNotFoundError, SlideInUseError, RedisError),
 )
 def delete_slide(slide_id: str, slides: Slides, queue: Queue) -> None:
-    """Remove a slide; results of its finished jobs stay."""
+    """Remove a slide; results of its finished jobs stay, and so do other slides of the same bytes."""
     slides.get(slide_id)
     busy = queue.unfinished(slide_id)
     if busy:

@@ -1,5 +1,6 @@
 """The command group and what does not need a service."""
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,8 +11,11 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from darefine.cli.doctor import check_disk
 from darefine.cli.main import COMMANDS, main
 from darefine.cli.picture import MARGIN_PX, PANEL_PX, TITLE_PX, overlay_panel, side_by_side, slide_panel
+from service.errors import StorageFullError
+from service.slides.disk import DISK_RESERVE, require_space, too_little
 from wsi.phantom import PHANTOM_PALETTE
 
 
@@ -104,6 +108,16 @@ def test_doctor_reports_missing_weights_and_fails(tmp_path: Path) -> None:
     answer = CliRunner().invoke(main, ["doctor"], env=environment)
     assert answer.exit_code == 1
     assert "DAREFINE_WEIGHTS_DIR" in answer.output.replace("\n", "").replace(" ", "")
+
+
+def test_doctor_fails_on_a_disk_that_takes_no_uploads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=DISK_RESERVE))
+    with pytest.raises(StorageFullError):
+        require_space(tmp_path, 1)
+    assert check_disk(tmp_path / "new") == ("fail", f"{tmp_path} takes no uploads: {too_little(tmp_path)}")
 
 
 def test_a_taken_port_is_told_at_once(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def undocumented(document: dict[str, Any], response: httpx.Response) -> str | No
     announced = operations[method]["responses"].get(str(response.status_code))
     if announced is None:
         return None if response.status_code == 500 else f"{method} {template} says nothing of this status"
-    if response.headers.get("content-type") != "application/problem+json":
+    if response.headers.get("content-type") != "application/problem+json" or method == "head":
         return None
     kind = response.json()["type"].rsplit(":", 1)[1]
     examples = announced["content"]["application/problem+json"]["examples"]
@@ -104,9 +104,11 @@ def running_api(settings: ServiceSettings) -> Iterator[httpx.Client]:
 
 
 @contextmanager
-def api_process(data_dir: Path, queue_url: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+def api_process(
+    data_dir: Path, queue_url: str, port: int = 0
+) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
     """uvicorn in a process of its own, as it is deployed, and a client of it; killed in the end."""
-    command = [sys.executable, "-m", "uvicorn", "service.app:create_app", "--factory", "--port", "0"]
+    command = [sys.executable, "-m", "uvicorn", "service.app:create_app", "--factory", "--port", str(port)]
     environment = {**os.environ, "DAREFINE_DATA_DIR": str(data_dir), "REDIS_URL": queue_url}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     try:

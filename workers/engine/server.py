@@ -99,7 +99,9 @@ def run_job(run: RunJob, engine: Engine[N], worker: "WorkerPipe") -> FromEngine:
         if worker.cancelled():
             return Stopped()
         if expected(error):
-            logger.warning("job %s: %s", run.job_id, error)
+            # Errors of slides name their file; the log calls it as the rest of the run does.
+            told = str(error).replace(Path(run.slide_path).name, run.slide_name)
+            logger.warning("job %s: %s", run.job_id, told)
             return Failed(problem_of(error), suspect=False)
         logger.exception("job %s: unexpected error", run.job_id)
         return Failed(problem_of(error), suspect=True)

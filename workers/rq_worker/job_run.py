@@ -116,8 +116,10 @@ class JobRun:
         return self._hear(message) or self._beat() or self._watch()
 
     def _send(self) -> None:
-        slide = stored_slide_path(self._context.settings.slides_dir, self._job.request.slide_id)
-        self._context.engine.send(RunJob.of(self._job, self.attempt, slide))
+        settings = self._context.settings
+        slide = stored_slide_path(settings.slides_dir, self._job.request.slide_id)
+        run = RunJob.of(self._job, self.attempt, slide, named=settings.slide_names)
+        self._context.engine.send(run)
         self._sent = True
         self._heard_at = time.monotonic()
 

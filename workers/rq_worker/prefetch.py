@@ -123,7 +123,7 @@ class Prefetcher:
                 return
 
     def _start(self, job: Job, slide: Path, card_input: dict[str, Any]) -> None:
-        run = RunJob.of(job, job.attempt, slide)
+        run = RunJob.of(job, job.attempt, slide, named=self._settings.slide_names)
         self._process = subprocess.Popen(
             [*self._command, run.to_json(), json.dumps(card_input)],
             # The child must find this package wherever the worker did.

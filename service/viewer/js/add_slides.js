@@ -92,7 +92,8 @@ function uploadRow(upload) {
 }
 
 /** @param {import("./upload.js").Upload} upload */
-function factsOf({ file, state, sent, bytesPerSecond }) {
+function factsOf({ file, state, sent, bytesPerSecond, away }) {
+  if (away) return `${formatBytes(sent)} of ${formatBytes(file.size)} · the service is away, waiting for it`;
   if (state === "waiting") return `${formatBytes(file.size)}, waits`;
   if (state === "checking") return "Sent, being looked at";
   if (state === "done") return "Added";

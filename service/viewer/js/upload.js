@@ -1,6 +1,7 @@
 /** Send slides, one after the other, with progress; a broken one can be sent again. */
 
-import { ApiError, PREFIX, wordsOf } from "./api.js";
+import { ApiError, call, PREFIX, wordsOf } from "./api.js";
+import { sendResumable } from "./resumable.js";
 import { Signal } from "./signal.js";
 
 /**
@@ -9,6 +10,7 @@ import { Signal } from "./signal.js";
  * @property {"waiting" | "sending" | "checking" | "done" | "failed"} state `checking`: the service looks at it
  * @property {number} sent bytes
  * @property {number} bytesPerSecond over the last seconds; 0 while unknown
+ * @property {boolean} away whether the service does not answer and is waited for
  * @property {string} problem in words, once failed
  * @property {any} slide once done
  */
@@ -16,7 +18,10 @@ import { Signal } from "./signal.js";
 /** Uploads of this page, oldest first. */
 export const uploads = new Signal(/** @type {Upload[]} */ ([]));
 
-/** @type {XMLHttpRequest | null} */
+/** Size in bytes from which files are sent so that they can be gone on with; smaller ones go in one request. */
+const RESUMABLE = 32 * 2 ** 20;
+
+/** @type {AbortController | null} */
 let sending = null;
 
 /**
@@ -29,6 +34,7 @@ export function add(files) {
     state: /** @type {const} */ ("waiting"),
     sent: 0,
     bytesPerSecond: 0,
+    away: false,
     problem: "",
     slide: null,
   }));
@@ -59,26 +65,48 @@ async function work() {
   if (sending) return;
   const next = uploads.value.find((one) => one.state === "waiting");
   if (!next) return;
+  const { signal } = (sending = new AbortController());
+  update(next, { state: "sending", sent: 0 });
   try {
-    const slide = await send(next);
+    const slide = await (next.file.size < RESUMABLE ? send(next, signal) : sendLarge(next, signal));
     update(next, { state: "done", slide });
   } catch (error) {
-    update(next, { state: "failed", problem: error.message });
+    update(next, { state: "failed", away: false, problem: error.message });
   }
   sending = null;
   work();
 }
 
 /**
- * Send one file as the raw body.
+ * Send a large file.
  * @param {Upload} upload
+ * @param {AbortSignal} signal
  * @returns {Promise<any>} the slide as the service describes it
  */
-function send(upload) {
-  const request = new XMLHttpRequest();
-  sending = request;
+async function sendLarge(upload, signal) {
   const speed = speedometer();
-  update(upload, { state: "sending", sent: 0 });
+  const onSent = (sent) =>
+    update(
+      upload,
+      sent < upload.file.size
+        ? { state: "sending", sent, bytesPerSecond: speed(sent), away: false }
+        : { state: "checking", sent },
+    );
+  const onAway = (away) => away !== upload.away && update(upload, { away, state: "sending" });
+  const slide = await sendResumable(upload.file, signal, onSent, onAway);
+  return call(slide.slice(PREFIX.length));
+}
+
+/**
+ * Send one file as the raw body.
+ * @param {Upload} upload
+ * @param {AbortSignal} signal
+ * @returns {Promise<any>} the slide as the service describes it
+ */
+function send(upload, signal) {
+  const request = new XMLHttpRequest();
+  const speed = speedometer();
+  signal.addEventListener("abort", () => request.abort());
   return new Promise((resolve, reject) => {
     request.upload.addEventListener("progress", ({ loaded }) => {
       update(upload, { sent: loaded, bytesPerSecond: speed(loaded) });
@@ -97,12 +125,13 @@ function send(upload) {
   });
 }
 
-/** @returns {(bytes: number) => number} bytes a second over the last three seconds */
+/** @returns {(bytes: number) => number} bytes a second over the last three seconds; 0 after a step back */
 function speedometer() {
   /** @type {{time: number, bytes: number}[]} */
-  const seen = [{ time: performance.now(), bytes: 0 }];
+  const seen = [];
   return (bytes) => {
     const time = performance.now();
+    if (seen.length && bytes < seen[seen.length - 1].bytes) seen.length = 0;
     seen.push({ time, bytes });
     while (seen.length > 2 && time - seen[0].time > 3000) seen.shift();
     const seconds = (time - seen[0].time) / 1000;

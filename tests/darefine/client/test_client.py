@@ -74,10 +74,11 @@ def test_from_slide_to_files(client: Client, finisher: Finisher, tmp_path: Path)
 def test_a_slide_that_the_service_has_is_not_sent(client: Client, tmp_path: Path) -> None:
     path = write_slide(tmp_path / "known.tif", seed=202)
     first = client.upload(path)
-    again = client.upload(
-        path.rename(tmp_path / "renamed.tif"), sent=lambda *_: pytest.fail("a byte was sent")
-    )
-    assert again == first
+    for name in ("known.tif", "renamed.tif"):
+        again = client.upload(path.rename(tmp_path / name), sent=lambda *_: pytest.fail("a byte was sent"))
+        path = tmp_path / name
+        assert (again.name, again.sha256) == (name, first.sha256)
+        assert (again == first) == (name == "known.tif")
     assert client.find_slide("0" * 64) is None
 
 

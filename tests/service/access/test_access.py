@@ -94,7 +94,9 @@ def test_every_route_needs_a_key_but_those_that_hold_nothing(api: Api) -> None:
     for path in paths:
         for method in document["paths"][path]:
             response = api.http.request(method, re.sub(r"\{\w+\}", "none", path), headers=ELSEWHERE)
-            assert_problem(response, 401, "key-needed")
+            assert response.status_code == 401
+            if method != "head":
+                assert_problem(response, 401, "key-needed")
 
 
 def test_health_is_open_to_all_under_any_name(api: Api) -> None:

@@ -1,8 +1,12 @@
 """Liveness, readiness, metrics."""
 
+import shutil
 import time
 from importlib.metadata import version
 
+import pytest
+
+from service.slides.disk import DISK_RESERVE
 from workers.queue.registry import WorkerInfo, WorkerState
 
 from ..conftest import Api
@@ -33,3 +37,12 @@ def test_ready_only_with_a_worker(api: Api) -> None:
         assert "darefine_workers 1.0" in api.http.get("/metrics").text
     finally:
         api.registry.withdraw("tester")
+
+
+def test_not_ready_on_the_disk_that_refuses_uploads(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(api.data_dir)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=DISK_RESERVE))
+    answer = api.http.get("/readyz")
+    assert answer.status_code == 503
+    assert "1.0 GB are free, and 1 GB" in answer.json()["checks"]["storage"]
+    assert api.http.put("/v1/slides?filename=a.svs", content=b"x").status_code == 507

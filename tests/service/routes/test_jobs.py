@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from service.slides.upload import Upload
 from workers.jobs import Problem
 from workers.queue.registry import WorkerInfo, WorkerState
 
@@ -125,6 +126,25 @@ def test_unknown_form_field_is_refused_rather_than_ignored(api: Api, slide: Path
     assert "mmp" in assert_problem(post_slide(api, slide, mmp="0.5"), 422, "request-invalid")
 
 
+@pytest.mark.parametrize("field", ["priority=now", "model=other", "mpp=4", "mmp=0.5"])
+def test_options_that_come_first_are_judged_before_the_slide_flows(
+    api: Api, monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    monkeypatch.setattr(Upload, "write", lambda *_: pytest.fail("a byte of the slide was taken"))
+    name, _, value = field.partition("=")
+    files = [(name, (None, value)), ("slide", ("a.tif", bytes(10**6)))]
+    response = api.http.post("/v1/jobs", files=files)
+    assert response.status_code == 422
+    assert value in response.json()["detail"] or name in response.json()["detail"]
+
+
+def test_options_that_come_last_are_judged_too(api: Api, slide: Path) -> None:
+    files = [("slide", ("good.tif", slide.read_bytes())), ("model", (None, "other"))]
+    refused = api.http.post("/v1/jobs", files=files)
+    assert_problem(refused, 422, "model-unknown")
+    assert refused.json()["slide_id"]
+
+
 def test_unknown_model_lists_the_known_ones(api: Api, slide: Path) -> None:
     assert "stand-in" in assert_problem(post_slide(api, slide, model="other"), 422, "model-unknown")
 
@@ -141,8 +161,8 @@ def test_slide_without_mpp_is_refused_and_rescued_without_sending_it_again(
 
 
 def test_slide_of_a_refused_job_can_be_deleted(api: Api, slide: Path) -> None:
-    fresh = write_slide(slide.parent / "refused.tif", seed=41)
-    slide_id = post_slide(api, fresh, model="other").json()["slide_id"]
+    fresh = write_slide(slide.parent / "refused.tif", mpp=None, seed=41)
+    slide_id = post_slide(api, fresh).json()["slide_id"]
     assert api.http.delete(f"/v1/slides/{slide_id}").status_code == 204
 
 

@@ -1,14 +1,18 @@
 """Uploads, registration, deletion."""
 
 import hashlib
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from service.access.keys import KeyStore, Scope
 
 from ..conftest import Api, assert_problem, post_slide, write_slide
 
 
-def put(api: Api, name: str, content: bytes):
+def put(api: Api, name: str, content: object):
     return api.http.put("/v1/slides", params={"filename": name}, content=content)
 
 
@@ -75,12 +79,84 @@ def test_slide_of_an_unfinished_job_stays(api: Api, slide: Path) -> None:
     assert_problem(api.http.get(url), 404, "slide-not-found")
 
 
-def test_same_file_twice_is_stored_once_under_its_first_name(api: Api, slide: Path) -> None:
+def file_of(api: Api, stored: dict[str, Any]) -> Path:
+    """The file of a stored slide."""
+    (file,) = (api.data_dir / "slides" / stored["id"] / "content").iterdir()
+    return file
+
+
+def test_same_file_of_the_same_name_twice_is_one_slide(api: Api, slide: Path) -> None:
     content = write_slide(slide.parent / "twice.tif", seed=51).read_bytes()
-    first, second = (put(api, name, content).json() for name in ("a.tif", "b.tif"))
+    first, second = (put(api, "a.tif", content).json() for _ in range(2))
     assert first == second
-    assert first["name"] == "a.tif"
     assert [s["id"] for s in api.http.get("/v1/slides").json()["slides"]].count(first["id"]) == 1
+
+
+def test_same_file_of_another_name_is_another_slide_of_the_same_bytes(api: Api, slide: Path) -> None:
+    content = write_slide(slide.parent / "names.tif", seed=52).read_bytes()
+    first, second = (put(api, name, content).json() for name in ("patient-A.tif", "patient-B.tif"))
+    assert (first["name"], second["name"]) == ("patient-A.tif", "patient-B.tif")
+    assert file_of(api, first).samefile(file_of(api, second)), "stored once"
+    jobs = [api.http.post("/v1/jobs", json={"slide_id": one["id"]}).json() for one in (first, second)]
+    assert [job["slide"]["name"] for job in jobs] == ["patient-A.tif", "patient-B.tif"]
+    for job in jobs:
+        api.http.post(job["links"]["cancel"])
+    assert api.http.delete(first["links"]["self"]).status_code == 204
+    assert file_of(api, second).read_bytes() == content
+    assert api.http.get(second["links"]["self"]).json() == second
+
+
+def test_a_slide_is_its_senders_and_goes_with_nobody_elses(api: Api, slide: Path) -> None:
+    content = write_slide(slide.parent / "owners.tif", seed=53).read_bytes()
+    keys = KeyStore(api.data_dir)
+    mine = put(api, "same.tif", content).json()
+    theirs = api.http.put(
+        "/v1/slides?filename=same.tif",
+        content=content,
+        headers={"Authorization": f"Bearer {keys.add('theirs', Scope.SUBMIT)[1]}"},
+    ).json()
+    keys.revoke("theirs")
+    assert mine["id"] != theirs["id"]
+    assert api.http.delete(mine["links"]["self"]).status_code == 204
+    assert file_of(api, theirs).read_bytes() == content
+
+
+def test_bytes_that_are_here_get_another_name_without_being_sent(api: Api, slide: Path) -> None:
+    content = write_slide(slide.parent / "referred.tif", seed=54).read_bytes()
+    known = {"sha256": hashlib.sha256(content).hexdigest(), "filename": "mine.tif"}
+    refused = api.http.post("/v1/slides", json=known)
+    assert "send it" in assert_problem(refused, 404, "slide-not-found")
+    put(api, "first.tif", content)
+    mine = api.http.post("/v1/slides", json=known)
+    assert (mine.status_code, mine.json()["name"]) == (201, "mine.tif")
+    assert api.http.post("/v1/slides", json=known).json() == mine.json()
+    as_zip = api.http.post("/v1/slides", json={**known, "filename": "mine.zip"})
+    assert_problem(as_zip, 404, "slide-not-found")
+    found = api.http.get("/v1/slides", params={"sha256": known["sha256"]}).json()["slides"]
+    assert [one["name"] for one in found] == ["mine.tif", "first.tif"]
+
+
+def test_an_unpacked_zip_is_shared_too(api: Api, slide: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "case.zip", "w") as zipped:
+        zipped.write(write_slide(slide.parent / "zipped.tif", seed=55), "folder/zipped.tif")
+    content = (tmp_path / "case.zip").read_bytes()
+    first, second = (put(api, name, content).json() for name in ("a.zip", "b.zip"))
+    assert [one["name"] for one in (first, second)] == ["a.zip", "b.zip"]
+    assert api.http.delete(first["links"]["self"]).status_code == 204
+    assert (file_of(api, second) / "zipped.tif").stat().st_nlink == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"uri": "/x", "sha256": "0" * 64, "filename": "a"},
+        {"sha256": "0" * 64},
+        {"sha256": "x", "filename": "a"},
+    ],
+)
+def test_a_registration_says_one_thing(api: Api, body: dict[str, str]) -> None:
+    assert_problem(api.http.post("/v1/slides", json=body), 422, "request-invalid")
 
 
 def test_a_client_can_ask_by_sha256_before_it_sends(api: Api, slide: Path) -> None:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from workers.protocol import FromEngine, Ready
 from workers.settings import WorkerSettings
+from wsi.atomic import write_atomically
 
 
 def main(
     directory: Path, messages: Sequence[FromEngine], pipe: Connection, _: int, settings: WorkerSettings
 ) -> None:
-    """Be ready, take a job (makes `got`), wait for the file `go`, say `messages` (makes `said`), and hang."""
+    """Be ready, take a job (makes `got`: the slide's name), wait for `go`, say all (makes `said`), hang."""
     pipe.send(Ready("cpu", "float32", "stand-in", ()))
-    pipe.recv()
-    (directory / "got").touch()
+    write_atomically(directory / "got", pipe.recv().slide_name.encode())
     while not (directory / "go").exists():
         time.sleep(0.01)
     for message in messages:

@@ -63,6 +63,18 @@ def test_a_worker_that_stops_publishes_what_is_finished_and_gives_back_what_is_n
     assert (over.state, over.error) == (state, PROBLEM if state is JobState.FAILED else None)
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_setting_keeps_the_name_of_the_slide_from_the_engine(
+    bench: Bench, settings, start_engine: StartEngine, tmp_path: Path, named: bool
+) -> None:
+    engine = start_engine([])
+    obeyed = settings.model_copy(update={"slide_names": named})
+    context = WorkerContext(bench.queue.lease, engine, obeyed, "w", lambda: None, (tmp_path / "got").exists)
+    job = bench.submit()
+    assert context.run(job.id, 1) is Outcome.RELEASED
+    assert (tmp_path / "got").read_text() == (job.request.slide_name if named else job.request.slide_id)
+
+
 def test_an_attempt_that_is_no_longer_wanted_is_not_sent(
     bench: Bench, settings, start_engine: StartEngine, tmp_path: Path
 ) -> None:
