@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from workers.jobs import Job, JobParameters, JobRequest
+from workers.jobs import Job, JobParameters, JobRequest, keeps_probabilities
 from workers.queue.client import JobClient
-from wsi.errors import MppUnknownError
+from wsi.errors import MppUnknownError, OutputUnavailableError
 from wsi.geometry import Size
 from wsi.grid import InputGeometry, make_grid
 from wsi.read_regions import check_on_slide
-from wsi.writing.output_extras import check_outputs
+from wsi.writing.output_extras import check_outputs, without_probabilities
 
 from .errors import ModelNotReadyError, ModelUnknownError, PrecisionError
 from .schemas import JobOptions, ModelRef, PreflightOut
@@ -42,6 +42,7 @@ def submit_job(
     check_precision(queue, options)
     check_scale(slide, options, card)
     check_outputs(options.outputs, slide.info.vendor)
+    check_probabilities(options, card)
     request = JobRequest(
         slide_id=slide.id,
         slide_name=slide.name,
@@ -77,6 +78,7 @@ def preflight(queue: JobClient, options: JobOptions) -> PreflightOut:
     card = model_card(queue, options.model)
     check_precision(queue, options)
     check_outputs(options.outputs, None)
+    check_probabilities(options, card)
     geometry = InputGeometry(**card["input"])
     make_grid(NOMINAL_SIZE, options.mpp or geometry.mpp, geometry, halo_px=options.halo_px)
     model = ModelRef(name=card["name"], version=card["version"], sha256=card["weights"]["sha256"])
@@ -99,6 +101,17 @@ def model_card(queue: JobClient, name: str | None) -> dict[str, Any]:
             return card
     known = ", ".join(card["name"] for card in models.cards)
     raise ModelUnknownError(f"No worker serves a model named {name!r}. Known models: {known}.")
+
+
+def check_probabilities(options: JobOptions, card: dict[str, Any]) -> None:
+    """Check that the model gives the probabilities that outputs are made of.
+
+    Raises:
+        OutputUnavailableError: when it gives labels alone.
+    """
+    graph = card.get("onnx")
+    if keeps_probabilities(options.outputs) and isinstance(graph, dict) and graph.get("output") == "labels":
+        raise OutputUnavailableError(without_probabilities(card["name"]))
 
 
 def check_precision(queue: JobClient, options: JobOptions) -> None:

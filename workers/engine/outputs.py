@@ -12,15 +12,16 @@ import torch
 
 from model.card import ModelCard
 from model.inference.probabilities import temperature_of
+from wsi.errors import OutputUnavailableError
 from wsi.grid import Grid
 from wsi.preview import write_preview
 from wsi.writing.geojson import write_regions
-from wsi.writing.output_extras import check_outputs
+from wsi.writing.output_extras import check_outputs, without_probabilities
 from wsi.writing.pyramid import PyramidSummary, write_quantity_pyramid
 from wsi.writing.region_options import MIN_AREA_UM2, TOLERANCE_UM, RegionOptions
 from wsi.writing.tissue_outline import write_tissue
 
-from ..jobs import JobFiles
+from ..jobs import JobFiles, keeps_probabilities
 from ..protocol import RunJob
 from .confidence import confidence_facts
 from .provenance import software
@@ -86,6 +87,8 @@ def require_outputs(run: RunJob, vendor: str, card: ModelCard, grid: Grid) -> No
         OutputUnavailableError: one cannot.
     """
     check_outputs(run.parameters.outputs, vendor)
+    if keeps_probabilities(run.parameters.outputs) and not card.gives_probabilities:
+        raise OutputUnavailableError(without_probabilities(card.name))
     if "dicom_seg" in run.parameters.outputs:
         from wsi.writing.dicom_seg import segmentation_header
 

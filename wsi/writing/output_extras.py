@@ -11,6 +11,13 @@ _LIBRARIES = {"dicom_seg": "highdicom", "ome_zarr": "zarr"}
 _EXTRAS = {"dicom_seg": "dicom", "ome_zarr": "zarr"}
 
 
+def without_probabilities(model: str) -> str:
+    """Return the message for outputs of probabilities that a model of this name does not give."""
+    return (
+        f"{model} gives labels alone, no probabilities: leave the outputs probabilities and confidence out."
+    )
+
+
 def check_outputs(names: Iterable[str], vendor: str | None) -> None:
     """Check that outputs can be made here, of a slide of the format `vendor`; None: there is no slide yet.
 

@@ -1,5 +1,6 @@
 """POST, list, get, cancel, delete."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,19 @@ def test_a_segmentation_is_refused_where_the_slide_is_no_dicom(api: Api, slide: 
 )
 def test_bad_option_is_named(api: Api, slide: Path, fields: dict[str, str], says: str) -> None:
     assert says in assert_problem(post_slide(api, slide, **fields), 422, "request-invalid")
+
+
+def test_a_model_of_labels_alone_gives_no_probabilities(api: Api) -> None:
+    models = api.http.get("/v1/models").json()["models"]
+    one = {**models[0], "name": "labels-alone", "onnx": {"output": "labels"}}
+    api.registry.publish_models("stand-in", tuple(json.dumps(card) for card in (*models, one)))
+    try:
+        options = {"model": "labels-alone", "outputs": ["confidence"]}
+        refused = api.http.post("/v1/jobs/preflight", json=options)
+        assert "labels alone" in assert_problem(refused, 422, "output-unavailable")
+        assert api.http.post("/v1/jobs/preflight", json={**options, "outputs": ["preview"]}).is_success
+    finally:
+        api.registry.publish_models("stand-in", tuple(map(json.dumps, models)))
 
 
 @pytest.mark.parametrize(("device", "status"), [("cpu", 422), ("cuda:0", 200)])
