@@ -142,9 +142,9 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     valkey.stop()
 
 
-def write_slide(path: Path, *, mpp: float | None = 0.5, seed: int = 0) -> Path:
+def write_slide(path: Path, *, mpp: float | None = 0.5, seed: int = 0, side_px: int = 1024) -> Path:
     """A small tiled TIFF with resolution tags, or without when `mpp` is None."""
-    pixels = np.random.default_rng(seed).integers(0, 255, (1024, 1024, 3), np.uint8)
+    pixels = np.random.default_rng(seed).integers(0, 255, (side_px, side_px, 3), np.uint8)
     resolution = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(
         path, pixels, tile=(256, 256), photometric="rgb", compression="adobe_deflate", **resolution
