@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import PlainValidator, TypeAdapter, WithJsonSchema
+from pydantic import Field, PlainValidator, TypeAdapter, WithJsonSchema
 
 from wsi.read_regions import read_regions
 from wsi.regions_of_interest import RegionsOfInterest
@@ -48,6 +48,10 @@ Regions: TypeAlias = Annotated[
     RegionsOfInterest | None,
     PlainValidator(_regions),
     WithJsonSchema({"anyOf": [*POLYGON_SCHEMAS, {"type": "null"}], "examples": [EXAMPLE]}),
+    Field(
+        description="Where to look: GeoJSON polygons, level-0 px, or rectangles with their unit. What lies "
+        "outside is 0."
+    ),
 ]
 """Where to look; None for the whole slide."""
 
@@ -55,5 +59,9 @@ Tissue: TypeAlias = Annotated[
     bool | RegionsOfInterest,
     PlainValidator(_tissue),
     WithJsonSchema({"anyOf": [{"type": "boolean"}, *POLYGON_SCHEMAS], "examples": [False, EXAMPLE]}),
+    Field(
+        description="Look for tissue and leave glass out; false labels every pixel. GeoJSON polygons, "
+        "level-0 px, or rectangles with their unit are a tissue mask of your own."
+    ),
 ]
 """Whether to look for tissue, or where it is."""

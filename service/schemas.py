@@ -70,16 +70,8 @@ class JobOptions(BaseModel):
     precision: Literal["fp32", "bf16", "fp16"] | None = Field(
         None, description="Number format of the network; what the device is fast at if absent."
     )
-    tissue: Tissue = Field(
-        True,
-        description="Look for tissue and leave glass out; false labels every pixel. GeoJSON polygons, "
-        "level-0 px, or rectangles with their unit are a tissue mask of your own.",
-    )
-    regions: Regions = Field(
-        None,
-        description="Where to look: GeoJSON polygons, level-0 px, or rectangles with their unit. What lies "
-        "outside is 0.",
-    )
+    tissue: Tissue = True
+    regions: Regions = None
     outputs: tuple[OutputName, ...] = Field(
         (),
         description="Results to make with the job, besides the two TIFFs; in a form separated by commas.",
@@ -329,7 +321,7 @@ class PreflightOut(BaseModel):
     )
     model: ModelRef
     parameters: dict[str, Any] = Field(
-        description="As they will stand in the job, and `tissue_rules`, the version of what counts as tissue."
+        description="As they will stand in the job, and `tissue_rules`: the version of what is tissue."
     )
 
 
