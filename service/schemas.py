@@ -55,7 +55,9 @@ class JobOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str | None = Field(
-        None, description="Name of a model of GET /v1/models; the service's default if absent."
+        None,
+        max_length=4096,
+        description="Name of a model of GET /v1/models; the service's default if absent.",
     )
     mpp: float | None = Field(
         None, ge=0.05, le=5, description="Micrometres per pixel of level 0; overrides what the slide says."
@@ -92,7 +94,7 @@ class JobCreate(JobOptions):
     """A job on a slide that the service already has, or that lies where it may read: one of the two."""
 
     model_config = example({"slide_id": SLIDE_ID, "mpp": 0.25})
-    slide_id: str | None = Field(None, description="A slide of GET /v1/slides.")
+    slide_id: str | None = Field(None, max_length=200, description="A slide of GET /v1/slides.")
     uri: str | None = Field(
         None,
         max_length=4096,

@@ -2,6 +2,7 @@
 
 import json
 import math
+import reprlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ teeth it would have some 100 million."""
 
 _FARTHEST = 1e8
 _SIDES_AT_ONCE = 200
+_LONGEST_REASON = 200
 _SIDES = ("x", "y", "width", "height")
 _SHAPE = (
     'Send GeoJSON (a FeatureCollection, features or a geometry; level-0 px), or {"unit": "px" or "um", '
@@ -103,7 +105,7 @@ def _rectangles(rectangles: object) -> Iterator[shapely.Polygon]:
 
 def _number(value: object, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _FARTHEST:
-        raise RegionsInvalidError(f"{what} is {value!r}; send a number.")
+        raise RegionsInvalidError(f"{what} is {reprlib.repr(value)}; send a number.")
     return float(value)
 
 
@@ -118,7 +120,8 @@ def _geojson_polygons(value: object) -> Iterator[shapely.Polygon]:
         try:
             shape = shapely.force_2d(shapely.from_geojson(json.dumps(geometry)))
         except (shapely.GEOSException, ValueError) as error:
-            raise RegionsInvalidError(f"Feature {number} is no geometry: {error}. {_SHAPE}") from error
+            reason = str(error)[:_LONGEST_REASON]
+            raise RegionsInvalidError(f"Feature {number} is no geometry: {reason}. {_SHAPE}") from error
         yield from _polygons(shape, number)
 
 

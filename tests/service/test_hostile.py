@@ -60,9 +60,29 @@ def test_job_on_a_slide_nobody_sent(api: Api) -> None:
 
 
 def test_endless_json(api: Api) -> None:
-    body = json.dumps({"slide_id": "0" * 10**6}).encode()
+    body = json.dumps({"slide_id": "0" * 5 * 10**6}).encode()
     response = api.http.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
     assert_problem(response, 413, "body-too-large")
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"slide_id": "0" * 10**6},
+        {"model": "0" * 10**6},
+        {"tissue": "0" * 10**6},
+        {"regions": "0" * 10**6},
+        {"regions": {"unit": "px", "rectangles": [{"x": "0" * 10**6, "y": 0, "width": 1, "height": 1}]}},
+        {"regions": {"type": "0" * 10**6}},
+        {"regions": {"type": "Polygon", "coordinates": "0" * 10**6}},
+        {"regions": {"unit": "0" * 10**6, "rectangles": []}},
+    ],
+)
+def test_what_is_long_is_not_sent_back(api: Api, member: dict[str, object]) -> None:
+    """JSON of a job may be long, for its polygons."""
+    response = api.http.post("/v1/jobs", json={"slide_id": "0" * 24} | member)
+    assert_problem(response, 422, "request-invalid")
+    assert len(response.content) < 2000
 
 
 def test_a_damaged_record_hides_one_slide_and_a_new_upload_mends_it(api: Api, slide: Path) -> None:
