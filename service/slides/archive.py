@@ -1,15 +1,25 @@
 """Unpack zip archives of one slide, and check the names clients give their files."""
 
+import io
 import lzma
 import zipfile
 import zlib
 from pathlib import Path
 
 from ..errors import ArchiveError, SlideNameError, SlideTooLargeError
-from .disk import require_space
+from .disk import full_disk_refused, require_space
 
 MAX_MEMBERS = 10_000
 """Most members an archive may have; a MIRAX or DICOM slide has tens."""
+
+BLOWN_UP, BLOWN_UP_BYTES = 100, 10**8
+"""An archive may unpack to so many times its size, or to so many bytes if that is more."""
+
+DIRECTORY_BYTES = 4 << 20
+"""Longest directory of an archive."""
+
+MEMBER_HEAD_BYTES = 30
+"""Least size of what stands before a member's data."""
 
 NAME_BYTES = 200
 """Longest file name in UTF-8, in bytes; file systems end at 255."""
@@ -46,29 +56,67 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(".zip")
 
 
+class ShortReads(io.FileIO):
+    """File of an archive, of which nothing but its directory is read at once; too long a one is not read."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read `size` bytes.
+
+        Raises:
+            BadZipFile: when that is longer than a directory may be.
+        """
+        if size is not None and size > DIRECTORY_BYTES:
+            raise zipfile.BadZipFile("its directory is too long")
+        return super().read(size) or b""
+
+
+def most_unpacked(archive: Path) -> int:
+    """Return how many bytes an archive of this size may have unpacked."""
+    return max(BLOWN_UP_BYTES, BLOWN_UP * archive.stat().st_size)
+
+
 def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
     """Unpack a zip of one slide's files into `folder`, of at most `max_bytes` bytes unpacked.
 
     Raises:
-        ArchiveError: when it cannot be unpacked or has more than MAX_MEMBERS members.
+        ArchiveError: when it cannot be unpacked, is no plain zip, or has more than MAX_MEMBERS members.
         SlideTooLargeError: when its members say that they are larger than `max_bytes` together.
         StorageFullError: when they do not fit on the disk.
     """
     try:
-        with zipfile.ZipFile(archive) as zipped:
+        with ShortReads(archive) as file, zipfile.ZipFile(file) as zipped:
             members = zipped.infolist()
             if len(members) > MAX_MEMBERS:
                 raise ArchiveError(f"The archive has more than {MAX_MEMBERS} files; send one slide a zip.")
+            require_plain(members)
             unpacked = sum(member.file_size for member in members)
+            if unpacked > most_unpacked(archive):
+                raise ArchiveError(f"The archive unpacks to {unpacked} bytes, far more than it has itself.")
             if unpacked > max_bytes:
                 raise SlideTooLargeError(f"Slides of more than {max_bytes} bytes are not taken here.")
             require_space(folder, unpacked)
             # zipfile trusts no member to be larger than it says, nor to lie outside the folder.
-            zipped.extractall(folder)
+            with full_disk_refused():
+                zipped.extractall(folder)
     except UNPACK_ERRORS as error:
         raise ArchiveError(
             f"The zip archive cannot be unpacked ({error}); send a plain zip of one slide."
         ) from error
+
+
+def require_plain(members: list[zipfile.ZipInfo]) -> None:
+    """Check by its directory that no part of an archive is unpacked twice, or by a method that eats memory.
+
+    Raises:
+        ArchiveError: when members share bytes, or are compressed otherwise than by deflate.
+    """
+    end = 0
+    for member in sorted(members, key=lambda member: member.header_offset):
+        if member.header_offset < end:
+            raise ArchiveError("Members of the archive share bytes; send a plain zip of one slide.")
+        end = member.header_offset + MEMBER_HEAD_BYTES + member.compress_size
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ArchiveError("The archive is compressed otherwise than by deflate; send a plain zip.")
 
 
 def innermost(folder: Path) -> Path:

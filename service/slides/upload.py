@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import SlideTooLargeError
-from .archive import innermost, is_archive, unpack
+from .archive import innermost, is_archive
 from .disk import full_disk_refused, require_space
 from .locks import lock
+from .unpacking import unpack_apart
 
 STALE_S = 3600.0
 """Seconds without a change after which a folder of uploads that nobody can have locked is left over."""
@@ -49,7 +50,7 @@ class Received:
         part = self.folder / PART
         if not is_archive(self.name):
             return part.rename(content / file_name)
-        unpack(part, content, max_bytes)
+        unpack_apart(part, content, max_bytes)
         part.unlink()
         return innermost(content)
 

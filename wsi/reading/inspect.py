@@ -108,13 +108,13 @@ def _samples(info: SlideInfo) -> Iterator[tuple[Rect, int]]:
         yield Rect(0, 0, width * coarsest, height * coarsest), coarsest
 
 
-def limit_memory() -> None:
-    """Hold this process to MEMORY_LIMIT_BYTES of address space. Does nothing on Windows."""
+def limit_memory(most: int = MEMORY_LIMIT_BYTES) -> None:
+    """Hold this process to `most` bytes of address space. Does nothing on Windows."""
     if sys.platform != "win32":
         import resource  # noqa: PLC0415  (there is no such module on Windows)
 
         _soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-        limit = MEMORY_LIMIT_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_LIMIT_BYTES, hard)
+        limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 

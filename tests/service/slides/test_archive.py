@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from service.errors import ArchiveError, SlideNameError, SlideTooLargeError, StorageFullError
-from service.slides.archive import MAX_MEMBERS, NAME_BYTES, innermost, slide_name, unpack
+from service.slides.archive import DIRECTORY_BYTES, MAX_MEMBERS, NAME_BYTES, innermost, slide_name, unpack
 from service.slides.disk import require_space
+from service.slides.unpacking import unpack_apart
 
 from ..conftest import Api, assert_problem
 
@@ -122,3 +123,59 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
     require_space(tmp_path, 0)
     with pytest.raises(StorageFullError):
         require_space(tmp_path, 10**18)
+
+
+def test_members_that_share_bytes_are_refused(tmp_path: Path, content: Path) -> None:
+    archive = zip_of(tmp_path / "shared.zip", {"a.tif": bytes(10**6), "b.tif": b"b"})
+    data = bytearray(archive.read_bytes())
+    # The directory's second entry is made to say that it begins where the first does.
+    second = data.rindex(b"PK\x01\x02")
+    data[second + 42 : second + 46] = bytes(4)
+    archive.write_bytes(data)
+    with pytest.raises(ArchiveError, match="share bytes"):
+        unpack(archive, content, max_bytes=10**9)
+    assert files_of(content) == []
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_methods_that_eat_memory_are_refused(tmp_path: Path, content: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "other.zip", "w", method) as zipped:
+        zipped.writestr("slide.tif", b"x")
+    with pytest.raises(ArchiveError, match="deflate"):
+        unpack(tmp_path / "other.zip", content, max_bytes=10**9)
+
+
+def test_an_archive_that_blows_up_is_refused(
+    tmp_path: Path, content: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = zip_of(tmp_path / "bomb.zip", {"slide.tif": bytes(2_000_000)})
+    unpack(archive, content, max_bytes=10**9)
+    monkeypatch.setattr("service.slides.archive.BLOWN_UP_BYTES", 1_999_999)
+    with pytest.raises(ArchiveError, match="far more"):
+        unpack(archive, content, max_bytes=10**9)
+
+
+def test_a_directory_too_long_to_read_is_refused(tmp_path: Path, content: Path) -> None:
+    archive = zip_of(tmp_path / "long.zip", {"slide.tif": b"x"})
+    data = archive.read_bytes()
+    entry, end = data.index(b"PK\x01\x02"), data.rindex(b"PK\x05\x06")
+    count = DIRECTORY_BYTES // (end - entry) + 1
+    directory, tail = data[entry:end] * count, bytearray(data[end:])
+    tail[12:16] = len(directory).to_bytes(4, "little")
+    archive.write_bytes(data[:entry] + directory + tail)
+    with pytest.raises(ArchiveError, match="directory is too long"):
+        unpack_apart(archive, content, max_bytes=10**9)
+
+
+def test_a_process_of_its_own_unpacks_and_says_what_is_wrong(tmp_path: Path, content: Path) -> None:
+    archive = zip_of(tmp_path / "case.zip", {"slide.tif": bytes(10**6)})
+    with pytest.raises(SlideTooLargeError, match="999999 bytes"):
+        unpack_apart(archive, content, max_bytes=999_999)
+    unpack_apart(archive, content, max_bytes=10**6)
+    assert files_of(content) == ["slide.tif"]
+
+
+def test_an_archive_that_takes_too_long_is_killed(tmp_path: Path, content: Path) -> None:
+    archive = zip_of(tmp_path / "slow.zip", {"slide.tif": bytes(10**6)})
+    with pytest.raises(ArchiveError, match="could not be unpacked in 0 s"):
+        unpack_apart(archive, content, max_bytes=10**6, least_s=-0.09)
