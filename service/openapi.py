@@ -6,17 +6,20 @@ from typing import Any
 from fastapi import FastAPI
 from redis.exceptions import RedisError
 
+from .access.bodies import METHODS_WITH_BODY
 from .access.rules import HEALTH_PATHS
 from .access.sessions import COOKIE
 from .errors import (
     PROBLEM_JSON,
     QUEUE_UNAVAILABLE,
     STATUS,
+    BodyTooLargeError,
     HostNotAllowedError,
     KeyNeededError,
     OriginNotAllowedError,
     RateLimitedError,
     ScopeMissingError,
+    UploadIdleError,
     problem_document,
     problem_kind,
 )
@@ -62,14 +65,27 @@ GUARDED = problems(
 )
 """What every call may be answered before its route is reached (`service.access.middleware`)."""
 
+BOUNDED = problems(BodyTooLargeError, UploadIdleError)
+"""And what a call with a body (`service.access.bodies`)."""
 
-def add_guards(operation: dict[str, Any]) -> None:
+
+def add_guards(operation: dict[str, Any], guards: Responses) -> None:
     """Document in an OpenAPI operation that it may be refused for want of a key, and so on."""
-    for status, guard in GUARDED.items():
+    for status, guard in guards.items():
         known = operation["responses"].setdefault(str(status), {"description": ""})
         known["description"] = f"{known['description']} {guard['description']}".lstrip()
         content = known.setdefault("content", {}).setdefault(PROBLEM_JSON, {"schema": {"$ref": PROBLEMS[0]}})
         content.setdefault("examples", {}).update(guard["content"][PROBLEM_JSON]["examples"])
+
+
+def add_all_guards(document: dict[str, Any]) -> None:
+    """Document in every operation how it may be refused before its route is reached."""
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if path not in HEALTH_PATHS:
+                add_guards(operation, GUARDED)
+            if method.upper() in METHODS_WITH_BODY:
+                add_guards(operation, BOUNDED)
 
 
 class DocumentedApp(FastAPI):
@@ -93,8 +109,5 @@ class DocumentedApp(FastAPI):
                     for media_type in content.keys() - {PROBLEM_JSON}:
                         if content[media_type].get("schema", {}).get("$ref") in PROBLEMS:
                             content.setdefault(PROBLEM_JSON, {}).update(content.pop(media_type))
-        for path, operations in document["paths"].items():
-            for operation in operations.values():
-                if path not in HEALTH_PATHS:
-                    add_guards(operation)
+        add_all_guards(document)
         return document

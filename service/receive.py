@@ -1,6 +1,7 @@
 """Stream request bodies of any size from the socket to the disk in bounded memory."""
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
@@ -16,11 +17,42 @@ from .turns import Turn, busy
 BUFFER = 4 << 20
 """Bytes gathered before each write: enough that handing them to a thread costs little beside writing them."""
 
+ALL_BUFFERS = 8 << 20
+"""Bytes that all requests together gather; when there are more, whoever gets some writes them at once."""
+
+SLOW_BYTES = 16 << 10
+"""Bytes that a client must send before its patience of the service begins anew."""
+
+PART_HEAD_BYTES = 64 << 10
+"""Bytes of a form that may come without any of a slide or a field: the heads of its parts."""
+
 JSON_BYTES = 64 << 10
 """Longest JSON body, in bytes."""
 
 FIELD_BYTES = 4096
 """Longest value of a usual form field, in bytes."""
+
+
+class Buffer:
+    """What one request has gathered to write; counts what all of them have."""
+
+    gathered = 0
+    """Bytes in all buffers of this process. They are used on the event loop alone."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def add(self, chunk: bytes) -> bool:
+        """Append `chunk` and return whether it is time to write."""
+        self._bytes += chunk
+        Buffer.gathered += len(chunk)
+        return len(self._bytes) >= BUFFER or Buffer.gathered > ALL_BUFFERS
+
+    def take(self) -> bytes:
+        """Return what is there, and begin anew."""
+        taken, self._bytes = bytes(self._bytes), bytearray()
+        Buffer.gathered -= len(taken)
+        return taken
 
 
 async def stream_body(
@@ -31,29 +63,34 @@ async def stream_body(
     When the body ends early, `feed` still gets what came.
 
     Raises:
-        UploadIdleError: when no byte comes for `idle_s` seconds.
+        UploadIdleError: when less than SLOW_BYTES come in `idle_s` seconds.
         UploadBusyError: when `turn` is over before the body is.
         ClientDisconnect: when the client leaves.
     """
     turn = turn or Turn()
-    chunks, buffer = aiter(request.stream()), bytearray()
+    chunks, buffer = aiter(request.stream()), Buffer()
+    heard, until = 0, time.monotonic() + idle_s
     try:
         while True:
-            async with turn.waiting(idle_s):
+            async with turn.waiting(until - time.monotonic()):
                 chunk = await anext(chunks, None)
             if chunk is None:
                 break
-            buffer += chunk
-            if len(buffer) >= BUFFER:
-                piece, buffer = bytes(buffer), bytearray()
-                await run_in_threadpool(feed, piece)
+            heard += len(chunk)
+            if heard >= SLOW_BYTES:
+                heard, until = 0, time.monotonic() + idle_s
+            if buffer.add(chunk):
+                await run_in_threadpool(feed, buffer.take())
+                until = time.monotonic() + idle_s  # a slow disk is not the client's fault
     except TimeoutError as error:
         if turn.over:
             raise busy() from error
-        raise UploadIdleError(f"No byte came for {idle_s:g} s; send the rest again.") from error
+        raise UploadIdleError(
+            f"Less than {SLOW_BYTES} bytes came in {idle_s:g} s; send the rest again."
+        ) from error
     finally:
-        if buffer:
-            await run_in_threadpool(feed, bytes(buffer))
+        if rest := buffer.take():
+            await run_in_threadpool(feed, rest)
 
 
 async def read_small(request: Request, limit: int = JSON_BYTES) -> bytes:
@@ -77,6 +114,8 @@ class UploadTarget(BaseTarget):  # type: ignore[misc]
 
     def __init__(self, upload: Upload, before: Callable[[], object]) -> None:
         super().__init__()
+        self.heard = 0
+        """Calls so far."""
         self._upload = upload
         self._before = before
 
@@ -92,11 +131,53 @@ class UploadTarget(BaseTarget):  # type: ignore[misc]
 
     def on_data_received(self, chunk: bytes) -> None:
         """Append to the upload; raises what `Upload.write` raises."""
+        self.heard += 1
         self._upload.write(chunk)
 
     def on_finish(self) -> None:
         """Note the part's file name."""
         self._upload.name = self.multipart_filename
+
+
+class FieldTarget(ValueTarget):  # type: ignore[misc]
+    """Parser target that keeps the value of a text field."""
+
+    def __init__(self, longest: int) -> None:
+        """Take at most `longest` bytes."""
+        super().__init__(validator=MaxSizeValidator(longest))
+        self.heard = 0
+        """Calls so far."""
+
+    def on_data_received(self, chunk: bytes) -> None:
+        """Append to the value."""
+        self.heard += 1
+        super().on_data_received(chunk)
+
+
+class PartHeads:
+    """Pass a form on to its parser, and refuse heads of parts that do not end: the parser gathers them."""
+
+    def __init__(
+        self, targets: Sequence[UploadTarget | FieldTarget], parse: Callable[[bytes], object]
+    ) -> None:
+        self._targets = targets
+        self._parse = parse
+        self._unheard = 0
+
+    def __call__(self, piece: bytes) -> None:
+        """Pass on a piece.
+
+        Raises:
+            RequestInvalidError: when PART_HEAD_BYTES came without any of a slide or a field.
+        """
+        for start in range(0, len(piece), PART_HEAD_BYTES):
+            heard = sum(target.heard for target in self._targets)
+            part = piece[start : start + PART_HEAD_BYTES]
+            self._parse(part)
+            silent = heard == sum(target.heard for target in self._targets)
+            self._unheard = self._unheard + len(part) if silent else 0
+            if self._unheard >= PART_HEAD_BYTES:
+                raise RequestInvalidError("A part of the form has a header without end.")
 
 
 async def receive_form(
@@ -118,13 +199,16 @@ async def receive_form(
         SlideTooLargeError: when the file is larger than an upload may be.
         StorageFullError: when it does not fit on the disk.
     """
-    targets = {name: ValueTarget(validator=MaxSizeValidator(longest)) for name, longest in fields.items()}
+    targets = {name: FieldTarget(longest) for name, longest in fields.items()}
+    slide = UploadTarget(upload, lambda: judge(values_of(targets)))
     try:
         parser = StreamingFormDataParser(headers=request.headers, strict=True)
-        parser.register("slide", UploadTarget(upload, lambda: judge(values_of(targets))))
+        parser.register("slide", slide)
         for name, target in targets.items():
             parser.register(name, target)
-        await stream_body(request, parser.data_received, idle_s=idle_s)
+
+        feed = PartHeads((slide, *targets.values()), parser.data_received)
+        await stream_body(request, feed, idle_s=idle_s)
     except (ParseFailedException, ValidationError, UnicodeDecodeError) as error:
         raise RequestInvalidError(f"The multipart form cannot be read: {error}") from error
     if upload.name is None:
@@ -134,7 +218,7 @@ async def receive_form(
     return values_of(targets)
 
 
-def values_of(targets: dict[str, ValueTarget]) -> dict[str, str]:
+def values_of(targets: dict[str, FieldTarget]) -> dict[str, str]:
     """Return the text fields that have come and are not empty.
 
     Raises:

@@ -79,11 +79,12 @@ def required_card(weights: str) -> Path:
 def api_command(host: str, port: int) -> list[str]:
     """Return the API's program and arguments.
 
-    A graceful shutdown ends open streams after 5 s instead of never.
+    Connections have limits. A graceful shutdown ends open streams after 5 s instead of never.
     """
     uvicorn = [sys.executable, "-m", "uvicorn", "service.app:create_app", "--factory", "--no-access-log"]
     address = ["--host", host, "--port", str(port), "--no-server-header"]
-    return [*uvicorn, *address, "--timeout-graceful-shutdown", "5"]
+    limits = ["--http", "service.http_limits:LimitedProtocol"]
+    return [*uvicorn, *address, *limits, "--timeout-graceful-shutdown", "5"]
 
 
 def tell_address(host: str, port: int, data_dir: Path) -> None:

@@ -19,6 +19,7 @@ from ..errors import (
 )
 from ..settings import ServiceSettings
 from .audit import AuditLog
+from .bodies import has_small_body, read_small_body
 from .headers import with_security_headers
 from .keys import ApiKey, KeyStore, Scope
 from .limits import RateLimiter, bounded, require_body_size
@@ -105,6 +106,8 @@ class AccessMiddleware:
                 self._admit(call, caller)
                 if caller and caller.key and caller.key.max_slide_bytes is not None:
                     receive = bounded(receive, caller.key.max_slide_bytes)
+            if has_small_body(call):
+                receive = await read_small_body(receive)
             await self._app(scope, receive, guarded)
         except ServiceError as error:
             refusal = await handle_known(Request(scope), error)

@@ -9,7 +9,8 @@ from click.testing import CliRunner, Result
 
 import darefine.cli.serve
 from darefine.cli.main import main
-from darefine.cli.serve import is_loopback, require_key
+from darefine.cli.serve import api_command, is_loopback, require_key
+from service import http_limits
 from service.access.keys import KeyStore, Scope
 
 
@@ -103,3 +104,9 @@ def test_windows_gets_the_client_and_is_told_where_the_service_runs(monkeypatch:
     monkeypatch.setattr(darefine.cli.serve, "SYSTEM", "nt")
     for command in ("serve", "worker"):
         assert "submit --url" in refused(command, env={})
+
+
+def test_the_api_is_started_with_limits_on_its_connections() -> None:
+    protocol = f"{http_limits.__name__}:{http_limits.LimitedProtocol.__name__}"
+    assert protocol in api_command("127.0.0.1", 8000)
+    assert protocol in Path("docker-compose.yml").read_text()

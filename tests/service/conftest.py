@@ -22,6 +22,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.http_limits import LimitedProtocol
 from service.settings import ServiceSettings
 from workers.queue.connection import connect
 from workers.queue.lease import JobLease
@@ -90,7 +91,7 @@ def running_api(settings: ServiceSettings) -> Iterator[httpx.Client]:
     """uvicorn in a thread on a free loopback port, and a client of it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         app = create_app(settings)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(app, http=LimitedProtocol, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         while not server.started:
@@ -109,6 +110,7 @@ def api_process(
 ) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
     """uvicorn in a process of its own, as it is deployed, and a client of it; killed in the end."""
     command = [sys.executable, "-m", "uvicorn", "service.app:create_app", "--factory", "--port", str(port)]
+    command += ["--http", "service.http_limits:LimitedProtocol"]
     environment = {**os.environ, "DAREFINE_DATA_DIR": str(data_dir), "REDIS_URL": queue_url}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     try:
