@@ -17,7 +17,7 @@ from .turns import Turn, busy
 BUFFER = 4 << 20
 """Bytes gathered before each write: enough that handing them to a thread costs little beside writing them."""
 
-ALL_BUFFERS = 8 << 20
+ALL_BUFFERS = BUFFER
 """Bytes that all requests together gather; when there are more, whoever gets some writes them at once."""
 
 SLOW_BYTES = 16 << 10

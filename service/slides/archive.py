@@ -1,9 +1,11 @@
 """Unpack zip archives of one slide, and check the names clients give their files."""
 
+import contextlib
 import io
 import lzma
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ArchiveError, SlideNameError, SlideTooLargeError
@@ -15,7 +17,7 @@ MAX_MEMBERS = 10_000
 BLOWN_UP, BLOWN_UP_BYTES = 100, 10**8
 """An archive may unpack to so many times its size, or to so many bytes if that is more."""
 
-DIRECTORY_BYTES = 4 << 20
+DIRECTORY_BYTES = 1 << 20
 """Longest directory of an archive."""
 
 MEMBER_HEAD_BYTES = 30
@@ -79,6 +81,18 @@ def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
     """Unpack a zip of one slide's files into `folder`, of at most `max_bytes` bytes unpacked.
 
     Raises:
+        StorageFullError: when it does not fit on the disk; and what `judged` raises.
+    """
+    with judged(archive, folder, max_bytes) as zipped, full_disk_refused():
+        # zipfile trusts no member to be larger than it says, nor to lie outside the folder.
+        zipped.extractall(folder)
+
+
+@contextlib.contextmanager
+def judged(archive: Path, folder: Path, max_bytes: int) -> Iterator[zipfile.ZipFile]:
+    """Open a zip and yield it once its directory has shown that it can be unpacked into `folder`.
+
+    Raises:
         ArchiveError: when it cannot be unpacked, is no plain zip, or has more than MAX_MEMBERS members.
         SlideTooLargeError: when its members say that they are larger than `max_bytes` together.
         StorageFullError: when they do not fit on the disk.
@@ -95,9 +109,7 @@ def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
             if unpacked > max_bytes:
                 raise SlideTooLargeError(f"Slides of more than {max_bytes} bytes are not taken here.")
             require_space(folder, unpacked)
-            # zipfile trusts no member to be larger than it says, nor to lie outside the folder.
-            with full_disk_refused():
-                zipped.extractall(folder)
+            yield zipped
     except UNPACK_ERRORS as error:
         raise ArchiveError(
             f"The zip archive cannot be unpacked ({error}); send a plain zip of one slide."

@@ -11,7 +11,7 @@ from pathlib import Path
 from wsi.reading.inspect import child_environment, limit_memory
 
 from ..errors import ArchiveError, ServiceError, SlideTooLargeError, StorageFullError
-from .archive import most_unpacked, unpack
+from .archive import judged, most_unpacked, unpack
 
 MEMORY_BYTES = 2**30
 """Address space of the process; deflate needs less than 1 MB, the directory a few."""
@@ -25,13 +25,15 @@ ERRORS: dict[str, type[ServiceError]] = {
 
 
 def unpack_apart(archive: Path, folder: Path, max_bytes: int, *, least_s: float = LEAST_S) -> None:
-    """Unpack a zip as `unpack` does, in a process of bounded memory and time.
+    """Unpack a zip as `unpack` does, in a process of bounded memory and time, unless its directory forbids.
 
     Raises:
         ArchiveError: when it cannot be unpacked, or not in the time and memory it may take.
         SlideTooLargeError: when it is larger than `max_bytes` unpacked.
         StorageFullError: when it does not fit on the disk.
     """
+    with judged(archive, folder, max_bytes):
+        pass  # a refusal is worth no process
     timeout_s = least_s + min(max_bytes, most_unpacked(archive)) / BYTES_PER_S
     command = [sys.executable, "-m", "service.slides.unpacking", str(archive), str(folder), str(max_bytes)]
     try:

@@ -4,7 +4,7 @@ import select
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -102,17 +102,17 @@ def test_a_body_may_take_longer_than_a_head(api: Api, monkeypatch: pytest.Monkey
     assert_problem(response, 404, "slide-not-found")
 
 
-def test_when_there_are_too_many_connections_the_longest_silent_one_goes(
+def test_when_there_are_too_many_connections_a_silent_one_goes(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_limits, "CONNECTIONS", 3)
     with running_api(api.settings) as http, ExitStack() as held:
-        connections = [held.enter_context(connect(http)) for _ in range(3)]
-        assert ask(connections[0]).startswith(b"HTTP/1.1 200 ")
+        silent = [held.enter_context(connect(http)) for _ in range(3)]
         with connect(http) as new:
             assert ask(new).startswith(b"HTTP/1.1 200 ")
-            assert answer(connections[1]) == b""
-            assert ask(connections[0]).startswith(b"HTTP/1.1 200 ")
+        gone, _, _ = select.select(silent, [], [], 10)
+        with suppress(ConnectionResetError):
+            assert gone[0].recv(1 << 16) == b"", "it has no answer"
 
 
 def test_connections_at_work_are_not_closed_for_new_ones(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
