@@ -7,6 +7,9 @@ from pydantic import Field, PlainValidator, TypeAdapter, WithJsonSchema
 from wsi.read_regions import read_regions
 from wsi.regions_of_interest import RegionsOfInterest
 
+JOB_BYTES = 4 << 20
+"""Longest JSON of a job, in bytes: as many vertices as polygons may have, as QuPath writes them, twice."""
+
 POLYGON_SCHEMAS: tuple[dict[str, Any], ...] = (
     {
         "type": "object",

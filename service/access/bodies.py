@@ -6,10 +6,14 @@ from starlette.requests import HTTPConnection
 from starlette.types import Message, Receive
 
 from ..errors import BodyTooLargeError, RequestInvalidError, UploadIdleError
+from ..region_fields import JOB_BYTES
 from ..schemas import PREFIX
 
 SMALL_BYTES = 64 << 10
-"""Longest body of a call that uploads nothing."""
+"""Longest body of a call that uploads nothing and describes no job."""
+
+DESCRIBES_JOB = frozenset({f"{PREFIX}/jobs", f"{PREFIX}/jobs/preflight"})
+"""Paths whose bodies may hold polygons, up to JOB_BYTES."""
 
 SMALL_S = 20.0
 """Seconds in which it must come."""
@@ -29,11 +33,16 @@ def has_small_body(call: HTTPConnection) -> bool:
     return method in METHODS_WITH_BODY and not upload
 
 
-async def read_small_body(receive: Receive) -> Receive:
+def longest_body(call: HTTPConnection) -> int:
+    """Return the longest body, in bytes, that a call which uploads nothing may have."""
+    return JOB_BYTES if call.scope["path"] in DESCRIBES_JOB else SMALL_BYTES
+
+
+async def read_small_body(receive: Receive, longest: int) -> Receive:
     """Read a whole body and return a `receive` that gives it, and then what comes after it.
 
     Raises:
-        BodyTooLargeError: beyond SMALL_BYTES.
+        BodyTooLargeError: beyond `longest` bytes.
         UploadIdleError: when it does not come in SMALL_S.
         RequestInvalidError: when the client leaves in its middle.
     """
@@ -47,9 +56,9 @@ async def read_small_body(receive: Receive) -> Receive:
                     raise RequestInvalidError("The body ended early.")
                 body += message.get("body", b"")
                 more = message.get("more_body", False)
-                if len(body) > SMALL_BYTES:
+                if len(body) > longest:
                     raise BodyTooLargeError(
-                        f"A body of more than {SMALL_BYTES} bytes is not taken here; upload slides as files."
+                        f"A body of more than {longest} bytes is not taken here; upload slides as files."
                     )
     except TimeoutError as error:
         raise UploadIdleError(f"The body did not come within {SMALL_S:g} s.") from error

@@ -19,7 +19,7 @@ from ..errors import (
 )
 from ..settings import ServiceSettings
 from .audit import AuditLog
-from .bodies import has_small_body, read_small_body
+from .bodies import has_small_body, longest_body, read_small_body
 from .headers import with_security_headers
 from .keys import ApiKey, KeyStore, Scope
 from .limits import RateLimiter, bounded, require_body_size
@@ -107,7 +107,7 @@ class AccessMiddleware:
                 if caller and caller.key and caller.key.max_slide_bytes is not None:
                     receive = bounded(receive, caller.key.max_slide_bytes)
             if has_small_body(call):
-                receive = await read_small_body(receive)
+                receive = await read_small_body(receive, longest_body(call))
             await self._app(scope, receive, guarded)
         except ServiceError as error:
             refusal = await handle_known(Request(scope), error)

@@ -40,6 +40,7 @@ from ..errors import (
 )
 from ..openapi import problems
 from ..receive import FIELD_BYTES, read_small, receive_form
+from ..region_fields import JOB_BYTES
 from ..schemas import PREFIX, JobCreate, JobList, JobOptions, JobOut, JobRefusedOut, PreflightOut
 from ..slides.store import SlideStore, StoredSlide
 from ..submission import model_card, preflight, submit_job
@@ -49,9 +50,6 @@ M = TypeVar("M", bound=BaseModel)
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 POLL_SECONDS = "1"
-
-JOB_BYTES = 4 << 20
-"""Longest JSON of a job, in bytes: as many vertices as polygons may have, as QuPath writes them, twice."""
 
 FORM_FIELDS = dict.fromkeys(JobOptions.model_fields, FIELD_BYTES) | {
     "regions": JOB_BYTES,

@@ -131,7 +131,8 @@ def test_connections_at_work_are_not_closed_for_new_ones(api: Api, monkeypatch: 
 
 @pytest.mark.parametrize("path", ["/v1/slides", "/v1/jobs", "/v1/jobs/preflight", "/v1/session"])
 def test_a_body_of_anything_but_an_upload_is_small(api: Api, path: str) -> None:
-    body = b'{"x": "' + b"x" * (bodies.SMALL_BYTES + 1) + b'"}'
+    longest = bodies.JOB_BYTES if path in bodies.DESCRIBES_JOB else bodies.SMALL_BYTES
+    body = b'{"x": "' + b"x" * (longest + 1) + b'"}'
     for content in (body, iter([body[:100], body[100:]])):
         response = api.http.post(path, content=content, headers={"Content-Type": "application/json"})
         assert response.status_code == 413
