@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .PHONY: help install demo serve test test-fast coverage check types imports hooks format wheel wheel-check docs metrics \
-	bench faults hostile load study weights lock clean
+	bench faults hostile floods load study weights lock clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -105,6 +105,9 @@ faults: install  ## Break a running service a thousand times and count what was 
 
 hostile: install  ## Send a thousand damaged and malicious files to a running service (some 20 minutes)
 	$(BIN)/python -m benchmarks.hostile
+
+floods: install  ## Throw endless and slow requests at a running service (some 2 minutes)
+	$(BIN)/python -m benchmarks.floods
 
 load: install  ## Poll, listen and upload while a worker computes and 100 000 jobs are stored (some 5 minutes)
 	$(BIN)/python -m benchmarks.load
