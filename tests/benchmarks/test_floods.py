@@ -1,4 +1,4 @@
-"""The zip of the floods is one that `zipfile` unpacks and the service refuses."""
+"""The zip of the floods is one that lists what it says and the service refuses."""
 
 import io
 import zipfile
@@ -11,13 +11,11 @@ from service.errors import ArchiveError
 from service.slides.unpacking import unpack_apart
 
 
-def test_the_zip_of_shared_members_is_whole_and_refused(tmp_path: Path) -> None:
+def test_the_zip_of_shared_members_is_refused(tmp_path: Path) -> None:
     content = overlapping_zip() + b"x"
     with zipfile.ZipFile(io.BytesIO(content)) as zipped:
         members = zipped.infolist()
         assert (len(members), members[-1].file_size) == (SHARERS, SHARED_BYTES)
-        with zipped.open(members[-1]) as member:
-            assert member.read(10) == bytes(10)
     archive = tmp_path / "shared.zip"
     archive.write_bytes(content)
     with pytest.raises(ArchiveError, match="share bytes"):

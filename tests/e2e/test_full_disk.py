@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from darefine.client import Client, Job, JobState
@@ -14,7 +15,7 @@ from .conftest import RunningService, started_service
 
 pytestmark = pytest.mark.e2e
 
-DISK_MB = 256
+DISK_MB = 1536
 PATIENCE_S = 90
 
 
@@ -75,6 +76,7 @@ def test_a_job_waits_while_the_disk_is_full(
         # The queue's own file is on the same disk: it may have no room for the news.
         time.sleep(10)
         assert confined.process.is_running()
+        assert "GB are free" in httpx.get(f"{confined.url}/readyz").json()["checks"]["storage"]
         ballast.unlink()
         job = wait_for(client, job_id, lambda job: job.state in {JobState.SUCCEEDED, JobState.FAILED})
         assert job.state == JobState.SUCCEEDED, job.error
