@@ -35,13 +35,12 @@ class RunningService:
         return found[0]
 
     def wait_ready(self) -> None:
-        client = Client(self.url)
         deadline = time.monotonic() + READY_S
-        while not client.ready():
-            assert self.process.is_running(), "the supervisor ended"
-            assert time.monotonic() < deadline, "not ready"
-            time.sleep(0.1)
-        client.close()
+        with Client(self.url) as client:
+            while not client.ready():
+                assert self.process.is_running(), "the supervisor ended"
+                assert time.monotonic() < deadline, "not ready"
+                time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")

@@ -151,7 +151,11 @@ def readers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Readers]:
 
 
 def outside(paths: list[str], readers: Readers) -> list[str]:
-    """What lies neither in the data folder nor where Python itself is read from."""
+    """What lies neither in the data folder nor where Python itself is read from.
+
+    Other tests' services, which may live in this process, sweep folders of their own beside ours.
+    """
+    ours = readers.settings.data_dir.parent
     allowed = (
         str(readers.settings.data_dir),
         sys.prefix,
@@ -160,7 +164,8 @@ def outside(paths: list[str], readers: Readers) -> list[str]:
         "/dev/",
         str(ROOT),
     )
-    return [path for path in paths if not os.path.realpath(path).startswith(allowed)]
+    real = [Path(os.path.realpath(path)) for path in paths if not os.path.realpath(path).startswith(allowed)]
+    return [str(path) for path in real if not path.is_relative_to(ours.parent) or path.is_relative_to(ours)]
 
 
 CANARY = "CANARY"
