@@ -36,7 +36,7 @@ TISSUE = 0.2
 
 
 @click.command()
-@click.option("--size", "size_px", type=click.IntRange(min=8192), default=40_960, show_default=True)
+@click.option("--size", "size_px", type=click.IntRange(min=8192), default=61_440, show_default=True)
 @click.option("--stored", type=click.IntRange(min=1), default=100_000, show_default=True, help="Jobs.")
 @click.option("--upload", "upload_mb", type=click.IntRange(min=1), default=10_000, show_default=True)
 @out_option("load")
@@ -50,13 +50,14 @@ def main(size_px: int, stored: int, upload_mb: int, out: Path | None) -> None:
     ):
         data_dir = Path(name, "data")
         slide = client.upload(phantom_slide(Path(name), size_px, TISSUE, show))
-        job_id = client.submit(slide.id, model=next(iter(MODELS))).id
-        finished = fill(data_dir, job_id, stored, show)
+        model = next(iter(MODELS))
+        finished = fill(data_dir, client.cancel(client.submit(slide.id, model=model).id).id, stored, show)
         figures = {
             f"one of {stored} jobs": summary(timed(http, [f"/v1/jobs/{finished}"] * 200)),
             f"list of 50 of {stored} jobs": summary(timed(http, ["/v1/jobs?limit=50"] * 100)),
         }
         facts = {"disk_mb_per_s": disk_speed(data_dir)}
+        job_id = client.submit(slide.id, model=model).id
         facts |= under_load(http, client.url, job_id, upload_mb * 1_000_000, figures)
     write(figures, facts, out)
 
