@@ -9,7 +9,7 @@ import multiprocessing
 import random
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,11 +93,7 @@ def main(size_px: int, tissue: float, viewers: int, others: tuple[Path, ...], ou
             figures[f"slide tile, warm, {other.suffix}"] = warm(http, tiles, 1.0)
     here = machine()
     facts = {"size_px": size_px, "tissue": tissue, "viewers": viewers, "machine": here}
-    table = [["what", "requests", "median ms", "p95 ms", "p99 ms"]]
-    table += [
-        [name, *(f"{one[key]:g}" for key in ("requests", "p50", "p95", "p99"))]
-        for name, one in figures.items()
-    ]
+    table = times_table(figures)
     caption = (
         f"Phantom of {size_px} px, {tissue:.0%} tissue; {here['processor']}, "
         f"{here['cores']} cores, {here['cpu_capability']}. The job computes on both."
@@ -168,6 +164,15 @@ def timed(http: httpx.Client, urls: Sequence[str]) -> list[float]:
         http.get(url).raise_for_status()
         times.append(1000 * (time.perf_counter() - begun))
     return times
+
+
+def times_table(figures: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
+    """Return heading and cells of a table of summaries, by what was asked for."""
+    rows = [
+        [name, *(f"{one[key]:g}" for key in ("requests", "p50", "p95", "p99"))]
+        for name, one in figures.items()
+    ]
+    return [["what", "requests", "median ms", "p95 ms", "p99 ms"], *rows]
 
 
 def summary(milliseconds: Sequence[float]) -> dict[str, float]:

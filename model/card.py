@@ -322,16 +322,22 @@ def _check(card: ModelCard) -> None:
         and not 0 < card.calibration.temperature < math.inf,
         "normalisation.std must be above 0": min(card.normalisation.std) <= 0,
         "untrained names values that are no class": not set(card.untrained) <= set(values),
-        "weights.file must be a bare file name; the weights lie beside the card": not _is_file_name(
-            card.weights.file
-        ),
-        "weights.sha256 must be 64 hexadecimal digits; `sha256sum` prints them": not _is_sha256(
-            card.weights.sha256
-        ),
-    }
+    } | _weights_rules(card.weights)
     for message, broken in rules.items():
         if broken:
             raise CardError(message)
+
+
+def _weights_rules(weights: CardWeights) -> dict[str, bool]:
+    """Return what must not be of the weights that a card names, by the message that says so."""
+    return {
+        "weights.file must be a bare file name; the weights lie beside the card": not _is_file_name(
+            weights.file
+        ),
+        "weights.sha256 must be 64 hexadecimal digits; `sha256sum` prints them": not _is_sha256(
+            weights.sha256
+        ),
+    }
 
 
 def _is_file_name(name: str) -> bool:

@@ -98,9 +98,6 @@ def readme_of(card: ModelCard) -> str:
     classes = "\n".join(
         f"| {label.value} | {label.name} | `#{bytes(label.colour).hex()}` |" for label in card.classes
     )
-    scores = _scores(card)
-    measured = "\n".join(f"| {SCORES[name]} | {value:.3f} |" for name, value in scores.items())
-    table = f"\n## Scores\n\n{_measured_on(card)}\n\n| | |\n|---|---|\n{measured}\n" if scores else ""
     told = [str(text) for key in ("attribution", "remarks") if (text := _data_set(card).get(key))]
     data = "\n## Data\n\n" + "\n\n".join(told) + "\n" if told else ""
     phantom = (
@@ -125,7 +122,7 @@ RGB squares of a slide at {card.input.mpp:g} µm/px{context}. Labels are 0 where
 | value | class | colour |
 |---|---|---|
 {classes}
-{_graph(card)}{table}{data}
+{_graph(card)}{_score_table(card)}{data}
 ## Use
 
 ```
@@ -136,6 +133,15 @@ darefine serve --weights hf-hub:OWNER/NAME
 A copy of this folder on disk does as well: give its path. `{CONFIG_FILE}` is the model card; it holds the
 sha256 of `{card.weights.file}`, which is checked.
 """
+
+
+def _score_table(card: ModelCard) -> str:
+    """Return the scores in a section of their own; nothing where the card has none."""
+    scores = _scores(card)
+    if not scores:
+        return ""
+    rows = "\n".join(f"| {SCORES[name]} | {value:.3f} |" for name, value in scores.items())
+    return f"\n## Scores\n\n{_measured_on(card)}\n\n| | |\n|---|---|\n{rows}\n"
 
 
 def _graph(card: ModelCard) -> str:

@@ -94,12 +94,12 @@ class Ready:
 class LoadFailed:
     """The default model cannot be loaded; the process ends.
 
-    `lasting` says that a new process will fail the same way: this machine lacks the device or precision that
-    the settings name. Weights that are missing may still come.
+    `permanent` says that a new process will fail the same way: this machine lacks the device or precision
+    that the settings name. Weights that are missing may still come.
     """
 
     problem: Problem
-    lasting: bool
+    permanent: bool
 
 
 @dataclass(frozen=True, slots=True)

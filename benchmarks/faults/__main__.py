@@ -9,6 +9,7 @@ filled only where a small one may be mounted, as root.
 
 import contextlib
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,8 @@ def main(
     fault_count: int, job_count: int, takeovers: int, seed: int, log: Path | None, out: Path | None
 ) -> None:
     """Run, write the results and print the table."""
+    # As Ctrl-C: the service is stopped on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="darefine-") as name, small_disk(Path(name, "disk")) as disk:
         folder = Path(name)
         slides = [

@@ -6,6 +6,7 @@ in a job that succeeds or fails with one; API and queue must never end; nothing 
 `benchmarks/results/hostile.json` and the table of `benchmarks/README.md`; fails if any of that is not so.
 """
 
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -50,6 +51,8 @@ APERIO = "Aperio Image Library|AppMag = 20|MPP = 0.5"
 @out_option("hostile")
 def main(count: int, seed: int, slides: Path | None, log: Path | None, out: Path | None) -> None:
     """Send them, write the results and print the table."""
+    # As Ctrl-C: the service is stopped on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="darefine-") as name:
         folder = Path(name)
         bases = {**own_slides(folder), **(small_files(slides) if slides else {})}

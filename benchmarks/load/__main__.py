@@ -24,7 +24,7 @@ from workers.bench.measure import machine
 from ..options import out_option
 from ..slides import phantom_slide
 from ..tables import write_results
-from ..tiles import summary, timed
+from ..tiles import summary, timed, times_table
 from .crowd import CHUNK_BYTES, beside, poll_and_listen, upload
 from .store import fill
 
@@ -65,11 +65,6 @@ def main(size_px: int, stored: int, upload_mb: int, out: Path | None) -> None:
 def write(figures: dict[str, dict[str, float]], facts: dict[str, int], out: Path | None) -> None:
     """Write results and table."""
     here = machine()
-    table = [["what", "requests", "median ms", "p95 ms", "p99 ms"]]
-    table += [
-        [what, *(f"{one[key]:g}" for key in ("requests", "p50", "p95", "p99"))]
-        for what, one in figures.items()
-    ]
     caption = (
         f"Under load: {POLLERS} pollers, {LISTENERS} listeners, one uploader, which sent "
         f"{facts['upload_mb_per_s']} MB/s; one process that hashes and writes to the same disk, alone, "
@@ -77,9 +72,8 @@ def write(figures: dict[str, dict[str, float]], facts: dict[str, int], out: Path
         f"most {facts['memory_mb_at_most']}, {facts['memory_mb_after']} in the end. {here['processor']}, "
         f"{here['cores']} cores."
     )
-    write_results(
-        "load", {"milliseconds": figures, **facts, "machine": here}, table, caption=caption, folder=out
-    )
+    results = {"milliseconds": figures, **facts, "machine": here}
+    write_results("load", results, times_table(figures), caption=caption, folder=out)
 
 
 def disk_speed(folder: Path) -> int:

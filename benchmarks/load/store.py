@@ -1,16 +1,13 @@
 """Fill a service's store with finished jobs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from redis import Redis
-
-from workers.jobs import Job, JobState, Progress, new_job_id
+from workers.jobs import JobState, Progress, new_job_id
 from workers.queue.client import JobClient
 from workers.queue.connection import connect
-from workers.queue.records import ALL_JOBS, encode_job, job_key, state_key
+from workers.queue.recovery import write_jobs
 from workers.supervisor.valkey import EmbeddedValkey
 
 BATCH = 500
@@ -31,16 +28,6 @@ def fill(data_dir: Path, job_id: str, stored: int, show: Callable[[str, float], 
         done = Progress(fraction=1.0, stage="done")
         job = replace(job, state=JobState.SUCCEEDED, progress=done, finished_at=job.created_at)
         for start in range(0, stored, BATCH):
-            _store(redis, [replace(job, id=one) for one in ids[start : start + BATCH]])
+            write_jobs(redis, [replace(job, id=one) for one in ids[start : start + BATCH]])
             show("store", start / stored)
     return ids[stored // 2]
-
-
-def _store(redis: Redis, jobs: Sequence[Job]) -> None:
-    pipeline = redis.pipeline(transaction=False)
-    for job in jobs:
-        fields: dict[Any, Any] = dict(encode_job(job))
-        pipeline.hset(job_key(job.id), mapping=fields)
-        pipeline.zadd(ALL_JOBS, {job.id: 0})
-        pipeline.zadd(state_key(job.state), {job.id: 0})
-    pipeline.execute()

@@ -82,9 +82,7 @@ def run(
     mpp: float | None,
     halo_px: int | None,
     precision: str | None,
-    tissue: object,
     outputs: tuple[str, ...],
-    regions: object,
     **chosen: Any,
 ) -> None:
     """Label slides on this machine, without a service: the same files, byte for byte, as from one.
@@ -98,7 +96,7 @@ def run(
     folder = out or default_folder(slides)
     found = some_slides(slides, recursive=recursive, leave_out=folder)
     require_writable(folder)
-    where = where_of(regions, tissue_on(found, tissue))
+    where = where_of(chosen.pop("regions"), tissue_on(found, chosen.pop("tissue")))
     parameters = JobParameters(mpp, halo_px, precision, outputs=tuple(sorted(set(outputs))), **where)
     # What becomes of a slide is told here; of the engine's log only what nobody expected.
     logging.getLogger("workers").setLevel(logging.ERROR)

@@ -201,8 +201,7 @@ class Segmenter:
         if self.card.network.sees_patch:
             _check_context(context, view)
         if not (count := len(view.corners)):
-            nothing = PendingLabels(torch.empty(0, view.slice_px, view.slice_px, dtype=torch.uint8))
-            return replace(nothing, probabilities=nothing if probabilities else None)
+            return _no_labels(view, probabilities)
         with computing_on(self._device):
             with stage("context"):
                 patch, labels = with_second_try(
@@ -210,16 +209,20 @@ class Segmenter:
                     self._device,
                 )
             with stage("slices"):
-
-                def run_pass(start: int, stop: int) -> None:
-                    # What lies beyond the last window is padding.
-                    labels[:, start:stop] = self._labels(patch, start, stop, probabilities)[
-                        :, : count - start
-                    ]
-
-                self._batching.run(count, view.shape, run_pass)
+                self._label_all(patch, labels, probabilities)
             further = self._transfer.download(labels[1]) if probabilities else None
             return replace(self._transfer.download(labels[0]), probabilities=further)
+
+    def _label_all(self, patch: _Prepared, labels: Tensor, probabilities: bool) -> None:
+        """Write what `_labels` says of all windows of a patch into `labels`, batch by batch."""
+        count = labels.shape[1]
+
+        def run_pass(start: int, stop: int) -> None:
+            found = self._labels(patch, start, stop, probabilities)
+            # What lies beyond the last window is padding.
+            labels[:, start:stop] = found[:, : count - start]
+
+        self._batching.run(count, patch.view.shape, run_pass)
 
     def collect(self, pending: PendingLabels, *, stage: StageTimer = nullcontext) -> NDArray[np.uint8]:
         """Return the labels (N, slice_px, slice_px) of the slices submitted, values 1..K; waits for a GPU.
@@ -322,6 +325,12 @@ class Segmenter:
             size = (side_px, side_px)
             images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
         return self._backend.logits(images, context, boxes)
+
+
+def _no_labels(view: PatchView, probabilities: bool) -> PendingLabels:
+    """Return the labels of no slices."""
+    nothing = PendingLabels(torch.empty(0, view.slice_px, view.slice_px, dtype=torch.uint8))
+    return replace(nothing, probabilities=nothing if probabilities else None)
 
 
 def _check_view(pixels: NDArray[np.uint8], view: PatchView) -> None:

@@ -42,7 +42,9 @@ from ..openapi import problems
 from ..receive import FIELD_BYTES, read_small, receive_form
 from ..region_fields import JOB_BYTES
 from ..schemas import PREFIX, JobCreate, JobList, JobOptions, JobOut, JobRefusedOut, PreflightOut
+from ..settings import ServiceSettings
 from ..slides.store import SlideStore, StoredSlide
+from ..slides.upload import Upload
 from ..submission import model_card, preflight, submit_job
 
 M = TypeVar("M", bound=BaseModel)
@@ -135,14 +137,7 @@ async def create_job(
     await run_in_threadpool(model_card, queue, None)
     if content_type == "multipart/form-data":
         with slides.upload(declared_length(request)) as upload:
-            fields = await receive_form(
-                request,
-                upload,
-                FORM_FIELDS,
-                idle_s=settings.upload_idle_s,
-                judge=lambda known: preflight(queue, parse(JobOptions, known)),
-            )
-            options = await run_in_threadpool(parse, JobOptions, fields)
+            options = await posted_options(request, upload, queue, settings)
             async with inspections:
                 slide = await run_in_threadpool(slides.commit, upload, caller.owner)
         # For handle_known: should the job be refused from here on, the slide stays.
@@ -160,6 +155,26 @@ async def create_job(
     job = await run_in_threadpool(submit_job, queue, slide, options, idempotency_key)
     response.headers["Location"] = f"{PREFIX}/jobs/{job.id}"
     return await run_in_threadpool(job_out, response, queue, job)
+
+
+async def posted_options(
+    request: Request, upload: Upload, queue: JobClient, settings: ServiceSettings
+) -> JobOptions:
+    """Stream the slide of a multipart form into `upload` and return the options of its job.
+
+    Those that come before the slide are judged before it flows.
+
+    Raises:
+        ServiceError: when the form or an option is refused.
+    """
+    fields = await receive_form(
+        request,
+        upload,
+        FORM_FIELDS,
+        idle_s=settings.upload_idle_s,
+        judge=lambda known: preflight(queue, parse(JobOptions, known)),
+    )
+    return await run_in_threadpool(parse, JobOptions, fields)
 
 
 async def named_slide(create: JobCreate, slides: SlideStore, inspections: Semaphore) -> StoredSlide:

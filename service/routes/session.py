@@ -6,10 +6,10 @@ from fastapi import APIRouter, Cookie, Request, Response
 
 from ..access.middleware import STATE, Caller
 from ..access.sessions import COOKIE
+from ..access_schemas import CallerOut, SessionCreate
 from ..dependencies import Keys, Sessions
 from ..errors import KeyNeededError, RequestInvalidError
 from ..openapi import problems
-from ..schemas import CallerOut, SessionCreate
 
 router = APIRouter(prefix="/session", tags=["session"])
 

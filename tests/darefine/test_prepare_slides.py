@@ -181,18 +181,8 @@ def test_camelyon16_as_it_is_published(tmp_path: Path) -> None:
         codecs.BOM_UTF8 + asap_xml(in_lesions(TUMOUR)).replace("\n", "\r\n").encode()
     )
     folders = [tmp_path / "training" / kind for kind in names]
-    options = (
-        "--classes",
-        "camelyon16",
-        "--annotations",
-        lesions,
-        "--bare",
-        "unlabelled",
-        "--out",
-        tmp_path / "out",
-    )
-
-    answer = prepare(*folders, *options)
+    options = ("--classes", "camelyon16", "--annotations", lesions, "--bare", "unlabelled")
+    answer = prepare(*folders, *options, "--out", tmp_path / "out")
 
     assert answer.exit_code == 0, answer.output
     index = SlideIndex.load(tmp_path / "out" / "index.json")

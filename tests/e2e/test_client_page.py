@@ -2,28 +2,22 @@
 
 import gzip
 import json
-import os
-import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests import ROOT
+from tests.doc_pages import code_blocks, command_runner
 from wsi.phantom import PhantomFiles
 
 from .conftest import RunningService
 
 pytestmark = pytest.mark.e2e
 
-PAGE = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
+PAGE = ROOT / "docs" / "client.md"
 URL = "http://127.0.0.1:8000"
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_the_page_does_what_it_says(
@@ -31,25 +25,17 @@ def test_the_page_does_what_it_says(
 ) -> None:
     (slide_root / "slides").mkdir()
     shutil.copy(small_phantom.slide, slide_root / "slides" / "case-17.tif")
-    (tmp_path / "darefine").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m darefine "$@"\n')
-    (tmp_path / "darefine").chmod(0o755)
-    environment = {
-        **os.environ,
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "DAREFINE_URL": service.url,
-        "DAREFINE_WEIGHTS_DIR": str(tiny_model.parent),
-        "SLURM_ARRAY_TASK_ID": "0",
-    }
+    run = command_runner(
+        slide_root,
+        tmp_path,
+        DAREFINE_URL=service.url,
+        DAREFINE_WEIGHTS_DIR=str(tiny_model.parent),
+        SLURM_ARRAY_TASK_ID="0",
+    )
 
-    def run(*command: str) -> str:
-        done = subprocess.run(
-            command, cwd=slide_root, env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    submitted, in_place, local, shard, listed = (run("bash", "-euc", block) for block in blocks("bash"))
+    submitted, in_place, local, shard, listed = (
+        run("bash", "-euc", block) for block in code_blocks(PAGE, "bash")
+    )
     assert "case-17.tiny.{overlay.tif, labels.tif, result.json}" in submitted
     assert "(done before)" not in submitted + in_place + local
     assert "(done before)" in shard
@@ -63,7 +49,7 @@ def test_the_page_does_what_it_says(
     with gzip.open(slide_root / "in-place" / "case-17.tiny.regions-2um-500um2.geojson.gz") as regions:
         assert json.load(regions)["type"] == "FeatureCollection"
 
-    python = "".join(blocks("python"))
+    python = "".join(code_blocks(PAGE, "python"))
     assert URL in python
     printed = run(sys.executable, "-c", python.replace(URL, service.url)).splitlines()
     assert printed[0].startswith("slides/case-17.tif skipped ")

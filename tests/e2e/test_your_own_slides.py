@@ -1,7 +1,6 @@
 """The page on own slides does what it says: its commands, in their order, on phantom slides."""
 
 import json
-import re
 import shlex
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import tifffile
 
 from darefine.cli.demo import free_port, own_environment
 from model.card import ModelCard
+from tests.doc_pages import code_blocks
 from tests.model.data.qupath import feature, square, write_geojson
 from wsi.phantom import write_phantom
 
@@ -23,12 +23,6 @@ from .conftest import RunningService
 PAGE = Path(__file__).parents[2] / "docs" / "your-own-slides.md"
 NAMES = {1: "Stroma", 4: "Tumor: Positive", 2: "Necrosis"}
 """What the classes of phantoms are called in QuPath; one is not annotated."""
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(
-        rf"^```{language}\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )
 
 
 def annotate(slide: Path, truth: Path) -> None:
@@ -57,7 +51,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
         made.slide.rename(target)
         if seed:
             annotate(target, made.truth)
-    (classes,) = blocks("json")
+    (classes,) = code_blocks(PAGE, "json")
     (work / "classes.json").write_text(classes)
     return work
 
@@ -65,7 +59,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.e2e
 @pytest.mark.slow
 def test_the_commands_of_the_page_lead_from_annotations_to_a_label_map(work: Path) -> None:
-    commands = [shlex.split(line) for block in blocks("sh") for line in block.splitlines()]
+    commands = [shlex.split(line) for block in code_blocks(PAGE, "sh") for line in block.splitlines()]
     assert [command[1] for command in commands] == ["prepare", "train", "evaluate", "serve", "submit"]
     prepare, train, evaluate, serve, submit = commands
     train[train.index("--steps") + 1] = "3"
@@ -104,11 +98,15 @@ def test_the_commands_of_the_page_lead_from_annotations_to_a_label_map(work: Pat
     finally:
         server.send_signal(signal.SIGTERM)
         server.communicate(timeout=90)
-    (label_map,) = (work / "new").glob("*.labels.tif")
+    assert_classes_of_the_page(work / "new")
+
+
+def assert_classes_of_the_page(results: Path) -> None:
+    (label_map,) = results.glob("*.labels.tif")
     labels = tifffile.imread(label_map, level=0)
     assert labels.shape == (768, 768)
     assert 1 <= labels.max() <= 3
-    (document,) = (work / "new").glob("*.result.json")
+    (document,) = results.glob("*.result.json")
     result = json.loads(document.read_text())
     assert [entry["name"] for entry in result["classes"]] == ["stroma", "tumour", "necrosis"]
-    assert len([*(work / "new").glob("*.overlay.tif")]) == 1
+    assert len([*results.glob("*.overlay.tif")]) == 1

@@ -25,13 +25,7 @@ def write_dicom_slide(folder: Path, pixels: NDArray[np.uint8], mpp: float, *, fr
     data.file_meta = meta
     data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
     data.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
-    for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
-        setattr(data, name, generate_uid(entropy_srcs=[name]))
-    data.Modality, data.StudyDate, data.StudyTime, data.AccessionNumber = "SM", "", "", ""
-    data.PatientName, data.PatientID, data.PatientBirthDate, data.PatientSex = "", "", "", ""
-    data.ReferringPhysicianName, data.StudyID, data.PositionReferenceIndicator = "", "", "SLIDE_CORNER"
-    data.ContainerIdentifier, data.IssuerOfTheContainerIdentifierSequence = "c", []
-    data.ContainerTypeCodeSequence, data.SpecimenDescriptionSequence = [], [specimen()]
+    describe_patient_and_specimen(data)
     data.DimensionOrganizationType = "TILED_FULL"
     data.SamplesPerPixel, data.PhotometricInterpretation, data.PlanarConfiguration = 3, "RGB", 0
     data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
@@ -52,6 +46,17 @@ def write_dicom_slide(folder: Path, pixels: NDArray[np.uint8], mpp: float, *, fr
     data.PixelData = stored.tobytes()
     data.save_as(folder / "level-0.dcm", enforce_file_format=True)
     return folder
+
+
+def describe_patient_and_specimen(data: Dataset) -> None:
+    """Write what a slide says of everything but its pixels."""
+    for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+        setattr(data, name, generate_uid(entropy_srcs=[name]))
+    data.Modality, data.StudyDate, data.StudyTime, data.AccessionNumber = "SM", "", "", ""
+    data.PatientName, data.PatientID, data.PatientBirthDate, data.PatientSex = "", "", "", ""
+    data.ReferringPhysicianName, data.StudyID, data.PositionReferenceIndicator = "", "", "SLIDE_CORNER"
+    data.ContainerIdentifier, data.IssuerOfTheContainerIdentifierSequence = "c", []
+    data.ContainerTypeCodeSequence, data.SpecimenDescriptionSequence = [], [specimen()]
 
 
 def tiles(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

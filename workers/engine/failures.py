@@ -14,7 +14,7 @@ def expected(error: Exception) -> bool:
     return isinstance(error, WsiError | ModelError | WorkersError)
 
 
-def lasting(error: Exception) -> bool:
+def permanent(error: Exception) -> bool:
     """Return whether the error is one of settings that this machine can never satisfy."""
     return isinstance(error, DeviceError) and not isinstance(error, DeviceMemoryError)
 

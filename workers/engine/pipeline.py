@@ -44,10 +44,9 @@ def run_pipeline(
     *,
     watch: Stopwatch | None = None,
 ) -> None:
-    """Label the slide of `run`; leave `overlay.tif`, `labels.tif` and `result.json` in its directory.
+    """Label the slide of `run`; leave overlay, label map, `result.json` and outputs in its directory.
 
-    Outputs that the job asks for by name lie there too. Goes on from what an earlier attempt at the same run
-    left there. `watch` sees every stage begin and end.
+    Goes on from what an earlier attempt at the same run left there. `watch` sees every stage begin and end.
 
     Raises:
         WsiError: The slide cannot be read, its mpp is unknown or too coarse for the model, or an output
@@ -66,20 +65,24 @@ def run_pipeline(
             return
         with watch.stage("plan"):
             throttle = ProgressThrottle("plan", 0, report, cancelled)
-            require_outputs(run, slide.info.vendor, card, job_grid(run, slide, card.input))
             plan, tissue = plan_job(run, files, slide, card, throttle)
             write_plan(files, identity, card, plan)
             warnings = job_warnings(run, slide, card, plan, tissue)
             report = telling(report, warnings)
-        store = LabelStore(files.patches, plan.grid)
-        kept = keeps_probabilities(run.parameters.outputs)
-        probabilities = LabelStore(files.probability_patches, plan.grid, reduce_mean) if kept else None
-        patches = PatchRun(slide, plan, tissue, store, segmenter, watch, probabilities)
+        labels, kept = LabelStore(files.patches, plan.grid), probability_store(run, files, plan.grid)
+        patches = PatchRun(slide, plan, tissue, labels, segmenter, watch, kept)
         with watch.stage("segment"):
             labelled_slices = segment_patches(patches, report, cancelled)
         finished = Finished(run, slide.info, segmenter, plan, warnings, labelled_slices, started)
         write_results(finished, patches, files, report, cancelled)
     remove_patches(files)
+
+
+def probability_store(run: RunJob, files: JobFiles, grid: Grid) -> LabelStore | None:
+    """Return the store of the probabilities of a job's patches; None where no output is made of them."""
+    if not keeps_probabilities(run.parameters.outputs):
+        return None
+    return LabelStore(files.probability_patches, grid, reduce_mean)
 
 
 def write_plan(files: JobFiles, identity: Mapping[str, Any], card: ModelCard, plan: Plan) -> None:
@@ -134,9 +137,11 @@ def plan_job(
         MppUnknownError: The slide's mpp is not known.
         MppOutOfRangeError: The slide is too coarse for the model.
         RegionsInvalidError: A region of interest, or a polygon of the tissue, lies outside of the slide.
+        OutputUnavailableError: An output cannot be made of the slide.
         NotEnoughDiskError: What the job may need does not fit on the disk.
     """
     grid = job_grid(run, slide, card.input)
+    require_outputs(run, slide.info.vendor, card, grid)
     limits = job_limits(run, slide, grid)
     require_disk(files.directory, grid, maps=1 + keeps_probabilities(run.parameters.outputs))
     if run.parameters.tissue:

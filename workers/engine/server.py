@@ -32,7 +32,7 @@ from ..protocol import (
     ToEngine,
 )
 from ..settings import WorkerSettings, configure_logging
-from .failures import expected, lasting, problem_of
+from .failures import expected, permanent, problem_of
 from .full_disk import run_when_there_is_room
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def serve(
     except Exception as error:
         if not expected(error):
             logger.exception("loading the model failed")
-        worker.send(LoadFailed(problem_of(error), lasting(error)))
+        worker.send(LoadFailed(problem_of(error), permanent(error)))
         return
     worker.send(engine.ready)
     while True:

@@ -72,7 +72,7 @@ def recover_jobs(redis: Redis, jobs_root: Path) -> Recovered:
     jobs = [job for job in told.values() if job is not None]
     lists = RqLists(redis)
     for batch in _batches(jobs):
-        _write(redis, batch)
+        write_jobs(redis, batch)
         for job in batch:
             if job.state is JobState.QUEUED:
                 lists.enqueue(job.id, job.attempt)
@@ -137,7 +137,8 @@ def _succeeded(job: Job, result: dict[str, Any]) -> Job:
     )
 
 
-def _write(redis: Redis, jobs: Sequence[Job]) -> None:
+def write_jobs(redis: Redis, jobs: Sequence[Job]) -> None:
+    """Write the records of jobs that the queue does not know, and list them; queue none."""
     pipeline = redis.pipeline(transaction=True)
     for job in jobs:
         fields: dict[Any, Any] = dict(encode_job(job))

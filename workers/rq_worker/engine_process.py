@@ -57,7 +57,7 @@ class EngineState(StrEnum):
     STARTING = "starting"
     READY = "ready"
     FAILED = "failed"
-    USELESS = "useless"
+    MISCONFIGURED = "misconfigured"
     """Its settings are for another machine."""
 
 
@@ -142,7 +142,7 @@ class EngineProcess:
         A model that could not be loaded is tried again after a pause that doubles up to a minute; `problem`
         says why.
         """
-        if self.state is EngineState.USELESS:
+        if self.state is EngineState.MISCONFIGURED:
             return
         if self.state is EngineState.FAILED:
             pause = self._retry_at - time.monotonic()
@@ -193,8 +193,8 @@ class EngineProcess:
             )
         elif isinstance(message, LoadFailed):
             self._fail(message.problem)
-            if message.lasting:
-                self.state = EngineState.USELESS
+            if message.permanent:
+                self.state = EngineState.MISCONFIGURED
 
     def _fail(self, problem: Problem) -> None:
         logger.error("the model cannot be loaded: %s", problem.detail)

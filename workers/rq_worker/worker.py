@@ -128,7 +128,7 @@ class HotWorker(SimpleWorker):
         """
         while True:
             while self._engine.state is not EngineState.READY:
-                if self._engine.state is EngineState.USELESS:
+                if self._engine.state is EngineState.MISCONFIGURED:
                     raise StopRequested
                 self._engine.poll(DEQUEUE_S / 4)
                 self._announce()
@@ -211,7 +211,7 @@ class HotWorker(SimpleWorker):
             logger.debug("cannot announce: %s", error)
 
     def _worker_state(self) -> WorkerState:
-        if self._engine.state in {EngineState.FAILED, EngineState.USELESS}:
+        if self._engine.state in {EngineState.FAILED, EngineState.MISCONFIGURED}:
             return WorkerState.FAILED
         if self._engine.state is EngineState.STARTING:
             return WorkerState.STARTING
@@ -229,7 +229,7 @@ def run_worker(settings: WorkerSettings, engine: EngineProcess | None = None) ->
     worker = HotWorker(connect(url), engine, settings, connection=connect_patiently(url), name=worker_name())
     engine.start()
     worker.work()
-    if engine.state is EngineState.USELESS:
+    if engine.state is EngineState.MISCONFIGURED:
         return os.EX_CONFIG
     return 0 if worker.stopping else 1
 

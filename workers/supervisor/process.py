@@ -1,4 +1,4 @@
-"""Keep a program running: start it again when it ends, unless it says that this is no use."""
+"""Keep a program running: start it again when it ends, unless it says that it is misconfigured."""
 
 import logging
 import os
@@ -31,7 +31,7 @@ class RestartingProcess:
         self._started_at = 0.0
         self._start_at = 0.0
         self._failures = 0
-        self.useless = False
+        self.misconfigured = False
         """Whether the program ended with EX_CONFIG: its settings are wrong, so it is not started again."""
 
     @property
@@ -48,7 +48,7 @@ class RestartingProcess:
                 return
             self._process = None
             if code == os.EX_CONFIG:
-                self.useless = True
+                self.misconfigured = True
                 logger.error("%s ended: its settings are not for this machine", self.name)
                 return
             self._failures = 0 if now - self._started_at > HEALTHY_S else self._failures + 1
@@ -59,7 +59,7 @@ class RestartingProcess:
             logger.warning(
                 "%s ended with exit code %d, starting it again in %.1f s", self.name, code, pause_s
             )
-        if not self.useless and now >= self._start_at:
+        if not self.misconfigured and now >= self._start_at:
             self._start(now)
 
     def terminate(self) -> None:

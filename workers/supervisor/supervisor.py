@@ -87,7 +87,7 @@ class Supervisor:
                     self._start_queue(self._valkey)
                 while not self._stop.is_set():
                     self._tick()
-                    if all(worker.useless for worker in self._workers):
+                    if all(worker.misconfigured for worker in self._workers):
                         return os.EX_CONFIG
                     self._stop.wait(TICK_S)
             except (QueueUnavailableError, SupervisorRunningError) as error:

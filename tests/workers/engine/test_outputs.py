@@ -1,7 +1,6 @@
 """Outputs that a job asks for by name, each opened by somebody else's reader."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.result_schema import ResultOut
-from workers.engine.pipeline import run_pipeline
 from workers.errors import JobCancelledError
-from workers.jobs import JobFiles, JobParameters, Progress
+from workers.jobs import JobFiles, JobParameters
 from workers.protocol import RunJob
 
 from .test_pipeline import CARD, Threshold
+from .test_pipeline import go as run_to_end
 
 ASKED = ("probabilities", "confidence", "preview")
 GLASS, DARK, LIGHT = (244, 244, 244), (90, 60, 120), (190, 150, 170)
@@ -58,14 +57,8 @@ def run_of(slide: Path, directory: Path, outputs: tuple[str, ...] = ASKED) -> Ru
     return RunJob("a" * 24, 1, slide.name, str(slide), str(directory), CARD.name, parameters)
 
 
-def go(
-    run: RunJob,
-    network: Any = None,
-    report: Callable[[Progress], None] = lambda _: None,
-    cancelled: Callable[[], bool] = lambda: False,
-) -> JobFiles:
-    run_pipeline(run, network or Sure(), report, cancelled)
-    return JobFiles(Path(run.directory))
+def go(run: RunJob, network: Any = None, **how: Any) -> JobFiles:
+    return run_to_end(run, network or Sure(), **how)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +141,12 @@ def test_a_killed_job_goes_on_to_the_same_bytes(slide: Path, files: JobFiles, tm
     network, done = Sure(), []
     run = run_of(slide, tmp_path / "job")
     with pytest.raises(JobCancelledError):
-        go(run, network, lambda told: done.append(told.patches_done), cancelled=lambda: network.patches >= 1)
+        go(
+            run,
+            network,
+            report=lambda told: done.append(told.patches_done),
+            cancelled=lambda: network.patches >= 1,
+        )
     assert max(done) == 1
     mine = JobFiles(tmp_path / "job")
     assert len(list(mine.probability_patches.iterdir())) == len(list(mine.patches.iterdir())) == 1
