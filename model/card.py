@@ -54,9 +54,9 @@ class NetworkConfig:
     its defaults. An "onnx" is a graph in a file, which ONNX Runtime computes: of it only `second_input` is
     said, "single" or, where it takes a context, "dual"; the card's `onnx` says the rest.
 
-    `second_input` "aligned" is "dual" with the position of the slice in its patch made known (not in the
-    paper). `coarse_context` False leaves the whole map of the context out of the first refine block (not in
-    the paper either).
+    `second_input` "aligned" is "dual" with the position of the slice in its patch made known; "hooked" joins
+    the context at the bottleneck alone, cropped at the slice. `coarse_context` False leaves the whole map of
+    the context out of the first refine block. None of these is in the paper.
 
     Raises:
         CardError: The values do not go together.
@@ -68,13 +68,15 @@ class NetworkConfig:
     context_depth: Literal[18, 34, 50, 101, 152] = 50
     decoder_width: int = 256
     fusion: Literal["attention", "concat", "add"] = "attention"
-    second_input: Literal["dual", "aligned", "multi-size", "single"] = "dual"
+    second_input: Literal["dual", "aligned", "hooked", "multi-size", "single"] = "dual"
     coarse_context: bool = True
 
     def __post_init__(self) -> None:
         # oneDNN (PyTorch 2.13) corrupts memory in the backward pass of channels-last kernels narrower than 8.
         if any(width < 8 or width % 8 for width in (self.encoder_width, self.decoder_width)):
             raise CardError("network widths must be multiples of 8")
+        if self.second_input == "hooked" and not self.coarse_context:
+            raise CardError("a hooked network sees its context in the first block alone: keep coarse_context")
         if self.architecture == "unet":
             if self.second_input != "single":
                 raise CardError(
@@ -104,7 +106,12 @@ class NetworkConfig:
     @property
     def sees_patch(self) -> bool:
         """Whether the network takes the patch as context; without it, slices are all it needs."""
-        return self.second_input in {"dual", "aligned"}
+        return self.second_input in {"dual", "aligned", "hooked"}
+
+    @property
+    def takes_boxes(self) -> bool:
+        """Whether the network is told where in its context each slice lies."""
+        return self.second_input in {"aligned", "hooked"}
 
 
 @dataclass(frozen=True, slots=True)

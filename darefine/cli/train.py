@@ -47,6 +47,8 @@ SEES = {
     "multi-size": "It sees the slice at two sizes.",
     "dual": "It sees {context} as well.",
     "aligned": "It sees {context} and where in it the slice lies: input mode aligned, not the paper's.",
+    "hooked": "It sees {context} at its bottleneck, cropped at the slice: input mode hooked, not the "
+    "paper's.",
 }
 """Sentence on the network's input in the card of a network trained from scratch, by input mode."""
 
@@ -75,7 +77,7 @@ SEES = {
 @click.option("--fusion", type=click.Choice(["attention", "concat", "add"]), help="Overrules the network's.")
 @click.option(
     "--second-input",
-    type=click.Choice(["dual", "aligned", "multi-size", "single"]),
+    type=click.Choice(["dual", "aligned", "hooked", "multi-size", "single"]),
     help="Overrules the network's.",
 )
 @click.option(

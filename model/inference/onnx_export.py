@@ -93,9 +93,7 @@ def export_onnx(card_path: Path, out: Path) -> None:
     card = ModelCard.load(card_path)
     if card.network.second_input == "multi-size":
         # The pooling of its second input is traced for one size.
-        raise CardError(
-            f"{card.name} is multi-size, which cannot be written as ONNX; single, dual and aligned can"
-        )
+        raise CardError(f"{card.name} is multi-size, which cannot be written as ONNX; all others can")
     network = build_network(card.network, len(card.classes)).eval()
     load_weights(network, card_path.with_name(card.weights.file), sha256=card.weights.sha256)
     fold_batch_norms(network)
@@ -191,7 +189,7 @@ def _inputs(card: ModelCard, *, windows: int, window: Size, context: Size) -> di
     inputs = {"window": 255 * torch.rand(windows, 3, window.height, window.width, generator=noise)}
     if card.network.sees_patch:
         inputs["context"] = 255 * torch.rand(1, 3, context.height, context.width, generator=noise)
-    if card.network.second_input == "aligned":
+    if card.network.takes_boxes:
         inputs["boxes"] = boxes
     if card.input.context == "centred":
         inputs["context_boxes"] = boxes.clone()
@@ -204,7 +202,7 @@ def _free_axes(card: ModelCard) -> dict[str, dict[int, object]]:
     free: dict[str, dict[int, object]] = {"window": {0: count, 2: 32 * side("height"), 3: 32 * side("width")}}
     if card.network.sees_patch:
         free["context"] = {2: 32 * side("context_height"), 3: 32 * side("context_width")}
-    if card.network.second_input == "aligned":
+    if card.network.takes_boxes:
         free["boxes"] = {0: count}
     if card.input.context == "centred":
         free["context_boxes"] = {0: count}

@@ -47,6 +47,13 @@ class ContextFeatures:
             windows=None if self.windows is None else self.windows[rows],
         )
 
+    def of_neighbours(self) -> "ContextFeatures":
+        """Return features in which each context is that of the next, the last that of the first."""
+        pooled, maps, aligned = (
+            tuple(x.roll(-1, 0) for x in own) for own in (self.pooled, self.maps, self.aligned)
+        )
+        return replace(self, coarse=self.coarse.roll(-1, 0), pooled=pooled, maps=maps, aligned=aligned)
+
     def repeated(self, times: int) -> "ContextFeatures":
         """Repeat each patch's features `times` times, in patch-major order.
 

@@ -1,8 +1,10 @@
 """DA-RefineNet (Li et al. 2020, arXiv 1907.06358, section III): every variant of its tables in one class."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -23,7 +25,7 @@ from .blocks import (
 from .encoder import ResNetEncoder
 
 Fusion = Literal["attention", "concat", "add"]
-SecondInput = Literal["dual", "aligned", "multi-size", "single"]
+SecondInput = Literal["dual", "aligned", "hooked", "multi-size", "single"]
 
 FUSIONS = {"attention": AttentionFusion, "concat": ConcatFusion, "add": AddFusion}
 
@@ -48,6 +50,10 @@ class DaRefineNet(SegmentationNetwork):
     mean, which has no positions. No margin is cropped around the slice: at the coarser scales each pixel of
     these maps sees well beyond it.
 
+    "hooked" joins the context once, at the bottleneck, as HookNet does (van Rijthoven et al. 2021, Medical
+    Image Analysis 68): its maps of all four scales pass 1x1 convs, are cropped at the slice's box on the grid
+    of the slice's coarsest map, added up and concatenated to that. The finer blocks are those of "single".
+
     `coarse_context` False leaves the whole context map out of the first block: resized to the slice's grid it
     lays the layout of the patch over each of its slices.
     """
@@ -69,26 +75,32 @@ class DaRefineNet(SegmentationNetwork):
         self.second_input = second_input
         self.pools_context = fusion == "attention"
         has_context = second_input != "single"
+        self.fuses_finer = has_context and second_input != "hooked"
         widths = (*[decoder_width] * 3, 2 * decoder_width)  # fine to coarse, as the encoder
         self.encoder = ResNetEncoder(encoder_depth, encoder_width)
         self.adapt = _adaptations(self.encoder, widths)
         if has_context:
             self.context_encoder = ResNetEncoder(context_depth, encoder_width)
             self.context_adapt = _adaptations(self.context_encoder, widths)
-            self.coarse_fusion = (
-                CoarseFusion(widths[3], concatenate=fusion != "add") if coarse_context else None
-            )
-        else:
-            units = (nn.Sequential(ResidualConvUnit(width), ResidualConvUnit(width)) for width in widths)
+            concatenate = fusion != "add" or second_input == "hooked"
+            self.coarse_fusion = CoarseFusion(widths[3], concatenate=concatenate) if coarse_context else None
+        if not self.fuses_finer:
+            own = widths[:3] if has_context else widths
+            units = (nn.Sequential(ResidualConvUnit(width), ResidualConvUnit(width)) for width in own)
             self.previous_units = nn.ModuleList(units)
-        self.fuse = nn.ModuleList(FUSIONS[fusion](width, has_context=has_context) for width in widths[:3])
+        self.fuse = nn.ModuleList(
+            FUSIONS[fusion](width, has_context=self.fuses_finer) for width in widths[:3]
+        )
         self.refine = nn.ModuleList(Refinement(width) for width in widths)
         self.reduce = nn.Conv2d(widths[3], decoder_width, 1, bias=False)
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Conv2d(decoder_width, classes, 3, padding=1)
-        if second_input == "aligned":
-            # Last, so that a seed gives it the first weights of "dual" and these besides.
-            self.align = nn.ModuleList(nn.Conv2d(width, width, 1, bias=False) for width in widths)
+        if second_input in {"aligned", "hooked"}:
+            # Last, so that a seed gives "aligned" the first weights of "dual" and these besides.
+            into = widths if second_input == "aligned" else (widths[3],) * 4
+            self.align = nn.ModuleList(
+                nn.Conv2d(width, out, 1, bias=False) for width, out in zip(widths, into, strict=True)
+            )
 
     def encode_context(self, context: Tensor, windows: ContextWindows | None = None) -> ContextFeatures:
         """Encode contexts (P, 3, h, w), normalised, sides multiples of 32, for use in `forward`.
@@ -106,12 +118,12 @@ class DaRefineNet(SegmentationNetwork):
         if windows is not None:
             features = replace(features, coarse=_crops(maps[3], windows), windows=windows.boxes)
         finer = maps[2], maps[1], maps[0]
-        if self.pools_context:
+        if self.fuses_finer and self.pools_context:
             features = replace(features, pooled=tuple(_pooled(x, windows) for x in finer))
-        else:
+        elif self.fuses_finer:
             projected = (self.fuse[k].get_submodule("project")(maps[k]) for k in (2, 1, 0))
             features = replace(features, maps=tuple(projected))
-        if self.second_input == "aligned":
+        if self.second_input in {"aligned", "hooked"}:
             # A 1x1 conv and bilinear sampling commute: before the crop the conv runs once a patch, not once a
             # slice.
             aligned = tuple(align(x).float() for align, x in zip(self.align, maps, strict=True))
@@ -126,7 +138,7 @@ class DaRefineNet(SegmentationNetwork):
     ) -> Tensor:
         """Compute logits (N, K, H / 4, W / 4) of slices (N, 3, H, W); see `SegmentationNetwork.forward`.
 
-        "dual" and "aligned" networks need `context`, "aligned" ones `boxes` as well.
+        "dual", "aligned" and "hooked" networks need `context`, the latter two `boxes` as well.
 
         Raises:
             InputError: An input that the network needs is missing, or a shape is not allowed.
@@ -134,16 +146,12 @@ class DaRefineNet(SegmentationNetwork):
         check_slices(slices)
         encoded = self._context_for(slices, context)
         maps = [adapt(x) for adapt, x in zip(self.adapt, self.encoder(slices), strict=True)]
-        if encoded is None:
-            fused = self.previous_units[3](maps[3])
-        else:
-            if self.second_input == "aligned":
-                maps = _with_aligned(maps, encoded, boxes)
-            fused = self._first_fusion(maps[3], encoded)
-        output = self.reduce(self.refine[3](fused))
+        if encoded is not None and self.second_input == "aligned":
+            maps = [own + crop for own, crop in zip(maps, _aligned_crops(maps, encoded, boxes), strict=True)]
+        output = self.reduce(self.refine[3](self._first_fusion(maps, encoded, boxes)))
         for block, k in enumerate((2, 1, 0)):
             output = F.interpolate(output, size=maps[k].shape[2:], mode="bilinear", align_corners=False)
-            if encoded is None:
+            if encoded is None or not self.fuses_finer:
                 fused = self.fuse[k](maps[k], self.previous_units[k](output), None)
             else:
                 fused = self.fuse[k](maps[k], output, self._finer_context(encoded, block, maps[k]))
@@ -151,12 +159,21 @@ class DaRefineNet(SegmentationNetwork):
         logits: Tensor = self.classify(self.dropout(output))
         return logits
 
-    def _first_fusion(self, slices: Tensor, encoded: ContextFeatures) -> Tensor:
+    def _first_fusion(
+        self, maps: Sequence[Tensor], encoded: ContextFeatures | None, boxes: Tensor | None
+    ) -> Tensor:
+        coarsest = maps[3]
+        if encoded is None:
+            fused: Tensor = self.previous_units[3](coarsest)
+            return fused
         if self.coarse_fusion is None:
-            return slices
-        # Slice and context may differ in size.
-        fused: Tensor = self.coarse_fusion(slices, laid_over(encoded.coarse, None, slices.shape[2:]))
-        return fused
+            return coarsest
+        if self.second_input == "hooked":
+            context = sum(_aligned_crops([coarsest] * 4, encoded, boxes), torch.zeros_like(coarsest))
+        else:
+            # Slice and context may differ in size.
+            context = laid_over(encoded.coarse, None, coarsest.shape[2:])
+        return self.coarse_fusion(coarsest, context)  # type: ignore[no-any-return]
 
     def _finer_context(self, encoded: ContextFeatures, block: int, slices: Tensor) -> Tensor:
         """Return what a finer block takes of the context: pooled features, or a map on the slices' grid."""
@@ -188,20 +205,20 @@ class DaRefineNet(SegmentationNetwork):
         return encoded.repeated(count // patches)
 
 
-def _with_aligned(maps: list[Tensor], encoded: ContextFeatures, boxes: Tensor | None) -> list[Tensor]:
-    """Add to X_S the context cropped at the slice's box, at each scale."""
+def _aligned_crops(maps: Sequence[Tensor], encoded: ContextFeatures, boxes: Tensor | None) -> list[Tensor]:
+    """Crop the context's map of each scale at the slice's box, on the grid and in the dtype of `maps`."""
     # Not `len`, which an export would take for a constant.
     count = maps[0].shape[0]
     if boxes is None or boxes.shape != (count, 4):
         found = "nothing" if boxes is None else tuple(boxes.shape)
         raise InputError(
-            f"an aligned network needs `boxes` ({count}, 4), left, top, right and bottom of each "
+            f"an aligned or hooked network needs `boxes` ({count}, 4), left, top, right and bottom of each "
             f"slice as fractions of its context's sides, not {found}"
         )
     # Slices with windows of their own share the maps of one context.
     shared = (x.expand(count, -1, -1, -1) if x.shape[0] == 1 else x for x in encoded.aligned)
     crops = (crop_at(x, boxes.float(), own.shape[2:]) for x, own in zip(shared, maps, strict=True))
-    return [own + crop.to(own.dtype) for own, crop in zip(maps, crops, strict=True)]
+    return [crop.to(own.dtype) for own, crop in zip(maps, crops, strict=True)]
 
 
 def _pooled(maps: Tensor, windows: ContextWindows | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Table of named networks: every row of the paper's Tables I and II, and ours, "aligned" and "centred".
+"""Table of named networks: every row of the paper's Tables I and II; "aligned", "centred" and "hooked".
 
 This module does not import torch.
 """
@@ -111,6 +111,13 @@ NETWORKS: Mapping[str, NamedNetwork] = {
         note="ours, not in the paper: the same, with a context of its own centred on each slice",
         context="centred",
     ),
+    "resnet50-50-hooked": NamedNetwork(
+        NetworkConfig(second_input="hooked"),
+        note="after HookNet, not in the paper: a centred context that joins at the bottleneck alone, cropped "
+        "at the slice",
+        context="centred",
+    ),
 }
 """Name -> network. A name gives the slice encoder, the context encoder, and the fusion or the second input;
-the fusion of "aligned" and "centred" is attention, that of "single" and "multi-size" is add."""
+the fusion of "aligned" and "centred" is attention, that of "single" and "multi-size" is add; "hooked" joins
+by concatenation, once."""

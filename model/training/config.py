@@ -66,6 +66,9 @@ class TrainConfig:
     weight_decay: float = 1e-4
     clip_norm: float | None = 5.0
     """Largest gradient norm; None: no clipping."""
+    shuffled_contexts: bool = False
+    """Control experiment: each slice sees the context of another patch of its batch, which says nothing of
+    it."""
     dropout: float = 0.1
     """Drop probability; the paper's 0.5 is for large networks."""
     stain_jitter: float = 0.05

@@ -31,6 +31,7 @@ class TrainingModule(nn.Module):
         super().__init__()
         self.network = network
         self._frozen = config.frozen_batch_norm
+        self._shuffled = config.shuffled_contexts
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = config.batch_norm_momentum
@@ -66,9 +67,10 @@ class TrainingModule(nn.Module):
         if not hasattr(self, "context_head"):
             return _nll(self.network(slices), labels)
         encoded = self.network.encode_context(context)
+        seen = encoded.of_neighbours() if self._shuffled else encoded
         loss = torch.zeros((), device=context.device)
         if len(slices):
-            loss = loss + _nll(self.network(slices, encoded, boxes), labels)
+            loss = loss + _nll(self.network(slices, seen, boxes), labels)
         if context_loss:
             loss = loss + context_loss * _nll(self.context_head(encoded.coarse), context_labels)
         return loss

@@ -123,7 +123,8 @@ def edited(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         (lambda d: d["network"].update(decoder_width=0), "multiples of 8"),
         (lambda d: d["network"].update(encoder_width=12), "multiples of 8"),
         (lambda d: d["network"].update(architecture="segnet"), "'da_refinenet', 'unet' or 'onnx'"),
-        (lambda d: d["network"].update(second_input="both"), "'dual', 'aligned', 'multi-size' or 'single'"),
+        (lambda d: d["network"].update(second_input="both"), "'hooked', 'multi-size' or 'single'"),
+        (lambda d: d["network"].update(second_input="hooked", coarse_context=False), "keep coarse_context"),
         (lambda d: d["network"].update(architecture="unet"), 'set second_input to "single", not "dual"'),
         (
             lambda d: d["network"].update(architecture="unet", second_input="single", fusion="add"),

@@ -43,7 +43,13 @@ def field() -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize(
     ("fusion", "second_input"),
-    [("attention", "dual"), ("attention", "aligned"), ("add", "dual"), ("concat", "dual")],
+    [
+        ("attention", "dual"),
+        ("attention", "aligned"),
+        ("attention", "hooked"),
+        ("add", "dual"),
+        ("concat", "dual"),
+    ],
 )
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_labels_with_a_centred_context_depend_neither_on_the_batch_nor_on_threads(

@@ -23,6 +23,7 @@ NETWORKS = {
     "unet": NetworkConfig(architecture="unet", encoder_width=8, second_input="single"),
     "dual": NetworkConfig(**SMALL),  # type: ignore[arg-type]
     "aligned": NetworkConfig(second_input="aligned", **SMALL),  # type: ignore[arg-type]
+    "hooked": NetworkConfig(second_input="hooked", **SMALL),  # type: ignore[arg-type]
     "multi-size": NetworkConfig(second_input="multi-size", **SMALL),  # type: ignore[arg-type]
 }
 
@@ -49,6 +50,7 @@ def written(folder: Path, name: str, geometry: InputGeometry) -> Path:
             InputGeometry(1.0, 8, 2, 16, "centred"),
             ["window", "context", "boxes", "context_boxes"],
         ),
+        ("hooked", InputGeometry(1.0, 8, 2, 16), ["window", "context", "boxes"]),
     ],
 )
 def test_labels_are_ours(tmp_path: Path, name: str, geometry: InputGeometry, inputs: list[str]) -> None:

@@ -28,7 +28,7 @@ def some_boxes(count: int) -> torch.Tensor:
     return torch.cat([corners, corners + 0.25], 1)
 
 
-@pytest.mark.parametrize("second_input", ["dual", "aligned"])
+@pytest.mark.parametrize("second_input", ["dual", "aligned", "hooked"])
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_encoding_the_context_once_equals_encoding_it_for_every_slice(fusion: Any, second_input: Any) -> None:
     network = tiny(fusion=fusion, second_input=second_input)
@@ -41,7 +41,7 @@ def test_encoding_the_context_once_equals_encoding_it_for_every_slice(fusion: An
     torch.testing.assert_close(cached, torch.cat(plain), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("second_input", ["dual", "aligned", "multi-size", "single"])
+@pytest.mark.parametrize("second_input", ["dual", "aligned", "hooked", "multi-size", "single"])
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_every_variant_gives_stride_4_logits_and_trains_all_it_has(fusion: Any, second_input: Any) -> None:
     network = tiny(fusion=fusion, second_input=second_input, dropout=0.0).train()
@@ -53,7 +53,13 @@ def test_every_variant_gives_stride_4_logits_and_trains_all_it_has(fusion: Any, 
 
 @pytest.mark.parametrize(
     ("second_input", "context_matters", "place_matters"),
-    [("dual", True, False), ("aligned", True, True), ("multi-size", False, False), ("single", False, False)],
+    [
+        ("dual", True, False),
+        ("aligned", True, True),
+        ("hooked", True, True),
+        ("multi-size", False, False),
+        ("single", False, False),
+    ],
 )
 def test_what_a_network_looks_at(second_input: Any, context_matters: bool, place_matters: bool) -> None:
     network = tiny(second_input=second_input)
@@ -164,7 +170,7 @@ def test_build_network_follows_the_config() -> None:
 WHOLE = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
 
 
-@pytest.mark.parametrize("second_input", ["dual", "aligned"])
+@pytest.mark.parametrize("second_input", ["dual", "aligned", "hooked"])
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_windows_of_the_whole_context_say_what_the_context_says(fusion: Any, second_input: Any) -> None:
     network = tiny(fusion=fusion, second_input=second_input)
