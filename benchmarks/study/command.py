@@ -11,6 +11,7 @@ from model.evaluation.figures import require_matplotlib
 from wsi.atomic import write_atomically
 from wsi.errors import WsiError
 
+from .costs import draw_costs
 from .figure import draw, networks_at_hand
 from .plan import Plan, prepare, same_cohort
 from .report import picture_from, report
@@ -72,7 +73,7 @@ def study(
 
 
 def write_report(results: Path, figure: Path, settings: RunSettings | None, show: Show) -> None:
-    """Write study.md beside the results, and the figure where the weights for it are at hand.
+    """Write study.md beside the results and the figure of costs; the labels where weights are at hand.
 
     Raises:
         ResumeError: for results that are none or of other slides.
@@ -80,11 +81,13 @@ def write_report(results: Path, figure: Path, settings: RunSettings | None, show
     """
     found = load_results(results)
     _write_tables(found, results, figure)
+    require_matplotlib()
     plan = Plan(**found["plan"])
+    draw_costs(found["runs"], rows_of(SIZES[plan.network]), _costs_path(figure))
+    _write_tables(found, results, figure)
     networks = settings and networks_at_hand(found["runs"], rows_of(SIZES[plan.network]), settings.weights)
     if settings is None or not networks:
         return
-    require_matplotlib()
     index, cohort = prepare(plan, settings.work, show)
     if not same_cohort(cohort, found["cohort"]):
         raise ResumeError(
@@ -95,8 +98,14 @@ def write_report(results: Path, figure: Path, settings: RunSettings | None, show
 
 
 def _write_tables(found: Mapping[str, Any], results: Path, figure: Path) -> None:
-    text = report(found, picture_from(figure, results.parent))
+    pictures = {"Scores against arithmetic": _costs_path(figure), "Slide, truth and every network": figure}
+    paths = {shown: picture_from(path, results.parent) for shown, path in pictures.items() if path.exists()}
+    text = report(found, paths)
     write_atomically(results.with_suffix(".md"), text.encode())
+
+
+def _costs_path(figure: Path) -> Path:
+    return figure.with_name(f"{figure.stem}-costs.png")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,12 +11,10 @@ from model.data.index import SlideIndex
 from model.data.phantom import PHANTOM_CLASSES, prepare_phantoms
 from model.data.slices import Quota
 from model.training.from_scratch_recipe import PHANTOM_INPUT
+from wsi.phantom import Version
 
-VALIDATION_SLICES = 4
-"""Slices of the validation set, which training scores at its end, for the card.
-
-The study scores the test set itself, so this is kept as small as can be.
-"""
+VALIDATION_SLICES = 64
+"""Slices of the validation set, on which the temperature of each card is fitted."""
 
 SEED = 1
 """Seed of the slides; the same for every run."""
@@ -37,12 +35,16 @@ class Plan:
     steps: int = 640
     """Steps of each training; a network that sees no patch takes fewer and as much time
     (from_scratch_recipe)."""
+    phantom: Version = 2
+    """Version of the phantom."""
     train_slides: int = 24
     train_px: int = 12_288
-    test_slides: int = 4
-    test_px: int = 15_360
-    """Side of the test slides: three patches exactly."""
-    test_slices: int = 400
+    validation_slides: int = 2
+    test_slides: int = 12
+    """Slides are what is resampled for intervals: pixels and slices of one slide are alike."""
+    test_px: int = 10_240
+    """Side of the validation and test slides: two patches exactly."""
+    test_slices: int = 480
     """Drawn from all patches of all test slides, as the paper draws its own."""
 
 
@@ -61,12 +63,12 @@ def prepare(
     prepared = prepare_phantoms(
         work,
         train=plan.train_slides,
-        validation=1,
+        validation=plan.validation_slides,
         test=plan.test_slides,
         size_px=plan.train_px,
         held_out_px=plan.test_px,
         seed=SEED,
-        version=1,
+        version=plan.phantom,
         progress=progress,
     )
     quotas = {"validation": Quota(VALIDATION_SLICES, None), "test": Quota(plan.test_slices, None)}

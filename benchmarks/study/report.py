@@ -1,4 +1,4 @@
-"""Report study.md: the paper's two tables, the mixed patches apart, and which orders come out."""
+"""Report study.md: the paper's two tables, contexts by place, mixed patches, calibration, and the orders."""
 
 import os
 import statistics
@@ -9,21 +9,41 @@ from typing import Any
 from model.evaluation.regions import MIXED_SHARE
 from model.evaluation.report import markdown, percent
 from model.network.flops import COUNTED_SIDE_PX
-from model.training.from_scratch_recipe import CONTEXT_STEP_COST
+from model.training.from_scratch_recipe import CONTEXT_ALONE, CONTEXT_STEP_COST
 
-from .orders import Part, metrics_of, spread
+from .costs import gflop_of
+from .orders import Part, metrics_of, miou_interval, spread
 from .plan import Plan
 from .results import Run
-from .rows import FUSIONS, INPUT_MODES, SIZES, Row, rows_of
+from .rows import FUSIONS, INPUT_MODES, PLACES, SIZES, Row, rows_of
 from .verdict import verdict
 
 CLASSES = ("normal", "benign", "in situ", "invasive")
 SCORES = ("MIoU", *(f"IoU {name}" for name in CLASSES), "Accuracy", "Score")
 ABOUT = (
-    "A cell is the mean over the seeds ± the standard deviation between them (n - 1), in percent; "
-    "a dash is 0/0 or not run yet. The seed changes the network's first weights and all chance in training, "
-    "not the slides: the spread says nothing of other slides. The slides are phantoms, made so that "
-    "surroundings tell classes apart; this is no statement about tissue."
+    "A cell is the mean over the seeds ± the standard deviation between them (n - 1), in percent; a dash "
+    "is 0/0 or not run yet. The seed changes the network's first weights and all chance in training, not "
+    "the slides. The interval is that of the mean MIoU when slides and seeds are drawn again with "
+    "replacement: the slide is the unit, for its slices are alike. The slides are phantoms, made so that "
+    "a slice alone says something of its class and its surroundings say more; this is no statement about "
+    "tissue."
+)
+PRIOR_ART = (
+    "A context that is aligned with the slice is not new: HookNet (van Rijthoven et al. 2021), GLNet "
+    "(Chen et al. 2019), AWMF-CNN (Tokunaga et al. 2019) and CGS-Net have it. What is ours is its price: "
+    "one encoding of the context for all slices of a patch, from which every slice's part is cut."
+)
+PLACES_NOTE = (
+    "None of these is in the paper but the first. Without the coarse map, the context's whole map is "
+    "left out of the first block. Shuffled is a control: trained with the contexts of other patches, it "
+    "can learn nothing from them; it is tested with its own. Hooked joins a centred context once, at the "
+    "bottleneck, cropped at the slice, as HookNet does; it is not HookNet, whose branches have decoders "
+    "of their own. Aligned is attention that knows where in the patch the slice lies; centred is aligned "
+    "with a context of its own around each slice."
+)
+CALIBRATION_NOTE = (
+    "Expected calibration error (15 bins) on the test slices, in percent, as trained and with the "
+    "temperature that was fitted on the validation slides."
 )
 TABLE_1 = (
     "All but the U-Net decode with addition, as in the paper's Table I. GFLOP are of a slice of "
@@ -33,28 +53,26 @@ MIXED_NOTE = (
     f"The slices of patches whose second class has at least {percent(MIXED_SHARE)} % of the pixels "
     "with truth."
 )
-FUSIONS_NOTE = (
-    "Slice and context as input in all of them. The last is ours: attention that knows where in the context "
-    "its slice lies."
-)
+FUSIONS_NOTE = "Slice and context as input in all of them."
 
 
-def report(results: Mapping[str, Any], picture: str | None) -> str:
+def report(results: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     """Return the text of study.md. Partial results give partial tables.
 
     Args:
         results: as in the results file.
-        picture: the figure's path as seen from study.md; None leaves it out.
+        pictures: what each picture shows, and its path as seen from study.md.
     """
     plan, runs = Plan(**results["plan"]), results["runs"]
     rows = rows_of(SIZES[plan.network])
     named = {row.name: row for row in rows}
-    inputs, fusions = ([named[name] for name in names] for names in (INPUT_MODES, FUSIONS))
+    inputs, fusions, places = ([named[name] for name in names] for names in (INPUT_MODES, FUSIONS, PLACES))
     parts = [
         "# The paper's comparison on phantom slides",
         f"`{results['command']}` with {results['software']}.",
         _setting(plan, results["cohort"], runs),
         ABOUT,
+        PRIOR_ART,
         "## Table I: what the network sees",
         TABLE_1,
         markdown([_size_header(), *(_size_cells(row, _of(runs, row)) for row in inputs)]),
@@ -63,14 +81,21 @@ def report(results: Mapping[str, Any], picture: str | None) -> str:
         FUSIONS_NOTE,
         markdown([_size_header(), *(_size_cells(row, _of(runs, row)) for row in fusions)]),
         scores(fusions, runs, "all"),
+        "## Where the context lies and where it joins",
+        PLACES_NOTE,
+        markdown([_size_header(), *(_size_cells(row, _of(runs, row)) for row in places)]),
+        scores(places, runs, "all"),
         "## Mixed patches alone",
         MIXED_NOTE,
         scores(rows, runs, "mixed"),
         "## Which orders come out",
         verdict(runs, named),
+        "## Calibration",
+        CALIBRATION_NOTE,
+        _calibration_table(rows, runs),
         "## What it took",
         _time_table(rows, runs),
-        *([f"![Slide, truth and every network]({picture})"] if picture else []),
+        *(f"![{shown}]({path})" for shown, path in pictures.items()),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -82,18 +107,20 @@ def scores(rows: Sequence[Row], runs: Sequence[Run], part: Part) -> str:
         metrics = metrics_of(run, part)
         return (metrics.miou, *metrics.iou, metrics.accuracy, metrics.score)[number]
 
-    table = [["network", *SCORES, "runs"]]
+    table = [["network", SCORES[0], "interval", *SCORES[1:], "runs"]]
     for row in rows:
         own = _of(runs, row)
-        cells = (spread(own, lambda run, k=k: value(k, run)) for k in range(len(SCORES)))  # type: ignore[misc]
-        table.append([row.title, *cells, str(len(own))])
+        miou, *others = (spread(own, lambda run, k=k: value(k, run)) for k in range(len(SCORES)))  # type: ignore[misc]
+        interval = miou_interval(runs, row.name, part)
+        cell = "-" if interval is None else " to ".join(percent(end) for end in interval)
+        table.append([row.title, miou, cell, *others, str(len(own))])
     return markdown(table)
 
 
 def _setting(plan: Plan, cohort: Mapping[str, Any], runs: Sequence[Run]) -> str:
     base = SIZES[plan.network].base
     patches, mixed = (max((run[key] for run in runs), default=0) for key in ("patches", "mixed_patches"))
-    alone = max((run["recipe"]["stages"][0]["steps"] for run in runs), default=0)
+    alone = round(plan.steps * CONTEXT_ALONE)
     slides = {name: len(counts) for name, counts in cohort["pixels"].items()}
     return (
         f"Encoders: ResNet-{base.encoder_depth}, first {base.encoder_width} wide; "
@@ -102,9 +129,11 @@ def _setting(plan: Plan, cohort: Mapping[str, Any], runs: Sequence[Run]) -> str:
         f"though not the nearest number of parameters. Trained on {slides['train']} slides of "
         f"{plan.train_px} px, tested on {slides['test']} others of {plan.test_px} px: "
         f"{cohort['test_slices']} slices from {patches} patches, {mixed} of them mixed.\n\n"
-        f"Networks that see the patch take {plan.steps} steps, the first {alone} of them on the context "
-        f"encoder alone, with no slices. The others get the time of those, {CONTEXT_STEP_COST:g} of a step "
-        "on slices each, as more steps on slices. All else in the recipe is alike."
+        f"Networks that see a context take {plan.steps} steps, the first {alone} of them on the context "
+        "encoder alone, with no slices; these are done once a seed, and all such networks start from what "
+        "they taught. The others get the time of those steps, "
+        f"{CONTEXT_STEP_COST:g} of a step on slices each, as more steps on slices. All else in the recipe is "
+        "alike, the auxiliary loss of the context included."
     )
 
 
@@ -113,17 +142,38 @@ def _of(runs: Sequence[Run], row: Row) -> list[Run]:
 
 
 def _size_header() -> list[str]:
-    return ["network", "second input", "M parameters", "fp32 MB", "GFLOP slice", "GFLOP context"]
+    return [
+        "network",
+        "second input",
+        "M parameters",
+        "fp32 MB",
+        "GFLOP slice",
+        "GFLOP context",
+        "GFLOP slice, its share of the context included",
+    ]
 
 
 def _size_cells(row: Row, runs: Sequence[Run]) -> list[str]:
     if not runs:
-        return [row.title, row.network.second_input, "-", "-", "-", "-"]
+        return [row.title, row.network.second_input, *["-"] * 5]
     run = runs[0]
     context = "-" if run["context_gflop"] is None else f"{run['context_gflop']:.2f}"
     millions = run["parameters"] / 1e6
     numbers = (f"{millions:.2f}", f"{4 * millions:.1f}", f"{run['slice_gflop']:.2f}", context)
-    return [row.title, row.network.second_input, *numbers]
+    return [row.title, row.network.second_input, *numbers, f"{gflop_of(run):.2f}"]
+
+
+def _calibration_table(rows: Sequence[Row], runs: Sequence[Run]) -> str:
+    table = [["network", "as trained", "with its temperature", "temperature"]]
+    for row in rows:
+        if own := [run for run in _of(runs, row) if run["calibration"]]:
+            errors = (
+                spread(own, lambda run, key=key: run["calibration"][key])  # type: ignore[misc]
+                for key in ("error_uncalibrated", "error")
+            )
+            temperature = statistics.fmean(run["calibration"]["temperature"] for run in own)
+            table.append([row.title, *errors, f"{temperature:.2f}"])
+    return markdown(table)
 
 
 def _time_table(rows: Sequence[Row], runs: Sequence[Run]) -> str:
@@ -137,8 +187,6 @@ def _time_table(rows: Sequence[Row], runs: Sequence[Run]) -> str:
     return "\n\n".join([markdown(table), "Machines: " + "; ".join(machines) + "."])
 
 
-def picture_from(figure: Path, folder: Path) -> str | None:
-    """Return the path of the figure as study.md in `folder` names it; None when it is not there."""
-    if not figure.exists():
-        return None
+def picture_from(figure: Path, folder: Path) -> str:
+    """Return the path of a figure as study.md in `folder` names it."""
     return Path(os.path.relpath(figure.resolve(), folder.resolve())).as_posix()

@@ -1,19 +1,24 @@
-"""Networks that are compared: input modes and fusions of the paper, and ours, on encoders of one size."""
+"""Networks that are compared: input modes and fusions of the paper, and others, on encoders of one size."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from model.card import NetworkConfig
 from model.training.from_scratch_recipe import SMALL
+from wsi.grid import ContextMode
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Row of the tables: a network."""
+    """Row of the tables: a network, and how it is trained."""
 
     name: str
     title: str
     network: NetworkConfig
+    context: ContextMode = "patch"
+    """What its slices see as context."""
+    shuffled: bool = False
+    """Control: trained with the contexts of other patches, so that they say nothing; tested with its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +38,29 @@ SIZES: Mapping[str, Size] = {"small": Size(SMALL, 8), "resnet50": Size(NetworkCo
 
 INPUT_MODES = ("unet", "single", "multi-size", "add")
 """Rows of Table I: everything but the input is alike from "single" on."""
-FUSIONS = ("add", "concat", "attention", "aligned")
-"""Rows of Table II, all with the patch as second input, and ours."""
+FUSIONS = ("add", "concat", "attention")
+"""Rows of Table II, all with the patch as second input."""
+PLACES = ("attention", "no-coarse", "shuffled", "hooked", "aligned", "aligned-no-coarse", "centred")
+"""Rows on where a context lies and where it joins, not in the paper."""
 
 
 def rows_of(size: Size) -> tuple[Row, ...]:
     """Return all rows, in the order of the tables."""
     base = size.base
     unet = NetworkConfig(architecture="unet", encoder_width=size.unet_width, second_input="single")
+    dual = replace(base, second_input="dual", fusion="attention")
+    aligned = replace(dual, second_input="aligned")
     return (
         Row("unet", "U-Net", unet),
         Row("single", "single", replace(base, second_input="single", fusion="add")),
         Row("multi-size", "multi-size", replace(base, second_input="multi-size", fusion="add")),
-        Row("add", "dual, add", replace(base, second_input="dual", fusion="add")),
-        Row("concat", "dual, concat", replace(base, second_input="dual", fusion="concat")),
-        Row("attention", "dual, attention", replace(base, second_input="dual", fusion="attention")),
-        Row("aligned", "aligned (ours)", replace(base, second_input="aligned", fusion="attention")),
+        Row("add", "dual, add", replace(dual, fusion="add")),
+        Row("concat", "dual, concat", replace(dual, fusion="concat")),
+        Row("attention", "dual, attention", dual),
+        Row("no-coarse", "attention, no coarse map", replace(dual, coarse_context=False)),
+        Row("shuffled", "attention, shuffled contexts", dual, shuffled=True),
+        Row("hooked", "hooked (after HookNet)", replace(dual, second_input="hooked"), "centred"),
+        Row("aligned", "aligned (ours)", aligned),
+        Row("aligned-no-coarse", "aligned, no coarse map (ours)", replace(aligned, coarse_context=False)),
+        Row("centred", "centred (ours)", aligned, "centred"),
     )

@@ -1,13 +1,20 @@
-"""Run of the study: a network trained from one seed and scored on the test slices."""
+"""Run of the study: a network trained from one seed and scored on the test slices.
+
+Networks that see a context start from one context encoder a seed, the stem, which is trained alone. So the
+share of the budget that it takes is paid once for all of them.
+"""
 
 import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
+from torch import nn
 
 from model.card import ModelCard
 from model.data.index import SlideIndex
@@ -22,13 +29,16 @@ from model.training.trainer import TrainProgress, train
 from workers.bench.measure import machine
 
 from .plan import Plan
-from .rows import Row
+from .rows import SIZES, Row
 
 SAVED_EVERY = 20
 """Steps between saved states: what is lost when a run is killed."""
 
 PRECISION = "fp32"
 """Precision of the test, on any machine."""
+
+STEM = ("context_encoder.", "context_adapt.3.")
+"""Prefixes of the weights that the stem teaches."""
 
 Progress = Callable[[str, float], None]
 """Callback that is told what is being done, and the fraction of it done."""
@@ -56,18 +66,32 @@ def run_name(row: str, seed: int) -> str:
 
 
 def config_of(row: Row, seed: int, plan: Plan) -> TrainConfig:
-    """Return the recipe of the demo weights with the plan's steps.
+    """Return the recipe of the demo weights with the plan's steps, without what the stem is taught.
 
     It is the same for every row but for what its network does not have.
     """
-    card = phantom_card(run_name(row.name, seed), row.network, PHANTOM_INPUT)
-    config = from_scratch_recipe(card, steps=plan.steps, seed=seed)
-    return replace(config, checkpoint_every=SAVED_EVERY)
+    geometry = replace(PHANTOM_INPUT, context=row.context)
+    config = _recipe(phantom_card(run_name(row.name, seed), row.network, geometry), seed, plan)
+    if row.network.sees_patch:
+        config = replace(config, stages=config.stages[1:])
+    return replace(config, shuffled_contexts=row.shuffled)
+
+
+def stem_config(seed: int, plan: Plan) -> TrainConfig:
+    """Return the recipe of the stem: the first stage of the demo weights', on contexts alone."""
+    network = replace(SIZES[plan.network].base, second_input="dual", fusion="add")
+    config = _recipe(phantom_card(run_name("stem", seed), network, PHANTOM_INPUT), seed, plan)
+    return replace(config, stages=config.stages[:1], recalibration=None)
+
+
+def _recipe(card: ModelCard, seed: int, plan: Plan) -> TrainConfig:
+    return replace(from_scratch_recipe(card, steps=plan.steps, seed=seed), checkpoint_every=SAVED_EVERY)
 
 
 def fingerprint(config: TrainConfig, plan: Plan) -> str:
     """Return the SHA-256 of all that is decided before a run begins."""
-    parts = [config.to_json(), config.card.to_json(), asdict(plan)]
+    stem = stem_config(config.seed, plan) if config.card.network.sees_patch else None
+    parts = [config.to_json(), config.card.to_json(), asdict(plan), stem and stem.to_json()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -82,7 +106,7 @@ def perform(
     """
     config = config_of(row, seed, plan)
     mark = fingerprint(config, plan)
-    card = _finished(config, mark, settings) or _trained(config, mark, index, settings, progress)
+    card = _finished(config, mark, settings) or _trained(config, plan, index, settings, progress)
     cards = [settings.weights / f"{card.name}.json"]
     (evaluation,), _ = evaluate_index(
         cards,
@@ -92,7 +116,7 @@ def perform(
         precision=PRECISION,
         progress=lambda name, done: progress(f"{name} test", done),
     )
-    return {"row": row.name, "seed": seed, "fingerprint": mark, **_facts(config, evaluation)}
+    return {"row": row.name, "seed": seed, "fingerprint": mark, **_facts(config, plan, evaluation)}
 
 
 def _finished(config: TrainConfig, mark: str, settings: RunSettings) -> ModelCard | None:
@@ -105,8 +129,16 @@ def _finished(config: TrainConfig, mark: str, settings: RunSettings) -> ModelCar
 
 
 def _trained(
-    config: TrainConfig, mark: str, index: SlideIndex, settings: RunSettings, progress: Progress
+    config: TrainConfig, plan: Plan, index: SlideIndex, settings: RunSettings, progress: Progress
 ) -> ModelCard:
+    start: Callable[[nn.Module], None] | None = None
+    stem = stem_config(config.seed, plan)
+    if config.card.network.sees_patch and config.card.name != stem.card.name:
+        mark = fingerprint(stem, plan)
+        if not _finished(stem, mark, settings):
+            _trained(stem, plan, index, settings, progress)
+        start = partial(load_stem, path=settings.weights / f"{stem.card.name}.safetensors")
+
     def show(now: TrainProgress) -> None:
         progress(f"{config.card.name} training", now.step / now.steps)
 
@@ -116,23 +148,32 @@ def _trained(
         config,
         without_test,
         settings.weights,
+        start=start,
         device=settings.device,
         threads=settings.threads,
         progress=show,
-        provenance={"study": mark},
+        provenance={"study": fingerprint(config, plan)},
     )
     assert card is not None, "one process trains"
     return card
 
 
-def _facts(config: TrainConfig, evaluation: Evaluation) -> dict[str, Any]:
+def load_stem(network: nn.Module, path: Path) -> None:
+    """Give a network the context encoder of a stem; its other weights stay as they are."""
+    stem = {name: tensor for name, tensor in load_file(path).items() if name.startswith(STEM)}
+    unexpected = network.load_state_dict(stem, strict=False).unexpected_keys
+    assert not unexpected, f"{unexpected} of the stem fit no network of the study"
+
+
+def _facts(config: TrainConfig, plan: Plan, evaluation: Evaluation) -> dict[str, Any]:
     card, total = evaluation.card, evaluation.total
     names = tuple(entry.name for entry in card.classes)
+    stem_steps = stem_config(config.seed, plan).steps if card.network.sees_patch else 0
     cost = network_cost(card.network, classes=len(names))
     return {
         "network": asdict(card.network),
         "recipe": config.to_json(),
-        "steps": config.steps,
+        "steps": stem_steps + config.steps,
         "parameters": cost.parameters,
         "slice_gflop": round(cost.slice_gflop, 3),
         "context_gflop": None if cost.context_gflop is None else round(cost.context_gflop, 3),
@@ -141,8 +182,14 @@ def _facts(config: TrainConfig, evaluation: Evaluation) -> dict[str, Any]:
         "sha256": card.weights.sha256,
         "patches": total.patches,
         "mixed_patches": total.mixed_patches,
+        "context": card.input.context,
         "all": confusion_json(total.all, names),
         "mixed": confusion_json(total.mixed, names),
+        "slides": {
+            name: {"all": tally.all.counts.tolist(), "mixed": tally.mixed.counts.tolist()}
+            for name, tally in evaluation.slides
+        },
+        "calibration": None if evaluation.calibration is None else asdict(evaluation.calibration),
         "machine": {**machine(), "device": _device_name(evaluation.device), "dtype": evaluation.dtype},
     }
 

@@ -11,25 +11,32 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks.study import command, runs
 from benchmarks.study.command import NAMES, main
+from benchmarks.study.costs import gflop_of
 from benchmarks.study.figure import networks_at_hand
-from benchmarks.study.orders import Order, difference
+from benchmarks.study.orders import Order, difference, miou_interval
 from benchmarks.study.plan import Plan, same_cohort
 from benchmarks.study.report import report
 from benchmarks.study.results import Run
-from benchmarks.study.rows import SIZES, rows_of
-from benchmarks.study.runs import config_of
+from benchmarks.study.rows import SIZES, Row, rows_of
+from benchmarks.study.runs import STEM, config_of, load_stem, stem_config
 from model.card import CardWeights, ModelCard, NetworkConfig
 from model.data.index import SlideIndex
 from model.data.phantom import PHANTOM_CLASSES
 from model.data.splits import Cohort, SlideWithTruth
 from model.evaluation.benchmark import Task
-from model.evaluation.evaluate import Evaluation, Tally
+from model.evaluation.evaluate import CalibrationError, Evaluation, Tally
+from model.network.build import build_network
 from model.network.flops import NetworkCost, network_cost
+from model.network.init import initialise
 from model.training.config import TrainConfig
 from model.training.from_scratch_recipe import PHANTOM_INPUT
+from model.weights import save_weights
 
 COHORT = {
     "pixels": {"train": {"a.tif": [0, 100_000, 0, 0, 0]}, "test": {"c.tif": [0, 0, 50_000, 0, 50_000]}},
@@ -44,6 +51,7 @@ class Stand:
 
     def __init__(self) -> None:
         self.trained: list[str] = []
+        self.started: list[bool] = []
         self.cohort = COHORT
         self.stop: Callable[[str], None] = lambda _: None
         pairs = (SlideWithTruth(Path(f"{name}.tif"), Path(f"{name}-truth.tif")) for name in "abc")
@@ -58,6 +66,7 @@ class Stand:
         self.stop(f"train {name}")
         assert index.cohort.test == ()
         self.trained.append(name.removeprefix("study-"))
+        self.started.append(options["start"] is not None)
         weights = CardWeights(f"{name}.safetensors", f"{len(self.trained):064x}", "float16")
         card = replace(config.card, weights=weights, training={"seconds": 7, **options["provenance"]})
         out.mkdir(parents=True, exist_ok=True)
@@ -70,7 +79,9 @@ class Stand:
         assert len(task.slides) == 1
         tally = Tally(4)
         tally.all.counts += np.eye(4, dtype=np.int64)
-        return [Evaluation(card, "cpu", "fp32", 1.5, (("c.tif", tally),))], None
+        error = CalibrationError(temperature=1.5, error=0.02, error_uncalibrated=0.08, pixels=100)
+        slides = (("c.tif", tally),)
+        return [Evaluation(card, "cpu", "fp32", 1.5, slides, calibration=error)], None
 
 
 @pytest.fixture
@@ -119,9 +130,35 @@ def test_a_study_that_was_killed_goes_on_where_it_was(
     done = study(*asked)
     order = ["single-seed1", "add-seed1", "single-seed2", "add-seed2"]
     assert [f"{run['row']}-seed{run['seed']}" for run in done] == order
-    assert stand.trained == order  # each once, whether training or test was cut short
+    # Each once, whether training or test was cut short.
+    trained = ["single-seed1", "stem-seed1", "add-seed1", "single-seed2", "stem-seed2", "add-seed2"]
+    assert stand.trained == trained
     assert study(*asked) == done
-    assert stand.trained == order
+    assert stand.trained == trained
+
+
+def test_networks_that_see_a_context_start_from_one_stem_a_seed(
+    stand: Stand, study: Callable[..., list[dict[str, Any]]]
+) -> None:
+    study("--rows", "single", "add", "centred", "--seeds", 1)
+    assert stand.trained == ["single-seed1", "stem-seed1", "add-seed1", "centred-seed1"]
+    assert stand.started == [False, False, True, True]
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.network.sees_patch], ids=lambda row: row.name)
+def test_a_stem_fills_the_context_encoder_and_nothing_else(row: Row, tmp_path: Path) -> None:
+    stem, network = (
+        build_network(config.card.network, 4)
+        for config in (stem_config(1, Plan()), config_of(row, 1, Plan()))
+    )
+    initialise(stem, 1)
+    initialise(network, 2)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    save_weights(stem, tmp_path / "stem.safetensors", "float32")
+    load_stem(network, tmp_path / "stem.safetensors")
+    for name, tensor in network.state_dict().items():
+        expected = stem.state_dict() if name.startswith(STEM) else before
+        assert torch.equal(tensor, expected[name]), name
 
 
 def test_a_run_says_what_it_was_and_names_no_folder(
@@ -130,6 +167,8 @@ def test_a_run_says_what_it_was_and_names_no_folder(
     (run,) = study("--rows", "attention", "--seeds", 5, "--steps", 50)
     assert (run["row"], run["seed"], run["steps"], run["recipe"]["seed"]) == ("attention", 5, 50, 5)
     assert NetworkConfig(**run["network"]) == ROWS[5].network
+    assert run["slides"]["c.tif"]["all"] == run["all"]["confusion"]
+    assert run["calibration"]["error"] == 0.02
     assert (run["parameters"], run["train_seconds"], run["test_seconds"]) == (1_000_000, 7, 1.5)
     assert run["all"]["miou"] == 1
     assert run["mixed"]["miou"] is None
@@ -181,13 +220,14 @@ def test_cohorts_are_the_same_up_to_a_thousandth_of_a_slide(moved: int, same: bo
 def test_every_row_gets_the_same_budget_and_encoders() -> None:
     assert tuple(row.name for row in ROWS) == NAMES
     recipes = [config_of(row, 1, Plan(steps=100)) for row in ROWS]
-    # 60 steps of the context encoder alone are worth 24 on slices.
-    assert [recipe.steps for recipe in recipes] == [64, 64, 64, 100, 100, 100, 100]
-    kept = [[replace(stage, steps=0) for stage in recipe.stages] for recipe in recipes]
+    # 60 steps of the context encoder alone, done once for all that have one, are worth 24 on slices.
+    assert [recipe.steps for recipe in recipes] == [64] * 3 + [40] * 9
+    assert stem_config(1, Plan(steps=100)).steps == 60
+    kept = [[replace(stage, steps=0) for stage in recipe.stages[-2:]] for recipe in recipes]
     assert all(stages == kept[0] for stages in kept)
     encoders = {(row.network.encoder_depth, row.network.encoder_width) for row in ROWS[1:]}
     assert encoders == {(18, 16)}
-    assert len({row.network for row in ROWS}) == len(ROWS)
+    assert len({(row.network, row.context, row.shuffled) for row in ROWS}) == len(ROWS)
 
 
 def test_the_unet_is_the_one_of_nearest_arithmetic() -> None:
@@ -219,7 +259,9 @@ def test_the_figure_takes_the_first_seeds_whose_weights_are_still_those_scored(
 def scored(row: str, seed: int, hits: int) -> Run:
     """Two classes of 100 pixels each, `hits` of the first right and all of the second."""
     counts = [[hits, 100 - hits, 0, 0], [0, 100, 0, 0], [0] * 4, [0] * 4]
-    return {"row": row, "seed": seed, "all": {"confusion": counts}, "mixed": {"confusion": counts}}
+    parts = {"all": counts, "mixed": counts}
+    slides = {f"{slide}.tif": parts for slide in "abc"}
+    return {"row": row, "seed": seed, "slides": slides, **{part: {"confusion": counts} for part in parts}}
 
 
 def test_differences_are_taken_over_common_seeds() -> None:
@@ -237,11 +279,11 @@ def test_differences_are_taken_over_common_seeds() -> None:
     [
         ((80, 81, 82), (50, 51, 52), "higher"),
         ((50, 51, 52), (80, 81, 82), "lower"),
-        ((40, 60, 80), (45, 55, 65), "not told apart"),
+        ((40, 60, 80), (60, 40, 60), "not told apart"),
         ((50, 50, 50), (50, 50, 50), "not told apart"),
     ],
 )
-def test_an_order_is_called_by_two_pooled_standard_deviations(
+def test_an_order_is_called_where_its_interval_does_not_hold_0(
     high: tuple[int, ...], low: tuple[int, ...], outcome: str
 ) -> None:
     done = [scored("add", seed, hits) for seed, hits in enumerate(high)]
@@ -258,7 +300,8 @@ def test_the_report_gives_means_spreads_and_outcomes(
     results = json.loads((tmp_path / "study.json").read_text())
     for run, hits in zip(results["runs"], (50, 90, 52, 92), strict=True):
         run.update(scored(run["row"], run["seed"], hits))
-    text = " ".join(report(results, None).split())
+    text = " ".join(report(results, {"Labels": "study.png"}).split())
+    assert "![Labels](study.png)" in text
     # Accuracies 75 and 76 of "single", 95 and 96 of "dual, add".
     assert "75.5 ± 0.7" in text
     assert "95.5 ± 0.7" in text
@@ -266,3 +309,50 @@ def test_the_report_gives_means_spreads_and_outcomes(
     assert "The other way round: none." in text
     assert "multi-size > single;" in text.split("Not run with two seeds yet:")[1]
     assert "2 of 2 seeds | higher |" in text
+    assert "8.0 ± 0.0 | 2.0 ± 0.0 | 1.50 |" in text
+
+
+def test_slides_and_seeds_are_resampled_in_pairs() -> None:
+    rng = np.random.default_rng(3)
+    high, low = [], []
+    for seed in (1, 2, 3):
+        easy = rng.integers(10, 90, 12)  # slides differ far more than rows do
+        high.append(of_slides("add", seed, easy + 5))
+        low.append(of_slides("single", seed, easy))
+    runs = [*high, *low]
+    found = difference(runs, Order("add", "single"), "all")
+    assert found is not None
+    below, above = found.interval
+    assert below < found.mean < above
+    assert found.outcome == "higher"
+    alone = miou_interval(runs, "add", "all")
+    assert alone is not None
+    assert alone[1] - alone[0] > above - below
+    assert difference(runs, Order("add", "single"), "all") == found
+
+
+def of_slides(row: str, seed: int, hits: NDArray[np.int64]) -> Run:
+    """A run whose slides have 100 pixels of each of two classes, `hits` of the first right."""
+    slides = {f"{slide:02}.tif": scored(row, seed, int(hit))["all"] for slide, hit in enumerate(hits)}
+    counts = np.sum([one["confusion"] for one in slides.values()], axis=0).tolist()
+    return {
+        "row": row,
+        "seed": seed,
+        "slides": {name: {"all": one["confusion"]} for name, one in slides.items()},
+        "all": {"confusion": counts},
+    }
+
+
+@pytest.mark.parametrize(("context", "share"), [("patch", 1), ("centred", 4)])
+def test_a_context_costs_each_slice_its_share(context: str, share: int) -> None:
+    run = {"slice_gflop": 6.0, "context_gflop": 3.0, "context": context}
+    patch_px = 128  # 2688 px at ratio 20, to a multiple of 32
+    expected = 6 + 3 * (patch_px / 512) ** 2 / 25
+    assert (gflop_of(run) - 6) / (expected - 6) == pytest.approx(share, rel=0.6)
+    assert gflop_of({**run, "context_gflop": None}) == 6
+
+
+def test_costs_are_drawn(study: Callable[..., list[dict[str, Any]]], tmp_path: Path) -> None:
+    study("--rows", "add", "single", "--seeds", 1, 2)
+    with Image.open(tmp_path / "study-costs.png") as picture:
+        assert len(picture.getcolors(1 << 24) or []) > 2
