@@ -59,8 +59,8 @@ def close_to_others(data_dir: Path) -> None:
         data_dir.chmod(mode & ~stat.S_IRWXO)
     except OSError as error:
         logger.warning(
-            "every user of this machine can open %s (mode %o), which holds slides and results, and that cannot "
-            "be changed (%s): give it to the user of the service, with mode 0700",
+            "every user of this machine can open %s (mode %o), which holds slides and results, and that "
+            "cannot be changed (%s): give it to the user of the service, with mode 0700",
             data_dir,
             mode,
             error,
