@@ -82,7 +82,8 @@ class LocalRun:
         if card.network.architecture == "onnx":
             onnx_packages()
         make_grid(NOMINAL_SIZE, parameters.mpp or card.input.mpp, card.input, halo_px=parameters.halo_px)
-        chosen = {"weights_dir": path.parent.resolve(), "default_model": card.name}
+        # Slides and results lie anywhere, and are the caller's own.
+        chosen = {"weights_dir": path.parent.resolve(), "default_model": card.name, "sandbox": "off"}
         if parameters.precision is not None:
             chosen["precision"] = parameters.precision
         return cls(settings.model_copy(update=chosen), card, parameters, report)

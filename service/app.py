@@ -112,6 +112,7 @@ async def lifespan(settings: ServiceSettings, app: FastAPI) -> AsyncIterator[Non
     state.label_tiles = JobLabelsCache(state.queue)
     state.watches = JobWatches(state.queue, state.label_tiles)
     state.readers = SlideReaders(
+        ((settings.data_dir / "slides").resolve(), *settings.slide_roots),
         readers=settings.tile_readers,
         open_slides=settings.tile_open_slides,
         timeout_s=settings.tile_timeout_s,

@@ -8,6 +8,7 @@ WorkersError
 ├── QueueUnavailableError       no queue server can be started or reached
 ├── SupervisorRunningError      another supervisor works on this data folder
 ├── ForbiddenTaskError          the queue names a function that workers do not run
+├── SandboxUnavailableError     settings demand a sandbox that this machine cannot give
 ├── EngineDiedError             the engine process ended while it was needed
 ├── ModelUnknownError           no card of this name lies in the weights folder
 ├── WeightsMissingError         the weights folder holds no usable card
@@ -95,6 +96,10 @@ class SupervisorRunningError(WorkersError):
 
 class ForbiddenTaskError(WorkersError):
     """The queue names a function that workers do not run."""
+
+
+class SandboxUnavailableError(WorkersError):
+    """This machine cannot confine the process that decodes slides."""
 
 
 class EngineDiedError(WorkersError):

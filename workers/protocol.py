@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Self, get_args
 
 from pydantic import TypeAdapter, ValidationError, with_config
 
@@ -134,3 +134,25 @@ class Failed:
 
 ToEngine = RunJob | Cancel | Shutdown
 FromEngine = Ready | LoadFailed | ProgressMade | Succeeded | Stopped | Failed
+
+_FROM_ENGINE = {kind.__name__: TypeAdapter(kind) for kind in get_args(FromEngine)}
+
+
+def to_bytes(message: FromEngine) -> bytes:
+    """Return a message of the engine as JSON: its type's name and its members."""
+    kind = type(message).__name__
+    return json.dumps([kind, _FROM_ENGINE[kind].dump_python(message, mode="json")]).encode()
+
+
+def from_bytes(data: bytes) -> FromEngine:
+    """Read a message of the engine, which decodes untrusted slides: never by pickle, which runs code.
+
+    Raises:
+        RecordInvalidError: it is no message.
+    """
+    try:
+        kind, members = json.loads(data)
+        message: FromEngine = _FROM_ENGINE[kind].validate_json(json.dumps(members))
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordInvalidError.of("The message of the engine process", error) from error
+    return message

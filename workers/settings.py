@@ -3,10 +3,10 @@
 import logging
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, PositiveInt, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "DAREFINE_"
 
@@ -100,11 +100,28 @@ class WorkerSettings(BaseSettings):
     prepare_ahead: bool = True
     """Whether the tissue mask of the next slide is made, at low CPU priority, while a job runs."""
 
+    sandbox: Literal["auto", "on", "off"] = "auto"
+    """Whether the process that decodes slides may use no network, start no program and open few files.
+
+    `auto`: where the platform can, and there is no NVIDIA GPU, whose driver is not tried with it. `on`:
+    everywhere; a worker that cannot have it does not start.
+    """
+
+    slide_roots: Annotated[tuple[Path, ...], NoDecode] = ()
+    """Folders of slides registered in place, separated by `:`, as the API has them; a sandbox opens no
+    others."""
+
     slide_names: bool = True
     """Whether slides' file names, often case numbers, stand in `result.json` and logs; else their ids do."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest level that workers log to standard error."""
+
+    @field_validator("slide_roots", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """Split the paths of an environment variable, separated as those of PATH are."""
+        return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
 
     @field_validator("data_dir", "weights_dir")
     @classmethod
@@ -135,6 +152,7 @@ class WorkerSettings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """Return the environment variables that give these settings back."""
         values = self.model_dump(mode="json", exclude_none=True)
+        values["slide_roots"] = os.pathsep.join(values["slide_roots"])
         return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}
 
 

@@ -8,9 +8,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from wsi.tiles.reader import Request
@@ -48,8 +49,8 @@ class _Reader:
         self._process, self._requests, self._answers = process, process.stdin, process.stdout
 
     @classmethod
-    async def start(cls, open_slides: int) -> Self:
-        """Start a reader and wait until it is ready.
+    async def start(cls, open_slides: int, folders: Sequence[Path]) -> Self:
+        """Start a reader of slides in these folders and wait until it is ready.
 
         Raises:
             TimeoutError: it is not within START_S.
@@ -63,6 +64,7 @@ class _Reader:
                 *READER,
                 str(os.getpid()),
                 str(open_slides),
+                *map(str, folders),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 env=environment,
@@ -143,15 +145,25 @@ class SlideReaders:
     two, or takes too long, is left alone for a while.
     """
 
-    def __init__(self, *, readers: int, open_slides: int, timeout_s: float, quarantine_s: float) -> None:
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        *,
+        readers: int,
+        open_slides: int,
+        timeout_s: float,
+        quarantine_s: float,
+    ) -> None:
         """Take the limits.
 
         Args:
+            folders: where slides lie; readers can open nothing else.
             readers: processes, each of which reads one tile at a time.
             open_slides: slides that each of them holds open.
             timeout_s: seconds that reading one tile may take.
             quarantine_s: seconds for which a slide is left alone that killed or stalled its reader.
         """
+        self._folders = tuple(folders)
         self._open_slides, self._timeout_s, self._quarantine_s = open_slides, timeout_s, quarantine_s
         self._turns = asyncio.Semaphore(readers)
         self._idle: list[_Reader] = []
@@ -228,7 +240,7 @@ class SlideReaders:
         """Lend a reader; one that did not answer in good order is killed."""
         while self._idle and not self._idle[-1].is_alive:
             await self._idle.pop().end()
-        reader = self._idle.pop() if self._idle else await _Reader.start(self._open_slides)
+        reader = self._idle.pop() if self._idle else await _Reader.start(self._open_slides, self._folders)
         try:
             yield reader
         except TileUnreadableError:

@@ -3,7 +3,7 @@
 from model.errors import DeviceError, DeviceMemoryError, ModelError
 from wsi.errors import WsiError
 
-from ..errors import WorkersError
+from ..errors import SandboxUnavailableError, WorkersError
 from ..jobs import Problem, problem_type
 
 INTERNAL = "internal"
@@ -16,6 +16,8 @@ def expected(error: Exception) -> bool:
 
 def permanent(error: Exception) -> bool:
     """Return whether the error is one of settings that this machine can never satisfy."""
+    if isinstance(error, SandboxUnavailableError):
+        return True
     return isinstance(error, DeviceError) and not isinstance(error, DeviceMemoryError)
 
 

@@ -5,19 +5,34 @@ from multiprocessing.connection import Connection
 from model.inference.cpu_tuning import tune_malloc
 from model.inference.segmenter import Segmenter
 
+from ..protocol import RunJob
 from ..settings import WorkerSettings
 from .model_cache import ModelCache
 from .pipeline import run_pipeline
+from .sandbox import check_readable, confine_engine, is_wanted, require
 from .server import Engine, serve
 
 
 def main(pipe: Connection, worker_pid: int, settings: WorkerSettings) -> None:
     """Serve the worker at the other end of `pipe`; the entry of the spawned process."""
-    serve(pipe, worker_pid, settings, load_engine)
+    wanted = is_wanted(settings)
+    found = confine_engine(settings) if wanted else None
+
+    def load(settings: WorkerSettings) -> Engine[Segmenter]:
+        require(found, settings)
+        return load_engine(settings, confined=wanted)
+
+    serve(pipe, worker_pid, settings, load)
 
 
-def load_engine(settings: WorkerSettings) -> Engine[Segmenter]:
-    """Load the default model of the weights folder."""
+def load_engine(settings: WorkerSettings, *, confined: bool = False) -> Engine[Segmenter]:
+    """Load the default model of the weights folder; a `confined` engine refuses slides it cannot open."""
     tune_malloc()
     models = ModelCache.of(settings)
-    return Engine(models.ready(), lambda run: models.get(run.model, run.parameters.precision), run_pipeline)
+
+    def network(run: RunJob) -> Segmenter:
+        if confined:
+            check_readable(run, settings)
+        return models.get(run.model, run.parameters.precision)
+
+    return Engine(models.ready(), network, run_pipeline)

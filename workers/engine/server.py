@@ -30,6 +30,7 @@ from ..protocol import (
     Stopped,
     Succeeded,
     ToEngine,
+    to_bytes,
 )
 from ..settings import WorkerSettings, configure_logging
 from .failures import expected, permanent, problem_of
@@ -123,7 +124,7 @@ class WorkerPipe:
         """Send a message to the worker; end this process if the worker is gone."""
         try:
             with self._sending:
-                self._pipe.send(message)
+                self._pipe.send_bytes(to_bytes(message))
         except OSError:
             os._exit(1)
 

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from model.card import parse_geometry
+from wsi.confinement import confine, folders_of
 from wsi.errors import MppUnknownError, PlanFormatError, WsiError
 from wsi.grid import Grid, InputGeometry, make_grid
 from wsi.read_regions import check_on_slide
@@ -95,6 +96,7 @@ def main(arguments: list[str]) -> int:
         # Should memory run out all the same, this process goes, not a job that runs. Linux only.
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     run, geometry = RunJob.from_json(arguments[0]), parse_geometry(json.loads(arguments[1]))
+    confine(readable=folders_of(Path(run.slide_path)), writable=[Path(run.directory)])
     # The job will meet the same error and say so; if its directory is gone, nobody wants it any more.
     with (
         contextlib.suppress(WsiError, OSError),

@@ -15,9 +15,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pkgutil import resolve_name
 
-from ..errors import EngineDiedError
+from ..errors import EngineDiedError, RecordInvalidError
 from ..jobs import Problem
-from ..protocol import FromEngine, LoadFailed, Ready, Shutdown, ToEngine
+from ..protocol import FromEngine, LoadFailed, Ready, Shutdown, ToEngine, from_bytes
 from ..settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,9 @@ ENGINE = entry_named("workers.engine.main:main")
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 """Pauses between tries to load a model that cannot be loaded."""
+
+MOST_BYTES = 64 * 2**20
+"""Bytes of the longest message of a child: the cards of all models."""
 
 STOP_S = 2.0
 """How long a child that was told to end may take, in seconds."""
@@ -122,8 +125,8 @@ class EngineProcess:
             return None
         try:
             # Messages sent just before a death are read first; the end of the pipe comes after them.
-            message: FromEngine = pipe.recv()
-        except (EOFError, OSError) as error:
+            message = from_bytes(pipe.recv_bytes(MOST_BYTES))
+        except (EOFError, OSError, RecordInvalidError) as error:
             death = self._death()
             if self.state is EngineState.STARTING:
                 self._fail(

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..confinement import confine, folders_of
 from ..errors import SlideLimitError, SlideUnreadableError, WsiError
 from ..geometry import Rect, Size
 from .slide import open_slide
@@ -120,8 +121,10 @@ def limit_memory(most: int = MEMORY_LIMIT_BYTES) -> None:
 
 def main(arguments: list[str]) -> int:
     """Inspect the one path given, print the answer and return the exit status."""
+    path = Path(arguments[0])
     limit_memory()
-    sys.stdout.write(json.dumps(_inspect(Path(arguments[0]))) + "\n")
+    confine(readable=folders_of(path))
+    sys.stdout.write(json.dumps(_inspect(path)) + "\n")
     return 0
 
 

@@ -1,8 +1,9 @@
 """Read tiles of slides in a process of its own, which may die of a slide without harm to others.
 
-`python -m wsi.tiles.reader PARENT_PID OPEN_SLIDES` prints an empty JSON object when it is ready. Then it
-answers each line of standard input, a request as JSON, with a line of JSON, `{"bytes": n}` and those n bytes
-of JPEG, or `{"error": "..."}`. It ends with its input or its parent.
+`python -m wsi.tiles.reader PARENT_PID OPEN_SLIDES FOLDER...` reads slides that lie in these folders. It
+prints an empty JSON object when it is ready. Then it answers each line of standard input, a request as JSON,
+with a line of JSON, `{"bytes": n}` and those n bytes of JPEG, or `{"error": "..."}`. It ends with its input
+or its parent.
 """
 
 import json
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+from ..confinement import confine
 from ..die_with_parent import die_with_parent
 from ..errors import WsiError
 from ..reading.inspect import limit_memory
@@ -103,6 +105,7 @@ def main(arguments: list[str]) -> int:
     """Serve the parent until it closes the pipe or ends."""
     die_with_parent(int(arguments[0]))()
     limit_memory()
+    confine(readable=map(Path, arguments[2:]))
     # C libraries may print: standard output is the pipe, and becomes standard error for everybody else.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

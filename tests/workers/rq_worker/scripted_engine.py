@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from workers.protocol import FromEngine, Ready
+from workers.protocol import FromEngine, Ready, to_bytes
 from workers.settings import WorkerSettings
 from wsi.atomic import write_atomically
 
@@ -14,11 +14,11 @@ def main(
     directory: Path, messages: Sequence[FromEngine], pipe: Connection, _: int, settings: WorkerSettings
 ) -> None:
     """Be ready, take a job (makes `got`: the slide's name), wait for `go`, say all (makes `said`), hang."""
-    pipe.send(Ready("cpu", "float32", "stand-in", ()))
+    pipe.send_bytes(to_bytes(Ready("cpu", "float32", "stand-in", ())))
     write_atomically(directory / "got", pipe.recv().slide_name.encode())
     while not (directory / "go").exists():
         time.sleep(0.01)
     for message in messages:
-        pipe.send(message)
+        pipe.send_bytes(to_bytes(message))
     (directory / "said").touch()
     pipe.recv()
