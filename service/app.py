@@ -109,6 +109,7 @@ async def lifespan(settings: ServiceSettings, app: FastAPI) -> AsyncIterator[Non
     state.inspections = Semaphore(settings.inspections)
     state.conversions = Conversions(settings.conversions)
     state.queue = JobClient.connect(settings.redis_url, settings.data_dir.resolve() / "jobs")
+    state.queue.require_suitable()
     state.label_tiles = JobLabelsCache(state.queue)
     state.watches = JobWatches(state.queue, state.label_tiles)
     state.readers = SlideReaders(

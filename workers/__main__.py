@@ -1,6 +1,6 @@
 """Start one worker process: `python -m workers`, as the supervisor runs it.
 
-Settings come from the environment.
+Settings come from the environment, when to end from the command line (`WorkLimits.to_arguments`).
 
 Spawned children import their parent's main module again unless it is a `__main__.py`, so the engine process
 does not load RQ and Redis.
@@ -12,6 +12,7 @@ from model.inference.cpu_tuning import tune_openmp_wait
 
 from .rq_worker.worker import run_worker
 from .settings import WorkerSettings, configure_logging
+from .work_limits import WorkLimits
 
 
 def main() -> int:
@@ -19,7 +20,7 @@ def main() -> int:
     tune_openmp_wait()
     settings = WorkerSettings()
     configure_logging(settings.log_level)
-    return run_worker(settings)
+    return run_worker(settings, limits=WorkLimits.of_arguments(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,9 @@ class WorkerSettings(BaseSettings):
     )
     """The queue (redis://, rediss:// or unix://). None: an embedded Valkey under `data_dir`."""
 
+    queue_dir: Path = Field(default_factory=lambda data: data["data_dir"] / "queue")
+    """Folder of the embedded queue, on a disk of this machine; by default `queue` in `data_dir`."""
+
     weights_dir: Path = Field(default_factory=default_weights_dir)
     """Folder of model cards (*.json) with their weights beside them."""
 
@@ -106,16 +109,11 @@ class WorkerSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest level that workers log to standard error."""
 
-    @field_validator("data_dir", "weights_dir")
+    @field_validator("data_dir", "queue_dir", "weights_dir")
     @classmethod
     def absolute(cls, path: Path) -> Path:
         """Resolve a path, so that it means the same in every process, whatever its working directory."""
         return path.expanduser().resolve()
-
-    @property
-    def queue_dir(self) -> Path:
-        """Folder of the embedded queue."""
-        return self.data_dir / "queue"
 
     @property
     def jobs_dir(self) -> Path:

@@ -23,6 +23,7 @@ COMMANDS = {
     "serve": ("serve", "Run API, worker and embedded queue until stopped."),
     "keys": ("keys", "Make, list and revoke the keys that open the service to other machines."),
     "worker": ("worker", "Run workers against a queue that others share."),
+    "probe": ("probe", "Say whether the API or this host's workers are well, for health checks."),
     "run": ("run", "Label slides on this machine, without a service."),
     "submit": ("submit", "Send slides to a service and download the results."),
     "jobs": ("jobs", "List, show, wait for, cancel, download or remove jobs of a service."),

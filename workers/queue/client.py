@@ -24,6 +24,7 @@ from .records import ALL_JOBS, PREFIX, JobRecords, encode_job, job_key, state_ke
 from .recovery import forget_request, keep_request
 from .registry import PublishedModels, WorkerInfo, WorkerRegistry
 from .rq_lists import RqLists
+from .suitable import require_suitable
 
 IDEMPOTENCY_TTL_S = 24 * 3600
 
@@ -60,6 +61,14 @@ class JobClient:
     def ping(self) -> None:
         """Raise `redis.exceptions.RedisError` unless the server answers."""
         self._redis.ping()
+
+    def require_suitable(self) -> None:
+        """Check that the server can be the queue; one that does not answer now may come later.
+
+        Raises:
+            QueueUnavailableError: it is a cluster or a Sentinel, or it does not take our user.
+        """
+        require_suitable(self._redis)
 
     def submit(self, request: JobRequest, *, idempotency_key: str | None = None) -> Job:
         """Record a job and queue it.

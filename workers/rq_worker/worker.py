@@ -4,7 +4,6 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -22,9 +21,10 @@ from rq.worker import SimpleWorker, WorkerStatus
 from ..errors import ForbiddenTaskError
 from ..queue.connection import connect, connect_patiently, socket_path, unix_url
 from ..queue.lease import JobLease
-from ..queue.registry import WorkerInfo, WorkerRegistry, WorkerState
+from ..queue.registry import WorkerInfo, WorkerRegistry, WorkerState, host_name
 from ..queue.rq_lists import QUEUES, TASK
 from ..settings import WorkerSettings
+from ..work_limits import WorkLimits
 from .engine_process import ENGINE, EngineProcess, EngineState
 from .job_run import WorkerContext
 from .prefetch import Prefetcher
@@ -88,7 +88,14 @@ class HotWorker(SimpleWorker):
     max_connection_wait_time = 2.0
 
     def __init__(
-        self, redis: Redis, engine: EngineProcess, settings: WorkerSettings, *, connection: Redis, name: str
+        self,
+        redis: Redis,
+        engine: EngineProcess,
+        settings: WorkerSettings,
+        *,
+        connection: Redis,
+        name: str,
+        limits: WorkLimits,
     ) -> None:
         """Talk to the queue through `redis`, which answers soon or raises.
 
@@ -106,6 +113,10 @@ class HotWorker(SimpleWorker):
         self._redis = redis
         self._registry = WorkerRegistry(redis)
         self._engine = engine
+        self._limits = limits
+        self._jobs = 0
+        self.drained = False
+        """Whether the worker ended because of its limits."""
         self._prefetcher = Prefetcher(redis, settings)
         self._started_at = time.time()
         self._rq_beat_at = 0.0
@@ -118,27 +129,45 @@ class HotWorker(SimpleWorker):
 
     def execute_job(self, job: rq.job.Job, queue: rq.Queue) -> None:
         """Run a job where it finds this worker's engine process."""
+        self._jobs += 1
         with worker_context(self._context):
             super().execute_job(job, queue)
 
-    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
+    def dequeue_job_and_maintain_ttl(
+        self,
+        timeout: int | None,
+        max_idle_time: int | None = None,  # noqa: ARG002 - RQ's signature
+    ) -> Any:
         """Take no job before the model is loaded: another worker may have one that is.
 
         While the queue server refuses to write, because its disk is full, wait: RQ would end the worker.
         """
         while True:
             while self._engine.state is not EngineState.READY:
-                if self._engine.state is EngineState.MISCONFIGURED:
+                if self._engine.state is EngineState.MISCONFIGURED or self._gives_up():
                     raise StopRequested
                 self._engine.poll(DEQUEUE_S / 4)
                 self._announce()
+            now = time.time()
+            if self._limits.are_reached(now, self._jobs):
+                self.drained = True
+                raise StopRequested
+            wait_s = self._limits.wait_s(now)
             try:
-                return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+                # For RQ a time-out of None is not to wait; it refuses 0.
+                taken = super().dequeue_job_and_maintain_ttl(timeout if wait_s != 0 else None, wait_s)
             except ResponseError as error:
                 if not str(error).startswith(CANNOT_WRITE):
                     raise
                 logger.warning("the queue cannot write: %s", error)
                 time.sleep(DEQUEUE_S)
+            else:
+                self.drained = taken is None
+                return taken
+
+    def _gives_up(self) -> bool:
+        """Return whether a worker that is to end by itself cannot load its model: nobody would look at it."""
+        return not self._limits.is_endless and self._engine.state is EngineState.FAILED
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """Give RQ's own sign of life; between jobs also look after the engine process."""
@@ -218,20 +247,33 @@ class HotWorker(SimpleWorker):
         return WorkerState.BUSY if self.get_state() == WorkerStatus.BUSY else WorkerState.IDLE
 
 
-def run_worker(settings: WorkerSettings, engine: EngineProcess | None = None) -> int:
-    """Work until SIGTERM or SIGINT (exit code 0) or a queue lost for good (1). Call it in the main thread.
+def run_worker(
+    settings: WorkerSettings, engine: EngineProcess | None = None, *, limits: WorkLimits | None = None
+) -> int:
+    """Work until SIGTERM, SIGINT or a limit (exit code 0) or a queue lost for good (1), in the main thread.
 
-    Returns EX_CONFIG at once where the settings name a device or precision that this machine lacks.
-    `engine` is an engine process not yet started, by default the real one.
+    Returns EX_CONFIG at once where the settings name a device or precision that this machine lacks, and
+    EX_UNAVAILABLE where a worker with limits cannot load its model. `engine` is an engine process not yet
+    started, by default the real one.
     """
+    limits = limits or WorkLimits()
     url = settings.redis_url or unix_url(socket_path(settings.queue_dir))
     engine = engine or EngineProcess(ENGINE, settings)
-    worker = HotWorker(connect(url), engine, settings, connection=connect_patiently(url), name=worker_name())
+    worker = HotWorker(
+        connect(url),
+        engine,
+        settings,
+        connection=connect_patiently(url),
+        name=worker_name(),
+        limits=limits,
+    )
     engine.start()
     worker.work()
     if engine.state is EngineState.MISCONFIGURED:
         return os.EX_CONFIG
-    return 0 if worker.stopping else 1
+    if engine.state is EngineState.FAILED and not (worker.stopping or limits.is_endless):
+        return os.EX_UNAVAILABLE
+    return 0 if worker.stopping or worker.drained else 1
 
 
 def worker_name() -> str:
@@ -239,5 +281,4 @@ def worker_name() -> str:
 
     It holds host, process and a random part, for containers share host names and process ids.
     """
-    host = "".join(letter if letter.isalnum() else "-" for letter in socket.gethostname())
-    return f"{host}-{os.getpid()}-{secrets.token_hex(2)}"
+    return f"{host_name()}-{os.getpid()}-{secrets.token_hex(2)}"

@@ -1,10 +1,10 @@
-"""Keep a program running: start it again when it ends, unless it says that it is misconfigured."""
+"""Keep a program running: start it again when it ends, unless its exit code says that it is done or wrong."""
 
 import logging
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from wsi.die_with_parent import die_with_parent
 
@@ -22,8 +22,18 @@ class RestartingProcess:
     Call its methods from the main thread (see `wsi.die_with_parent`).
     """
 
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Prepare to run `command`; `environment` is added to this process's own."""
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        last_codes: Collection[int] = (os.EX_CONFIG,),
+    ) -> None:
+        """Prepare to run `command`; `environment` is added to this process's own.
+
+        After an exit code of `last_codes` it is not started again.
+        """
         self.name = name
         self._command = list(command)
         self._environment = dict(environment)
@@ -31,8 +41,9 @@ class RestartingProcess:
         self._started_at = 0.0
         self._start_at = 0.0
         self._failures = 0
-        self.misconfigured = False
-        """Whether the program ended with EX_CONFIG: its settings are wrong, so it is not started again."""
+        self._last_codes = last_codes
+        self.ended: int | None = None
+        """Exit code after which the program is not started again; None while it is."""
 
     @property
     def pid(self) -> int | None:
@@ -47,9 +58,12 @@ class RestartingProcess:
             if code is None:
                 return
             self._process = None
-            if code == os.EX_CONFIG:
-                self.misconfigured = True
-                logger.error("%s ended: its settings are not for this machine", self.name)
+            if code in self._last_codes:
+                self.ended = code
+                if code == os.EX_CONFIG:
+                    logger.error("%s ended: its settings are not for this machine", self.name)
+                else:
+                    logger.info("%s ended with exit code %d", self.name, code)
                 return
             self._failures = 0 if now - self._started_at > HEALTHY_S else self._failures + 1
             pause_s = (
@@ -59,7 +73,7 @@ class RestartingProcess:
             logger.warning(
                 "%s ended with exit code %d, starting it again in %.1f s", self.name, code, pause_s
             )
-        if not self.misconfigured and now >= self._start_at:
+        if self.ended is None and now >= self._start_at:
             self._start(now)
 
     def terminate(self) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from workers.settings import WorkerSettings, configure_logging
 from workers.supervisor.supervisor import Supervisor
+from workers.work_limits import WorkLimits
 
 API = """
 import os, pathlib, time
@@ -16,4 +17,6 @@ if __name__ == "__main__":
     settings = WorkerSettings()
     configure_logging(settings.log_level)
     worker = (sys.executable, str(Path(__file__).parent))
-    sys.exit(Supervisor(settings, (sys.executable, "-c", API), worker_command=worker).run())
+    limits = WorkLimits.of_arguments(sys.argv[1:])
+    api = (sys.executable, "-c", API)
+    sys.exit(Supervisor(settings, api, worker_command=worker, limits=limits).run())
