@@ -9,9 +9,10 @@ does not load RQ and Redis.
 import sys
 
 from model.inference.cpu_tuning import tune_openmp_wait
+from wsi.log_setup import configure_logging
 
 from .rq_worker.worker import run_worker
-from .settings import WorkerSettings, configure_logging
+from .settings import WorkerSettings
 from .work_limits import WorkLimits
 
 
@@ -19,7 +20,7 @@ def main() -> int:
     """Run a worker and return its exit code."""
     tune_openmp_wait()
     settings = WorkerSettings()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     return run_worker(settings, limits=WorkLimits.of_arguments(sys.argv[1:]))
 
 

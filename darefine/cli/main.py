@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from model.errors import ModelError
 from model.inference.cpu_tuning import tune_openmp_wait
-from workers.settings import configure_logging
+from workers.settings import LogSettings
 from wsi.errors import WsiError
+from wsi.log_setup import configure_logging
 
 from .environment import explain_settings, require_known_variables
 
@@ -35,6 +36,7 @@ COMMANDS = {
     "train": ("train", "Train a network; write weights and card."),
     "evaluate": ("evaluate", "Score networks on slides with truth, or a label map against its truth."),
     "bench": ("bench", "Measure what this machine reaches with a model."),
+    "settings": ("settings", "List the environment variables that are read."),
     "doctor": ("doctor", "Say what this machine has and what is wrong with it."),
 }
 
@@ -76,4 +78,5 @@ def main(verbose: bool) -> None:
     """Whole-slide segmentation with DA-RefineNet. For research; not a medical device."""
     require_known_variables(os.environ)
     tune_openmp_wait()
-    configure_logging(logging.DEBUG if verbose else logging.INFO)
+    settings = LogSettings()
+    configure_logging(logging.DEBUG if verbose else settings.log_level, settings.log_format)

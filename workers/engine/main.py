@@ -2,9 +2,12 @@
 
 from multiprocessing.connection import Connection
 
+import torch
+
 from model.inference.cpu_tuning import tune_malloc
 from model.inference.segmenter import Segmenter
 
+from ..protocol import DeviceMemory
 from ..settings import WorkerSettings
 from .model_cache import ModelCache
 from .pipeline import run_pipeline
@@ -20,4 +23,18 @@ def load_engine(settings: WorkerSettings) -> Engine[Segmenter]:
     """Load the default model of the weights folder."""
     tune_malloc()
     models = ModelCache.of(settings)
-    return Engine(models.ready(), lambda run: models.get(run.model, run.parameters.precision), run_pipeline)
+    ready = models.ready()
+    return Engine(
+        ready,
+        lambda run: models.get(run.model, run.parameters.precision),
+        run_pipeline,
+        lambda: device_memory(ready.device),
+    )
+
+
+def device_memory(device: str) -> DeviceMemory | None:
+    """Return how full a CUDA device is; None for others."""
+    if not device.startswith("cuda"):
+        return None
+    free, total = torch.cuda.mem_get_info(device)
+    return DeviceMemory(used=total - free, total=total)

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from wsi.grid import ContextMode
 
 from ..errors import RecordInvalidError
-from ..jobs import STRICT, Problem
+from ..jobs import ADDED, STRICT, Problem
 from .codec import JsonCodec
 from .connection import text
 from .records import PREFIX
@@ -51,6 +51,9 @@ class WorkerInfo:
     models: tuple[str, ...]
     started_at: float
     problem: Problem | None = None
+    memory_used: Annotated[int | None, ADDED] = None
+    """Bytes of the GPU's memory in use, by all processes, as of the end of the last job."""
+    memory_total: Annotated[int | None, ADDED] = None
 
     @property
     def is_ready(self) -> bool:

@@ -19,10 +19,12 @@ from rq.exceptions import StopRequested
 from rq.worker import SimpleWorker, WorkerStatus
 
 from ..errors import ForbiddenTaskError
+from ..jobs import Problem
 from ..queue.connection import connect, connect_patiently, socket_path, unix_url
 from ..queue.lease import JobLease
 from ..queue.registry import WorkerInfo, WorkerRegistry, WorkerState, host_name
 from ..queue.rq_lists import QUEUES, TASK
+from ..queue.tallies import MODEL_LOAD_FAILURES, MODEL_LOADS, Tallies
 from ..settings import WorkerSettings
 from ..work_limits import WorkLimits
 from .engine_process import ENGINE, EngineProcess, EngineState
@@ -109,7 +111,10 @@ class HotWorker(SimpleWorker):
             worker_ttl=RQ_MARGIN_S + DEQUEUE_S,
         )
         lease = JobLease(redis, settings.jobs_dir, lease_s=settings.lease_s, max_crashes=settings.max_crashes)
-        self._context = WorkerContext(lease, engine, settings, name, self._beat, lambda: self._stop_requested)
+        self._tallies = Tallies(redis)
+        self._context = WorkerContext(
+            lease, engine, settings, name, self._beat, lambda: self._stop_requested, self._tallies.add
+        )
         self._redis = redis
         self._registry = WorkerRegistry(redis)
         self._engine = engine
@@ -121,6 +126,7 @@ class HotWorker(SimpleWorker):
         self._started_at = time.time()
         self._rq_beat_at = 0.0
         self._published_for: int | None = None
+        self._told_problem: Problem | None = None
 
     @property
     def stopping(self) -> bool:
@@ -230,12 +236,18 @@ class HotWorker(SimpleWorker):
             models=(ready.default_model,) if ready else (),
             started_at=self._started_at,
             problem=engine.problem,
+            memory_used=engine.memory.used if engine.memory else None,
+            memory_total=engine.memory.total if engine.memory else None,
         )
         try:
             self._registry.announce(info, ttl_s=ANNOUNCEMENT_TTL_S)
             if ready is not None and self._published_for != engine.pid:
                 self._registry.publish_models(ready.default_model, ready.cards)
                 self._published_for = engine.pid
+                self._tallies.add(MODEL_LOADS.observed(engine.load_s or 0.0, ready.default_model))
+            if engine.problem is not self._told_problem:
+                self._told_problem = engine.problem
+                self._tallies.add([MODEL_LOAD_FAILURES.counted()] if engine.problem else [])
         except RedisError as error:
             logger.debug("cannot announce: %s", error)
 

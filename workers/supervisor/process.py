@@ -50,13 +50,13 @@ class RestartingProcess:
         """Process id while the program runs."""
         return self._process.pid if self._process else None
 
-    def poll(self) -> None:
-        """Start the program if it does not run and its pause is over."""
+    def poll(self) -> bool:
+        """Start the program if it does not run and its pause is over; return whether that was once more."""
         now = time.monotonic()
         if self._process is not None:
             code = self._process.poll()
             if code is None:
-                return
+                return False
             self._process = None
             if code in self._last_codes:
                 self.ended = code
@@ -64,7 +64,7 @@ class RestartingProcess:
                     logger.error("%s ended: its settings are not for this machine", self.name)
                 else:
                     logger.info("%s ended with exit code %d", self.name, code)
-                return
+                return False
             self._failures = 0 if now - self._started_at > HEALTHY_S else self._failures + 1
             pause_s = (
                 min(FIRST_PAUSE_S * 2 ** (self._failures - 1), LONGEST_PAUSE_S) if self._failures else 0.0
@@ -73,8 +73,11 @@ class RestartingProcess:
             logger.warning(
                 "%s ended with exit code %d, starting it again in %.1f s", self.name, code, pause_s
             )
-        if self.ended is None and now >= self._start_at:
-            self._start(now)
+        if self.ended is not None or now < self._start_at:
+            return False
+        again = self._started_at > 0.0
+        self._start(now)
+        return again
 
     def terminate(self) -> None:
         """Ask the program to end."""

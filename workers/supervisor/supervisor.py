@@ -17,6 +17,7 @@ from ..queue.connection import connect
 from ..queue.reconciler import Reconciler
 from ..queue.recovery import recover_jobs
 from ..queue.suitable import require_suitable
+from ..queue.tallies import REQUEUED, RESTARTS, Tallies
 from ..settings import WorkerSettings
 from ..work_limits import WorkLimits
 from .lock import supervisor_lock
@@ -70,6 +71,7 @@ class Supervisor:
         if api_command is not None:
             self._programs.append(RestartingProcess("api", api_command, shared.environment()))
         self._redis = connect(url)
+        self._tallies = Tallies(self._redis)
         self._reconciler = Reconciler(
             self._redis,
             lost_after_s=settings.lost_after_s,
@@ -120,10 +122,13 @@ class Supervisor:
         if self._valkey is not None and not self._valkey.answers():
             logger.warning("the embedded queue is gone, starting it again")
             self._start_queue(self._valkey)
-        for program in self._programs:
-            program.poll()
+            self._tallies.add([RESTARTS.counted("queue")])
+        restarted = [program.name.split()[0] for program in self._programs if program.poll()]
+        self._tallies.add(RESTARTS.counted(name) for name in restarted)
         try:
-            self._reconciler.tick()
+            done = self._reconciler.tick()
+            self._tallies.add(REQUEUED.counted("worker-lost") for _ in done.reaped)
+            self._tallies.add(REQUEUED.counted("not-in-queue") for _ in done.restored)
         except RedisError as error:
             if self._queue_answers:
                 logger.warning("the queue does not answer: %s", error)
