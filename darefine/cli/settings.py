@@ -36,9 +36,9 @@ ALIASES = {"redis_url": "`REDIS_URL` is read too, after it."}
 HEAD = """\
 # Settings
 
-Environment variables, all beginning with `DAREFINE_`. `darefine settings` lists them with the values here. One
-that nothing reads is an error that names the nearest; a value that cannot be, one that says what can. This
-page is made by `darefine settings --markdown`.
+Environment variables, all beginning with `DAREFINE_`. `darefine settings` lists them with the values here.
+One that nothing reads is an error that names the nearest; a value that cannot be, one that says what can.
+This page is made by `darefine settings --markdown`.
 """
 
 

@@ -47,8 +47,8 @@ RQ_BEAT_S = 15.0
 ANNOUNCEMENT_TTL_S = 15.0
 """How long the API counts on a worker after its last sign of life, in seconds."""
 
-CANNOT_WRITE = "MISCONF"
-"""Code of the server's answer while its disk is full."""
+CANNOT_WRITE = ("MISCONF", "UNBLOCKED", "READONLY")
+"""Codes of the server's answers while its disk is full, and as it becomes a replica."""
 
 NO_RETRY = Retry(NoBackoff(), 0)
 
@@ -146,7 +146,8 @@ class HotWorker(SimpleWorker):
     ) -> Any:
         """Take no job before the model is loaded: another worker may have one that is.
 
-        While the queue server refuses to write, because its disk is full, wait: RQ would end the worker.
+        While the queue server refuses to write, because its disk is full or it has become a replica, wait: RQ
+        would end the worker.
         """
         while True:
             while self._engine.state is not EngineState.READY:
@@ -166,6 +167,7 @@ class HotWorker(SimpleWorker):
                 if not str(error).startswith(CANNOT_WRITE):
                     raise
                 logger.warning("the queue cannot write: %s", error)
+                self.connection.connection_pool.disconnect()
                 time.sleep(DEQUEUE_S)
             else:
                 self.drained = taken is None
