@@ -9,6 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from workers.queue.client import JobClient
+from wsi.log_setup import configure_logging, take_over_server
 from wsi.reading.inspect import inspect_slide
 
 from .access.guard import add_guard
@@ -16,6 +17,7 @@ from .assets import Assets
 from .conversions import Conversions
 from .errors import add_error_handlers
 from .events import JobWatches
+from .metrics.requests import RequestMetrics, RequestMetricsMiddleware
 from .openapi import DocumentedApp
 from .routes import (
     events,
@@ -64,8 +66,14 @@ ROUTERS = (
 
 
 def create_app(settings: ServiceSettings | None = None) -> FastAPI:
-    """Create the app for `settings`, by default those of the environment (as uvicorn's factory calls it)."""
-    settings = settings or ServiceSettings()
+    """Create the app for `settings`, by default those of the environment (as uvicorn's factory calls it).
+
+    In the second case the process is the API's own, and its logging is set up too.
+    """
+    if settings is None:
+        settings = ServiceSettings()
+        configure_logging(settings.log_level, settings.log_format)
+        take_over_server()
     app = DocumentedApp(
         title="DA-RefineNet whole-slide segmentation",
         version=version("darefine"),
@@ -79,6 +87,8 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     )
     add_error_handlers(app)
     add_guard(app, settings)
+    app.state.requests = RequestMetrics()
+    app.add_middleware(RequestMetricsMiddleware, metrics=app.state.requests)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
     app.include_router(health.router)
@@ -109,6 +119,7 @@ async def lifespan(settings: ServiceSettings, app: FastAPI) -> AsyncIterator[Non
     state.inspections = Semaphore(settings.inspections)
     state.conversions = Conversions(settings.conversions)
     state.queue = JobClient.connect(settings.redis_url, settings.data_dir.resolve() / "jobs")
+    state.queue.require_suitable()
     state.label_tiles = JobLabelsCache(state.queue)
     state.watches = JobWatches(state.queue, state.label_tiles)
     state.readers = SlideReaders(

@@ -15,6 +15,7 @@ from .access.sessions import SessionStore
 from .assets import Assets
 from .conversions import Conversions
 from .events import JobWatches
+from .metrics.requests import RequestMetrics
 from .settings import ServiceSettings
 from .slides.resumable import ResumableUploads
 from .slides.store import SlideStore
@@ -53,4 +54,6 @@ Caller = Annotated[AccessCaller, Depends(caller)]
 """Who sent the call."""
 Keys = Annotated[KeyStore, Depends(held("keys"))]
 Sessions = Annotated[SessionStore, Depends(held("sessions"))]
+Requests = Annotated[RequestMetrics, Depends(held("requests"))]
+"""Counts of this process's requests."""
 PageAssets = Annotated[Assets, Depends(held("assets"))]

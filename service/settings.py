@@ -7,13 +7,17 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from wsi.log_setup import LogFormat, LogLevel
+
 GIGABYTE = 10**9
 
 
 class ServiceSettings(BaseSettings):
     """Settings of the API process, read once and passed to `create_app`."""
 
-    model_config = SettingsConfigDict(env_prefix="DAREFINE_", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="DAREFINE_", frozen=True, populate_by_name=True, use_attribute_docstrings=True
+    )
 
     data_dir: Path
     """Folder for slides and results. Workers must see it under the same path. `darefine serve` sets it."""
@@ -72,6 +76,12 @@ class ServiceSettings(BaseSettings):
 
     metrics: Literal["key", "open", "off"] = "key"
     """Who gets /metrics: who has a key (and this machine), everybody, or nobody."""
+
+    log_level: LogLevel = "INFO"
+    """Lowest level that every process logs to standard error."""
+
+    log_format: LogFormat = "text"
+    """Lines of text, or of JSON: an object each, with the job's id."""
 
     session_hours: float = Field(default=12, gt=0)
     """Hours until a login of the browser page ends."""

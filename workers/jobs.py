@@ -299,6 +299,11 @@ def new_job_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
 
 
+def submitted_at(job_id: str) -> float:
+    """Return the Unix seconds in which an id was made; of what has not the form of one, those of now."""
+    return int(job_id[:12], 16) / 1000 if is_job_id(job_id) else time.time()
+
+
 def new_job(request: JobRequest, jobs_root: Path) -> Job:
     """Return a queued job for `request` with a new id; its directory is `jobs_root/<id>`, not created yet."""
     job_id = new_job_id()

@@ -110,6 +110,14 @@ class ProgressMade:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceMemory:
+    """Bytes of the GPU's memory, all processes together; sent once the model is loaded and after each job."""
+
+    used: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Succeeded:
     """The result files are in the job's directory."""
 
@@ -133,7 +141,7 @@ class Failed:
 
 
 ToEngine = RunJob | Cancel | Shutdown
-FromEngine = Ready | LoadFailed | ProgressMade | Succeeded | Stopped | Failed
+FromEngine = Ready | LoadFailed | ProgressMade | DeviceMemory | Succeeded | Stopped | Failed
 
 _FROM_ENGINE = {kind.__name__: TypeAdapter(kind) for kind in get_args(FromEngine)}
 

@@ -1,12 +1,13 @@
 """Read the settings of workers and supervisor once, at the edge, from `DAREFINE_*` environment variables."""
 
-import logging
 import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from wsi.log_setup import LogFormat, LogLevel
 
 PREFIX = "DAREFINE_"
 
@@ -24,8 +25,8 @@ def default_weights_dir() -> Path:
     return installed if installed.is_dir() else packages / "weights"
 
 
-class WorkerSettings(BaseSettings):
-    """Settings of supervisor and workers; passed to them, never looked up."""
+class LogSettings(BaseSettings):
+    """Settings of what every process logs."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -35,6 +36,16 @@ class WorkerSettings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
+    log_level: LogLevel = "INFO"
+    """Lowest level that every process logs to standard error."""
+
+    log_format: LogFormat = "text"
+    """Lines of text, or of JSON: an object each, with the job's id."""
+
+
+class WorkerSettings(LogSettings):
+    """Settings of supervisor and workers; passed to them, never looked up."""
+
     data_dir: Path = Field(default_factory=default_data_dir)
     """Folder for jobs, slides and the embedded queue. API and workers must see it under the same path."""
 
@@ -42,6 +53,9 @@ class WorkerSettings(BaseSettings):
         default=None, validation_alias=AliasChoices(f"{PREFIX}REDIS_URL", "REDIS_URL")
     )
     """The queue (redis://, rediss:// or unix://). None: an embedded Valkey under `data_dir`."""
+
+    queue_dir: Path = Field(default_factory=lambda data: data["data_dir"] / "queue")
+    """Folder of the embedded queue, on a disk of this machine: no network file system."""
 
     weights_dir: Path = Field(default_factory=default_weights_dir)
     """Folder of model cards (*.json) with their weights beside them."""
@@ -114,25 +128,17 @@ class WorkerSettings(BaseSettings):
     slide_names: bool = True
     """Whether slides' file names, often case numbers, stand in `result.json` and logs; else their ids do."""
 
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """Lowest level that workers log to standard error."""
-
     @field_validator("slide_roots", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         """Split the paths of an environment variable, separated as those of PATH are."""
         return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
 
-    @field_validator("data_dir", "weights_dir")
+    @field_validator("data_dir", "queue_dir", "weights_dir")
     @classmethod
     def absolute(cls, path: Path) -> Path:
         """Resolve a path, so that it means the same in every process, whatever its working directory."""
         return path.expanduser().resolve()
-
-    @property
-    def queue_dir(self) -> Path:
-        """Folder of the embedded queue."""
-        return self.data_dir / "queue"
 
     @property
     def jobs_dir(self) -> Path:
@@ -154,14 +160,3 @@ class WorkerSettings(BaseSettings):
         values = self.model_dump(mode="json", exclude_none=True)
         values["slide_roots"] = os.pathsep.join(values["slide_roots"])
         return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}
-
-
-LOG_FORMAT = "%(asctime)s %(levelname)-7s %(process)d %(name)s: %(message)s"
-
-
-def configure_logging(level: str | int) -> None:
-    """Log this process to standard error; call it once, at the edge of the process."""
-    logging.basicConfig(level=level, format=LOG_FORMAT)
-    # RQ logs every step of its own; what matters of a job is in our records and log.
-    for chatty in ("rq", "rq.worker", "httpx", "httpx2", "pyvips"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)

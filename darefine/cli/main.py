@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from model.errors import ModelError
 from model.inference.cpu_tuning import tune_openmp_wait
-from workers.settings import configure_logging
+from workers.settings import LogSettings
 from wsi.errors import WsiError
+from wsi.log_setup import configure_logging
 
 from .environment import explain_settings, require_known_variables
 
@@ -23,6 +24,7 @@ COMMANDS = {
     "serve": ("serve", "Run API, worker and embedded queue until stopped."),
     "keys": ("keys", "Make, list and revoke the keys that open the service to other machines."),
     "worker": ("worker", "Run workers against a queue that others share."),
+    "probe": ("probe", "Say whether the API or this host's workers are well, for health checks."),
     "run": ("run", "Label slides on this machine, without a service."),
     "submit": ("submit", "Send slides to a service and download the results."),
     "jobs": ("jobs", "List, show, wait for, cancel, download or remove jobs of a service."),
@@ -34,6 +36,7 @@ COMMANDS = {
     "train": ("train", "Train a network; write weights and card."),
     "evaluate": ("evaluate", "Score networks on slides with truth, or a label map against its truth."),
     "bench": ("bench", "Measure what this machine reaches with a model."),
+    "settings": ("settings", "List the environment variables that are read."),
     "doctor": ("doctor", "Say what this machine has and what is wrong with it."),
 }
 
@@ -75,4 +78,5 @@ def main(verbose: bool) -> None:
     """Whole-slide segmentation with DA-RefineNet. For research; not a medical device."""
     require_known_variables(os.environ)
     tune_openmp_wait()
-    configure_logging(logging.DEBUG if verbose else logging.INFO)
+    settings = LogSettings()
+    configure_logging(logging.DEBUG if verbose else settings.log_level, settings.log_format)

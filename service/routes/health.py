@@ -4,13 +4,14 @@ import os
 from importlib.metadata import version
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from redis.exceptions import RedisError
 
 from workers.queue.client import JobClient
 
-from ..dependencies import Queue, Settings
+from ..dependencies import Queue, Requests, Settings
 from ..errors import MetricsOffError
+from ..metrics.fleet import FleetCollector
 from ..openapi import Responses, problems
 from ..schemas import Health, Readiness
 from ..settings import ServiceSettings
@@ -61,15 +62,12 @@ def readyz(response: Response, queue: Queue, settings: Settings) -> Readiness:
 @router.get(
     "/metrics", response_class=Response, responses={**METRICS, **problems(MetricsOffError, RedisError)}
 )
-def metrics(queue: Queue) -> Response:
-    """Return Prometheus text: jobs by state, live workers."""
-    registry = CollectorRegistry()
-    jobs = Gauge("darefine_jobs", "Jobs by state.", ["state"], registry=registry)
-    for state, count in queue.counts().items():
-        jobs.labels(state=state.value).set(count)
-    workers = Gauge("darefine_workers", "Workers whose model is loaded.", registry=registry)
-    workers.set(len(queue.live_workers()))
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+def metrics(queue: Queue, settings: Settings, requests: Requests) -> Response:
+    """Return Prometheus text: requests of this process; jobs, workers and disk; what workers counted."""
+    fleet = CollectorRegistry(auto_describe=False)
+    fleet.register(FleetCollector(queue, settings.data_dir))
+    text = generate_latest(requests.registry) + generate_latest(fleet)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 def check_queue(queue: JobClient) -> str:

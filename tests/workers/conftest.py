@@ -22,6 +22,7 @@ from workers.queue.registry import WorkerRegistry
 from workers.queue.rq_lists import RqLists
 from workers.settings import WorkerSettings
 from workers.supervisor.valkey import EmbeddedValkey
+from workers.work_limits import WorkLimits
 from wsi.atomic import write_atomically
 
 STAND_IN = Path(__file__).parent / "stand_in"
@@ -106,11 +107,13 @@ class Workers:
         self._settings = settings
         self._processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self, **changes: object) -> "subprocess.Popen[bytes]":
+    def start(self, limits: WorkLimits | None = None, **changes: object) -> "subprocess.Popen[bytes]":
         """One more worker process."""
+        arguments = (limits or WorkLimits()).to_arguments()
         settings = self._settings.model_copy(update=changes)
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **settings.environment()}
-        process = subprocess.Popen([sys.executable, str(STAND_IN)], env=environment, start_new_session=True)
+        command = [sys.executable, str(STAND_IN), *arguments]
+        process = subprocess.Popen(command, env=environment, start_new_session=True)
         self._processes.append(process)
         return process
 

@@ -2,10 +2,12 @@
 
 from multiprocessing.connection import Connection
 
+import torch
+
 from model.inference.cpu_tuning import tune_malloc
 from model.inference.segmenter import Segmenter
 
-from ..protocol import RunJob
+from ..protocol import DeviceMemory, RunJob
 from ..settings import WorkerSettings
 from .model_cache import ModelCache
 from .pipeline import run_pipeline
@@ -29,10 +31,19 @@ def load_engine(settings: WorkerSettings, *, confined: bool = False) -> Engine[S
     """Load the default model of the weights folder; a `confined` engine refuses slides it cannot open."""
     tune_malloc()
     models = ModelCache.of(settings)
+    ready = models.ready()
 
     def network(run: RunJob) -> Segmenter:
         if confined:
             check_readable(run, settings)
         return models.get(run.model, run.parameters.precision)
 
-    return Engine(models.ready(), network, run_pipeline)
+    return Engine(ready, network, run_pipeline, lambda: device_memory(ready.device))
+
+
+def device_memory(device: str) -> DeviceMemory | None:
+    """Return how full a CUDA device is; None for others."""
+    if not device.startswith("cuda"):
+        return None
+    free, total = torch.cuda.mem_get_info(device)
+    return DeviceMemory(used=total - free, total=total)

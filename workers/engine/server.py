@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from wsi.die_with_parent import die_with_parent
+from wsi.log_setup import configure_logging, logging_job
 
 from ..errors import JobCancelledError
 from ..jobs import Progress
 from ..protocol import (
     Cancel,
+    DeviceMemory,
     Failed,
     FromEngine,
     LoadFailed,
@@ -32,7 +34,7 @@ from ..protocol import (
     ToEngine,
     to_bytes,
 )
-from ..settings import WorkerSettings, configure_logging
+from ..settings import WorkerSettings
 from .failures import expected, permanent, problem_of
 from .full_disk import run_when_there_is_room
 
@@ -53,6 +55,8 @@ class Engine(Generic[N]):
     """Returns the network of a run."""
     pipeline: Callable[[RunJob, N, Report, Cancelled], None]
     """Runs a job to its end."""
+    memory: Callable[[], DeviceMemory | None] = lambda: None
+    """Returns the memory of the GPU, None if there is none."""
 
 
 def serve(
@@ -66,7 +70,7 @@ def serve(
     # Who stops a service signals its whole group; the worker decides what that means for the running job.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     worker = WorkerPipe(pipe)
     try:
         engine = load(settings)
@@ -77,7 +81,17 @@ def serve(
         return
     worker.send(engine.ready)
     while True:
-        worker.send(run_job(worker.next_run(), engine, worker))
+        tell_memory(engine, worker)
+        run = worker.next_run()
+        with logging_job(run.job_id):
+            worker.send(run_job(run, engine, worker))
+
+
+def tell_memory(engine: Engine[N], worker: "WorkerPipe") -> None:
+    """Tell the worker how full the GPU is: a network's allocator keeps what its last job needed most."""
+    memory = engine.memory()
+    if memory is not None:
+        worker.send(memory)
 
 
 def run_job(run: RunJob, engine: Engine[N], worker: "WorkerPipe") -> FromEngine:

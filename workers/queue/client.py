@@ -10,6 +10,7 @@ cannot be read counts as failed.
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -17,13 +18,15 @@ from typing import Self
 from redis import Redis
 
 from ..errors import IdempotencyConflictError, JobFinalError
-from ..jobs import Job, JobRequest, JobState, new_job
+from ..jobs import Job, JobRequest, JobState, new_job, submitted_at
 from . import lua
 from .connection import connect, text
 from .records import ALL_JOBS, PREFIX, JobRecords, encode_job, job_key, state_key
 from .recovery import forget_request, keep_request
-from .registry import PublishedModels, WorkerInfo, WorkerRegistry
+from .registry import PublishedModels, WorkerInfo, WorkerRegistry, WorkerState
 from .rq_lists import RqLists
+from .suitable import require_suitable
+from .tallies import Metric, Parts, Tallies
 
 IDEMPOTENCY_TTL_S = 24 * 3600
 
@@ -60,6 +63,14 @@ class JobClient:
     def ping(self) -> None:
         """Raise `redis.exceptions.RedisError` unless the server answers."""
         self._redis.ping()
+
+    def require_suitable(self) -> None:
+        """Check that the server can be the queue; one that does not answer now may come later.
+
+        Raises:
+            QueueUnavailableError: it is a cluster or a Sentinel, or it does not take our user.
+        """
+        require_suitable(self._redis)
 
     def submit(self, request: JobRequest, *, idempotency_key: str | None = None) -> Job:
         """Record a job and queue it.
@@ -196,6 +207,23 @@ class JobClient:
     def workers(self) -> tuple[WorkerInfo, ...]:
         """Return all workers that gave a sign of life lately, those without a model too; they say why."""
         return self._registry.workers()
+
+    def worker_states(self) -> Mapping[str, int]:
+        """Return how many live workers are in each state."""
+        found = Counter(worker.state for worker in self.workers())
+        return {state.value: found[state] for state in WorkerState}
+
+    def tallies(self) -> dict[Metric, dict[tuple[str, ...], Parts]]:
+        """Return what workers and supervisors counted, by metric and values of its labels."""
+        return Tallies(self._redis).read()
+
+    def oldest_waiting_s(self) -> float:
+        """Return for how many seconds the oldest queued job has waited, 0 if none waits.
+
+        By its id, so by the clock of the host that took it.
+        """
+        first = self._redis.zrange(state_key(JobState.QUEUED), 0, 0)
+        return max(0.0, time.time() - submitted_at(text(first[0]))) if first else 0.0
 
     def _cancel_and_wait(self, job_id: str, wait_s: float) -> Job:
         try:

@@ -12,8 +12,16 @@ from redis import Redis, exceptions
 from redis.backoff import ConstantBackoff, ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-RETRIED = [exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError]
-"""Errors after which a call is tried again."""
+RETRIED = [
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.BusyLoadingError,
+    exceptions.ReadOnlyError,
+]
+"""Errors after which a call is tried again, on a new connection.
+
+A server that has become a replica refuses to write; by then the queue's address leads to the new primary.
+"""
 
 
 def connect(url: str) -> Redis:

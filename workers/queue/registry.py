@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Any, NotRequired, TypeVar
@@ -13,7 +14,7 @@ from typing_extensions import TypedDict
 from wsi.grid import ContextMode
 
 from ..errors import RecordInvalidError
-from ..jobs import STRICT, Problem
+from ..jobs import ADDED, STRICT, Problem
 from .codec import JsonCodec
 from .connection import text
 from .records import PREFIX
@@ -50,6 +51,9 @@ class WorkerInfo:
     models: tuple[str, ...]
     started_at: float
     problem: Problem | None = None
+    memory_used: Annotated[int | None, ADDED] = None
+    """Bytes of the GPU's memory in use, by all processes, as of the end of the last job."""
+    memory_total: Annotated[int | None, ADDED] = None
 
     @property
     def is_ready(self) -> bool:
@@ -123,6 +127,11 @@ class WorkerRegistry:
             self._redis.srem(WORKERS, *gone)
         return tuple(worker for info in found.values() if (worker := _readable(_WORKER, info)) is not None)
 
+    def of_this_host(self) -> tuple[WorkerInfo, ...]:
+        """Return the live workers whose names say that they run on this host, or in this container."""
+        own = host_name()
+        return tuple(worker for worker in self.workers() if worker.name.rsplit("-", 2)[0] == own)
+
     def publish_models(self, default: str, cards: tuple[str, ...]) -> None:
         """Keep the cards (JSON texts) of the worker that came last; all are expected to serve the same."""
         models = PublishedModels(default, tuple(json.loads(card) for card in cards))
@@ -132,6 +141,11 @@ class WorkerRegistry:
         """Return the cards announced last; none if they cannot be read, and none of a senseless input."""
         models = _readable(_MODELS, self._redis.get(MODELS)) or PublishedModels(None, ())
         return replace(models, cards=tuple(filter(_is_usable, models.cards)))
+
+
+def host_name() -> str:
+    """Return this host's name as workers' names begin with it: letters and digits, dashes for the rest."""
+    return "".join(letter if letter.isalnum() else "-" for letter in socket.gethostname())
 
 
 def _is_usable(card: dict[str, Any]) -> bool:

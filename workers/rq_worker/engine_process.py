@@ -17,7 +17,7 @@ from pkgutil import resolve_name
 
 from ..errors import EngineDiedError, RecordInvalidError
 from ..jobs import Problem
-from ..protocol import FromEngine, LoadFailed, Ready, Shutdown, ToEngine, from_bytes
+from ..protocol import DeviceMemory, FromEngine, LoadFailed, Ready, Shutdown, ToEngine, from_bytes
 from ..settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
@@ -81,6 +81,10 @@ class EngineProcess:
         self.state = EngineState.STARTING
         self.ready: Ready | None = None
         self.problem: Problem | None = None
+        self.memory: DeviceMemory | None = None
+        self.load_s: float | None = None
+        """Seconds that the child took until its model was loaded; None before."""
+        self._started_at = 0.0
 
     @property
     def pid(self) -> int | None:
@@ -98,7 +102,8 @@ class EngineProcess:
         self._process.start()
         # Ours alone may hold the other end, or a dead child would not read as end of file.
         theirs.close()
-        self.state = EngineState.STARTING
+        self.state, self.memory, self.load_s = EngineState.STARTING, None, None
+        self._started_at = time.monotonic()
 
     def send(self, message: ToEngine) -> None:
         """Send a message to the child.
@@ -187,6 +192,7 @@ class EngineProcess:
     def _note(self, message: FromEngine) -> None:
         if isinstance(message, Ready):
             self.state, self.ready, self.problem, self._failures = EngineState.READY, message, None, 0
+            self.load_s = time.monotonic() - self._started_at
             logger.info(
                 "engine process %s ready: %s on %s (%s)",
                 self.pid,
@@ -194,6 +200,8 @@ class EngineProcess:
                 message.device,
                 message.dtype,
             )
+        elif isinstance(message, DeviceMemory):
+            self.memory = message
         elif isinstance(message, LoadFailed):
             self._fail(message.problem)
             if message.permanent:

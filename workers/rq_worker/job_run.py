@@ -6,7 +6,7 @@ for a cancel and for a stop. The engine process computes on while the queue serv
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar
@@ -14,6 +14,7 @@ from typing import TypeVar
 from redis.exceptions import RedisError
 
 from wsi.errors import SlideUnreadableError
+from wsi.log_setup import logging_job
 from wsi.stored_slides import stored_slide_path
 
 from ..errors import EngineDiedError
@@ -21,8 +22,10 @@ from ..jobs import Job, Problem, Progress
 from ..protocol import Cancel, Failed, FromEngine, ProgressMade, RunJob, Stopped, Succeeded
 from ..queue.lease import JobLease, Ownership
 from ..queue.recovery import forget_request
+from ..queue.tallies import Addition
 from ..settings import WorkerSettings
 from .engine_process import EngineProcess, EngineState
+from .job_tally import job_additions
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +60,8 @@ class WorkerContext:
     worker: str
     beat: Callable[[], None]
     stopping: Callable[[], bool]
+    tally: Callable[[Iterable[Addition]], object] = tuple
+    """Takes what an attempt adds to the sums of `workers.queue.tallies`; by default they are dropped."""
 
     def run(self, job_id: str, attempt: int) -> Outcome:
         """Run an attempt to its end.
@@ -68,8 +73,11 @@ class WorkerContext:
         if job is None:
             logger.info("job %r, attempt %r: not wanted, or not any more", job_id, attempt)
             return Outcome.STALE
-        run = JobRun(self, job)
-        outcome = run.follow()
+        began, run = time.monotonic(), JobRun(self, job)
+        with logging_job(job_id):
+            outcome = run.follow()
+        seconds = time.monotonic() - began
+        self.tally(job_additions(job, outcome, seconds=seconds, crashes=run.crashes))
         logger.info("job %s, attempt %d: %s", job_id, run.attempt, outcome)
         return outcome
 
@@ -79,6 +87,8 @@ class JobRun:
 
     def __init__(self, context: WorkerContext, job: Job) -> None:
         self.attempt = job.attempt
+        self.crashes = 0
+        """Engine processes that did not survive the run."""
         self._context = context
         self._job = job
         self._progress: Progress | None = None
@@ -195,6 +205,7 @@ class JobRun:
         if self._cancel_at is not None:
             return self._end_cancelled()
         logger.warning("job %s, attempt %d: %s", self._job.id, self.attempt, problem.detail)
+        self.crashes += 1
         self._drop()
         lease, job_id, attempt, worker = self._context.lease, self._job.id, self.attempt, self._context.worker
         next_attempt = self._insist(lambda: lease.retry(job_id, attempt, worker, problem, self._progress))

@@ -4,7 +4,6 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -20,11 +19,14 @@ from rq.exceptions import StopRequested
 from rq.worker import SimpleWorker, WorkerStatus
 
 from ..errors import ForbiddenTaskError
+from ..jobs import Problem
 from ..queue.connection import connect, connect_patiently, socket_path, unix_url
 from ..queue.lease import JobLease
-from ..queue.registry import WorkerInfo, WorkerRegistry, WorkerState
+from ..queue.registry import WorkerInfo, WorkerRegistry, WorkerState, host_name
 from ..queue.rq_lists import QUEUES, TASK
+from ..queue.tallies import MODEL_LOAD_FAILURES, MODEL_LOADS, Tallies
 from ..settings import WorkerSettings
+from ..work_limits import WorkLimits
 from .engine_process import ENGINE, EngineProcess, EngineState
 from .job_run import WorkerContext
 from .prefetch import Prefetcher
@@ -45,8 +47,8 @@ RQ_BEAT_S = 15.0
 ANNOUNCEMENT_TTL_S = 15.0
 """How long the API counts on a worker after its last sign of life, in seconds."""
 
-CANNOT_WRITE = "MISCONF"
-"""Code of the server's answer while its disk is full."""
+CANNOT_WRITE = ("MISCONF", "UNBLOCKED", "READONLY")
+"""Codes of the server's answers while its disk is full, and as it becomes a replica."""
 
 NO_RETRY = Retry(NoBackoff(), 0)
 
@@ -88,7 +90,14 @@ class HotWorker(SimpleWorker):
     max_connection_wait_time = 2.0
 
     def __init__(
-        self, redis: Redis, engine: EngineProcess, settings: WorkerSettings, *, connection: Redis, name: str
+        self,
+        redis: Redis,
+        engine: EngineProcess,
+        settings: WorkerSettings,
+        *,
+        connection: Redis,
+        name: str,
+        limits: WorkLimits,
     ) -> None:
         """Talk to the queue through `redis`, which answers soon or raises.
 
@@ -102,14 +111,22 @@ class HotWorker(SimpleWorker):
             worker_ttl=RQ_MARGIN_S + DEQUEUE_S,
         )
         lease = JobLease(redis, settings.jobs_dir, lease_s=settings.lease_s, max_crashes=settings.max_crashes)
-        self._context = WorkerContext(lease, engine, settings, name, self._beat, lambda: self._stop_requested)
+        self._tallies = Tallies(redis)
+        self._context = WorkerContext(
+            lease, engine, settings, name, self._beat, lambda: self._stop_requested, self._tallies.add
+        )
         self._redis = redis
         self._registry = WorkerRegistry(redis)
         self._engine = engine
+        self._limits = limits
+        self._jobs = 0
+        self.drained = False
+        """Whether the worker ended because of its limits."""
         self._prefetcher = Prefetcher(redis, settings)
         self._started_at = time.time()
         self._rq_beat_at = 0.0
         self._published_for: int | None = None
+        self._told_problem: Problem | None = None
 
     @property
     def stopping(self) -> bool:
@@ -118,27 +135,47 @@ class HotWorker(SimpleWorker):
 
     def execute_job(self, job: rq.job.Job, queue: rq.Queue) -> None:
         """Run a job where it finds this worker's engine process."""
+        self._jobs += 1
         with worker_context(self._context):
             super().execute_job(job, queue)
 
-    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
+    def dequeue_job_and_maintain_ttl(
+        self,
+        timeout: int | None,
+        max_idle_time: int | None = None,  # noqa: ARG002 - RQ's signature
+    ) -> Any:
         """Take no job before the model is loaded: another worker may have one that is.
 
-        While the queue server refuses to write, because its disk is full, wait: RQ would end the worker.
+        While the queue server refuses to write, because its disk is full or it has become a replica, wait: RQ
+        would end the worker.
         """
         while True:
             while self._engine.state is not EngineState.READY:
-                if self._engine.state is EngineState.MISCONFIGURED:
+                if self._engine.state is EngineState.MISCONFIGURED or self._gives_up():
                     raise StopRequested
                 self._engine.poll(DEQUEUE_S / 4)
                 self._announce()
+            now = time.time()
+            if self._limits.are_reached(now, self._jobs):
+                self.drained = True
+                raise StopRequested
+            wait_s = self._limits.wait_s(now)
             try:
-                return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+                # For RQ a time-out of None is not to wait; it refuses 0.
+                taken = super().dequeue_job_and_maintain_ttl(timeout if wait_s != 0 else None, wait_s)
             except ResponseError as error:
                 if not str(error).startswith(CANNOT_WRITE):
                     raise
                 logger.warning("the queue cannot write: %s", error)
+                self.connection.connection_pool.disconnect()
                 time.sleep(DEQUEUE_S)
+            else:
+                self.drained = taken is None
+                return taken
+
+    def _gives_up(self) -> bool:
+        """Return whether a worker that is to end by itself cannot load its model: nobody would look at it."""
+        return not self._limits.is_endless and self._engine.state is EngineState.FAILED
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """Give RQ's own sign of life; between jobs also look after the engine process."""
@@ -201,12 +238,18 @@ class HotWorker(SimpleWorker):
             models=(ready.default_model,) if ready else (),
             started_at=self._started_at,
             problem=engine.problem,
+            memory_used=engine.memory.used if engine.memory else None,
+            memory_total=engine.memory.total if engine.memory else None,
         )
         try:
             self._registry.announce(info, ttl_s=ANNOUNCEMENT_TTL_S)
             if ready is not None and self._published_for != engine.pid:
                 self._registry.publish_models(ready.default_model, ready.cards)
                 self._published_for = engine.pid
+                self._tallies.add(MODEL_LOADS.observed(engine.load_s or 0.0, ready.default_model))
+            if engine.problem is not self._told_problem:
+                self._told_problem = engine.problem
+                self._tallies.add([MODEL_LOAD_FAILURES.counted()] if engine.problem else [])
         except RedisError as error:
             logger.debug("cannot announce: %s", error)
 
@@ -218,20 +261,33 @@ class HotWorker(SimpleWorker):
         return WorkerState.BUSY if self.get_state() == WorkerStatus.BUSY else WorkerState.IDLE
 
 
-def run_worker(settings: WorkerSettings, engine: EngineProcess | None = None) -> int:
-    """Work until SIGTERM or SIGINT (exit code 0) or a queue lost for good (1). Call it in the main thread.
+def run_worker(
+    settings: WorkerSettings, engine: EngineProcess | None = None, *, limits: WorkLimits | None = None
+) -> int:
+    """Work until SIGTERM, SIGINT or a limit (exit code 0) or a queue lost for good (1), in the main thread.
 
-    Returns EX_CONFIG at once where the settings name a device or precision that this machine lacks.
-    `engine` is an engine process not yet started, by default the real one.
+    Returns EX_CONFIG at once where the settings name a device or precision that this machine lacks, and
+    EX_UNAVAILABLE where a worker with limits cannot load its model. `engine` is an engine process not yet
+    started, by default the real one.
     """
+    limits = limits or WorkLimits()
     url = settings.redis_url or unix_url(socket_path(settings.queue_dir))
     engine = engine or EngineProcess(ENGINE, settings)
-    worker = HotWorker(connect(url), engine, settings, connection=connect_patiently(url), name=worker_name())
+    worker = HotWorker(
+        connect(url),
+        engine,
+        settings,
+        connection=connect_patiently(url),
+        name=worker_name(),
+        limits=limits,
+    )
     engine.start()
     worker.work()
     if engine.state is EngineState.MISCONFIGURED:
         return os.EX_CONFIG
-    return 0 if worker.stopping else 1
+    if engine.state is EngineState.FAILED and not (worker.stopping or limits.is_endless):
+        return os.EX_UNAVAILABLE
+    return 0 if worker.stopping or worker.drained else 1
 
 
 def worker_name() -> str:
@@ -239,5 +295,4 @@ def worker_name() -> str:
 
     It holds host, process and a random part, for containers share host names and process ids.
     """
-    host = "".join(letter if letter.isalnum() else "-" for letter in socket.gethostname())
-    return f"{host}-{os.getpid()}-{secrets.token_hex(2)}"
+    return f"{host_name()}-{os.getpid()}-{secrets.token_hex(2)}"

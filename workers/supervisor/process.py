@@ -1,10 +1,10 @@
-"""Keep a program running: start it again when it ends, unless it says that it is misconfigured."""
+"""Keep a program running: start it again when it ends, unless its exit code says that it is done or wrong."""
 
 import logging
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from wsi.die_with_parent import die_with_parent
 
@@ -22,8 +22,18 @@ class RestartingProcess:
     Call its methods from the main thread (see `wsi.die_with_parent`).
     """
 
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Prepare to run `command`; `environment` is added to this process's own."""
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        last_codes: Collection[int] = (os.EX_CONFIG,),
+    ) -> None:
+        """Prepare to run `command`; `environment` is added to this process's own.
+
+        After an exit code of `last_codes` it is not started again.
+        """
         self.name = name
         self._command = list(command)
         self._environment = dict(environment)
@@ -31,26 +41,30 @@ class RestartingProcess:
         self._started_at = 0.0
         self._start_at = 0.0
         self._failures = 0
-        self.misconfigured = False
-        """Whether the program ended with EX_CONFIG: its settings are wrong, so it is not started again."""
+        self._last_codes = last_codes
+        self.ended: int | None = None
+        """Exit code after which the program is not started again; None while it is."""
 
     @property
     def pid(self) -> int | None:
         """Process id while the program runs."""
         return self._process.pid if self._process else None
 
-    def poll(self) -> None:
-        """Start the program if it does not run and its pause is over."""
+    def poll(self) -> bool:
+        """Start the program if it does not run and its pause is over; return whether that was once more."""
         now = time.monotonic()
         if self._process is not None:
             code = self._process.poll()
             if code is None:
-                return
+                return False
             self._process = None
-            if code == os.EX_CONFIG:
-                self.misconfigured = True
-                logger.error("%s ended: its settings are not for this machine", self.name)
-                return
+            if code in self._last_codes:
+                self.ended = code
+                if code == os.EX_CONFIG:
+                    logger.error("%s ended: its settings are not for this machine", self.name)
+                else:
+                    logger.info("%s ended with exit code %d", self.name, code)
+                return False
             self._failures = 0 if now - self._started_at > HEALTHY_S else self._failures + 1
             pause_s = (
                 min(FIRST_PAUSE_S * 2 ** (self._failures - 1), LONGEST_PAUSE_S) if self._failures else 0.0
@@ -59,8 +73,11 @@ class RestartingProcess:
             logger.warning(
                 "%s ended with exit code %d, starting it again in %.1f s", self.name, code, pause_s
             )
-        if not self.misconfigured and now >= self._start_at:
-            self._start(now)
+        if self.ended is not None or now < self._start_at:
+            return False
+        again = self._started_at > 0.0
+        self._start(now)
+        return again
 
     def terminate(self) -> None:
         """Ask the program to end."""

@@ -16,8 +16,12 @@ from ..errors import QueueUnavailableError, SupervisorRunningError
 from ..queue.connection import connect
 from ..queue.reconciler import Reconciler
 from ..queue.recovery import recover_jobs
+from ..queue.suitable import require_suitable
+from ..queue.tallies import REQUEUED, RESTARTS, Tallies
 from ..settings import WorkerSettings
+from ..work_limits import WorkLimits
 from .lock import supervisor_lock
+from .mounts import require_local_disk
 from .process import RestartingProcess
 from .valkey import EmbeddedValkey
 
@@ -41,11 +45,14 @@ class Supervisor:
         api_command: Sequence[str] | None = None,
         *,
         worker_command: Sequence[str] = WORKER_COMMAND,
+        limits: WorkLimits | None = None,
     ) -> None:
         """Prepare to run workers, and the API if `api_command` names its program and arguments.
 
-        Both get the settings in their environment.
+        Both get the settings in their environment, each worker its `limits` as arguments.
         """
+        limits = limits or WorkLimits()
+        last_codes = (os.EX_CONFIG,) if limits.is_endless else (0, os.EX_CONFIG, os.EX_UNAVAILABLE)
         self._settings = settings
         self._valkey = None if settings.redis_url else EmbeddedValkey(settings.queue_dir)
         url = self._valkey.url if self._valkey else settings.redis_url
@@ -54,16 +61,19 @@ class Supervisor:
         self._workers = [
             RestartingProcess(
                 f"worker {index}",
-                worker_command,
+                [*worker_command, *limits.to_arguments()],
                 shared.model_copy(update={"device": settings.device_of(index)}).environment(),
+                last_codes=last_codes,
             )
             for index in range(settings.workers)
         ]
         self._programs = list(self._workers)
         if api_command is not None:
             self._programs.append(RestartingProcess("api", api_command, shared.environment()))
+        self._redis = connect(url)
+        self._tallies = Tallies(self._redis)
         self._reconciler = Reconciler(
-            connect(url),
+            self._redis,
             lost_after_s=settings.lost_after_s,
             lease_s=settings.lease_s,
             max_losses=settings.max_losses,
@@ -74,21 +84,26 @@ class Supervisor:
     def run(self) -> int:
         """Keep everything running until SIGTERM or SIGINT, then end it in order. Call it in the main thread.
 
-        Returns the exit code: 0; 1 if the embedded queue cannot be started or is another supervisor's;
-        EX_CONFIG if no worker can ever load a model with these settings. The log says why.
+        With limits it ends, too, once all workers have. Returns the exit code: 0; 1 if the queue cannot be
+        one, cannot be started, or is another supervisor's; EX_CONFIG or EX_UNAVAILABLE if no worker is left
+        and one could not load a model. The log says why.
         """
         before = {
             number: signal.signal(number, self._request_stop) for number in (signal.SIGTERM, signal.SIGINT)
         }
         with ExitStack() as closing:
             try:
-                if self._valkey is not None:
+                if self._valkey is None:
+                    require_suitable(self._redis)
+                else:
+                    require_local_disk(self._settings.queue_dir)
                     closing.enter_context(supervisor_lock(self._settings.data_dir))
                     self._start_queue(self._valkey)
                 while not self._stop.is_set():
                     self._tick()
-                    if all(worker.misconfigured for worker in self._workers):
-                        return os.EX_CONFIG
+                    codes = [worker.ended for worker in self._workers if worker.ended is not None]
+                    if len(codes) == len(self._workers):
+                        return max(codes)
                     self._stop.wait(TICK_S)
             except (QueueUnavailableError, SupervisorRunningError) as error:
                 logger.error("%s", error)  # noqa: TRY400 - the message says it all
@@ -107,10 +122,13 @@ class Supervisor:
         if self._valkey is not None and not self._valkey.answers():
             logger.warning("the embedded queue is gone, starting it again")
             self._start_queue(self._valkey)
-        for program in self._programs:
-            program.poll()
+            self._tallies.add([RESTARTS.counted("queue")])
+        restarted = [program.name.split()[0] for program in self._programs if program.poll()]
+        self._tallies.add(RESTARTS.counted(name) for name in restarted)
         try:
-            self._reconciler.tick()
+            done = self._reconciler.tick()
+            self._tallies.add(REQUEUED.counted("worker-lost") for _ in done.reaped)
+            self._tallies.add(REQUEUED.counted("not-in-queue") for _ in done.restored)
         except RedisError as error:
             if self._queue_answers:
                 logger.warning("the queue does not answer: %s", error)

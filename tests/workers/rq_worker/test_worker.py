@@ -18,6 +18,7 @@ from workers.errors import JobNotFoundError
 from workers.jobs import JobState
 from workers.queue.reconciler import Reconciler
 from workers.queue.rq_lists import QUEUES, TASK
+from workers.queue.tallies import JOB_SECONDS, MODEL_LOADS, QUEUE_WAIT, Tallies
 from workers.settings import WorkerSettings
 
 
@@ -48,6 +49,15 @@ def test_a_worker_tells_the_api_of_itself_and_its_models(shop) -> None:
     assert (info.device, info.dtype, info.models) == ("cpu", "float32", ("stand-in",))
     models = shop.queue.client.models()
     assert (models.default, [card["name"] for card in models.cards]) == ("stand-in", ["stand-in"])
+
+
+def test_what_a_worker_does_is_counted(shop) -> None:
+    shop.wait(shop.submit(patches=1, priority="high"), JobState.SUCCEEDED)
+    key = ("stand-in", "succeeded")
+    shop.wait_until(lambda: key in Tallies(shop.queue.redis).read()[JOB_SECONDS], "the sums")
+    sums = Tallies(shop.queue.redis).read()
+    assert sums[QUEUE_WAIT]["high",]["sum"] >= 0
+    assert sums[MODEL_LOADS]["stand-in",]["sum"] > 0
 
 
 def test_one_engine_process_serves_job_after_job(shop) -> None:

@@ -10,9 +10,12 @@ from stand_in_engine import main
 
 from workers.rq_worker.engine_process import EngineProcess
 from workers.rq_worker.worker import run_worker
-from workers.settings import WorkerSettings, configure_logging
+from workers.settings import WorkerSettings
+from workers.work_limits import WorkLimits
+from wsi.log_setup import configure_logging
 
 if __name__ == "__main__":
     settings = WorkerSettings()
-    configure_logging(settings.log_level)
-    sys.exit(run_worker(settings, EngineProcess(main, settings)))
+    configure_logging(settings.log_level, settings.log_format)
+    limits = WorkLimits.of_arguments(sys.argv[1:])
+    sys.exit(run_worker(settings, EngineProcess(main, settings), limits=limits))

@@ -3,8 +3,10 @@
 import sys
 from pathlib import Path
 
-from workers.settings import WorkerSettings, configure_logging
+from workers.settings import WorkerSettings
 from workers.supervisor.supervisor import Supervisor
+from workers.work_limits import WorkLimits
+from wsi.log_setup import configure_logging
 
 API = """
 import os, pathlib, time
@@ -14,6 +16,8 @@ time.sleep(3600)
 
 if __name__ == "__main__":
     settings = WorkerSettings()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     worker = (sys.executable, str(Path(__file__).parent))
-    sys.exit(Supervisor(settings, (sys.executable, "-c", API), worker_command=worker).run())
+    limits = WorkLimits.of_arguments(sys.argv[1:])
+    api = (sys.executable, "-c", API)
+    sys.exit(Supervisor(settings, api, worker_command=worker, limits=limits).run())
