@@ -11,7 +11,7 @@ from wsi.read_regions import check_on_slide
 from wsi.writing.output_extras import check_outputs, without_probabilities
 
 from .errors import ModelNotReadyError, ModelUnknownError, PrecisionError
-from .schemas import JobOptions, ModelRef, PreflightOut
+from .schemas import JobOptions, ModelRef, PreflightOut, parameters_out
 from .slides.store import StoredSlide
 
 NOMINAL_SIZE = Size(100_000, 100_000)
@@ -82,7 +82,7 @@ def preflight(queue: JobClient, options: JobOptions) -> PreflightOut:
     geometry = InputGeometry(**card["input"])
     make_grid(NOMINAL_SIZE, options.mpp or geometry.mpp, geometry, halo_px=options.halo_px)
     model = ModelRef(name=card["name"], version=card["version"], sha256=card["weights"]["sha256"])
-    parameters = {**job_parameters(options).of_labels(), "priority": options.priority}
+    parameters = parameters_out(job_parameters(options).of_labels(), options.priority)
     return PreflightOut(model=model, parameters=parameters)
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from redis.exceptions import RedisError
 
 from workers.errors import IdempotencyConflictError, JobFinalError, JobNotFoundError
-from workers.jobs import Job, JobState
+from workers.jobs import JOB_ID, Job, JobFilter, JobState
 from workers.queue.client import JobClient
 from wsi.errors import (
     HaloError,
@@ -38,7 +38,9 @@ from ..errors import (
     StorageFullError,
     UploadIdleError,
 )
+from ..form_schema import form_schema
 from ..openapi import problems
+from ..query_rules import Moment
 from ..receive import FIELD_BYTES, read_small, receive_form
 from ..region_fields import JOB_BYTES
 from ..schemas import PREFIX, JobCreate, JobList, JobOptions, JobOut, JobRefusedOut, PreflightOut
@@ -68,7 +70,7 @@ MULTIPART_SCHEMA: dict[str, Any] = {
             "format": "binary",
             "description": "A slide file, or a zip of a folder slide.",
         },
-        **JobOptions.model_json_schema()["properties"],
+        **form_schema(JobOptions),
     },
 }
 
@@ -216,12 +218,23 @@ def check_options(body: JobOptions, queue: Queue) -> PreflightOut:
 def list_jobs(
     queue: Queue,
     state: JobState | None = None,
-    cursor: str | None = None,
+    cursor: Annotated[
+        str | None, Query(pattern=f"^{JOB_ID.pattern}$", description="The `next_cursor` of the page before")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     slide_id: Annotated[str | None, Query(description="Only jobs on this slide")] = None,
+    model: Annotated[str | None, Query(description="Only jobs of the model of this name")] = None,
+    created_after: Annotated[Moment | None, Query(description="Only jobs made then or later")] = None,
+    created_before: Annotated[Moment | None, Query(description="Only jobs made earlier")] = None,
 ) -> JobList:
-    """List jobs, newest first, a page at a time."""
-    page, next_cursor = queue.list(state=state, cursor=cursor, limit=limit, slide_id=slide_id)
+    """List jobs, newest first, a page at a time. A filtered page may be short and have a next one still."""
+    wanted = JobFilter(
+        slide_id=slide_id,
+        model=model,
+        after=created_after.timestamp() if created_after else None,
+        before=created_before.timestamp() if created_before else None,
+    )
+    page, next_cursor = queue.list(state, cursor, limit, wanted)
     return JobList(jobs=[JobOut.of(job, position(queue, job)) for job in page], next_cursor=next_cursor)
 
 

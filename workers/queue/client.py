@@ -17,7 +17,7 @@ from typing import Self
 from redis import Redis
 
 from ..errors import IdempotencyConflictError, JobFinalError
-from ..jobs import Job, JobRequest, JobState, new_job
+from ..jobs import EVERY_JOB, Job, JobFilter, JobRequest, JobState, new_job
 from . import lua
 from .connection import connect, text
 from .records import ALL_JOBS, PREFIX, JobRecords, encode_job, job_key, state_key
@@ -29,6 +29,9 @@ IDEMPOTENCY_TTL_S = 24 * 3600
 
 _SCAN = 200
 """Records read at once where jobs are looked for."""
+
+SCANNED = 5000
+"""Records looked through for one page of a filtered listing, at most."""
 
 
 class JobClient:
@@ -99,30 +102,36 @@ class JobClient:
         state: JobState | None = None,
         cursor: str | None = None,
         limit: int = 50,
-        slide_id: str | None = None,
+        wanted: JobFilter = EVERY_JOB,
     ) -> tuple[tuple[Job, ...], str | None]:
         """Return a page of jobs, newest first, and the cursor of the next page, None on the last.
 
-        With a slide id, jobs on that slide alone; that reads every job that is newer than the page's last.
+        At most SCANNED records are looked through for those that are wanted: a page may then hold fewer than
+        there are, none even, and still have a next one.
         """
+        cursor, oldest = wanted.newest_id(cursor), wanted.oldest_id
         found: list[Job] = []
+        scanned = 0
         while True:
-            page, cursor = self._page(state, cursor, limit if slide_id is None else _SCAN)
+            page, cursor = self._page(state, cursor, limit if wanted == EVERY_JOB else _SCAN, oldest)
             for number, job in enumerate(page):
-                if slide_id in (None, job.request.slide_id):
+                if wanted.matches(job):
                     found.append(job)
                     if len(found) == limit:
                         is_last = cursor is None and number + 1 == len(page)
                         return tuple(found), None if is_last else job.id
-            if cursor is None or slide_id is None:
+            scanned += len(page)
+            if cursor is None or wanted == EVERY_JOB or scanned >= SCANNED:
                 return tuple(found), cursor
 
     def _page(
-        self, state: JobState | None, cursor: str | None, limit: int
+        self, state: JobState | None, cursor: str | None, limit: int, oldest: str | None
     ) -> tuple[tuple[Job, ...], str | None]:
         index = state_key(state) if state else ALL_JOBS
         newest = f"({cursor}" if cursor else "+"
-        ids = [text(key) for key in self._redis.zrevrangebylex(index, newest, "-", start=0, num=limit + 1)]
+        end = f"[{oldest}" if oldest else "-"
+        listed = self._redis.zrevrangebylex(index, newest, end, start=0, num=limit + 1)
+        ids = [text(key) for key in listed]
         page = self._records.get_many(ids[:limit])
         return page, ids[limit - 1] if len(ids) > limit else None
 
