@@ -44,7 +44,7 @@ import math
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
@@ -361,13 +361,15 @@ async def handle_validation(_: Request, error: Exception) -> JSONResponse:
     return problem(422, kind="request-invalid", detail=detail)
 
 
-async def handle_http(request: Request, error: Exception) -> JSONResponse:
+async def handle_http(request: Request, error: Exception) -> Response:
     """Answer the framework's own refusals (unknown path, wrong method, body too large).
 
     The framework names in `Allow` the methods of one route of the path, and others may have more.
     """
     assert isinstance(error, HTTPException)
     headers = dict(error.headers) if error.headers else None
+    if error.status_code == 204:
+        return Response(status_code=204, headers=headers)
     if error.status_code == 405:
         headers = {"Allow": request.app.state.methods.allowed(request.url.path)}
     phrase = HTTPStatus(error.status_code).phrase

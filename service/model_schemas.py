@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .parameter_schemas import JobParametersOut
 from .schemas import PREFIX, example
 
 CARD: dict[str, Any] = {
@@ -82,6 +83,33 @@ class ModelList(BaseModel):
     model_config = example({"default": CARD["name"], "models": [CARD]})
     default: str
     models: list[ModelCardOut]
+
+
+class ModelRef(BaseModel):
+    """The model a job would run with."""
+
+    name: str
+    version: str
+    sha256: str = Field(description="Of its weights.")
+
+
+class PreflightOut(BaseModel):
+    """What a job with these options would run with."""
+
+    model_config = example(
+        {
+            "model": {"name": "phantom-resnet18-aligned", "version": "1", "sha256": "5c57b512..."},
+            "parameters": {
+                "mpp": 0.25,
+                "halo_px": None,
+                "precision": None,
+                "tissue": True,
+                "priority": "normal",
+            },
+        }
+    )
+    model: ModelRef
+    parameters: JobParametersOut = Field(description="As they will stand in the job, and `tissue_rules`.")
 
 
 def card_out(card: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:

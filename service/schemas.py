@@ -81,6 +81,9 @@ class JobOptions(BaseModel):
         description="Results to make with the job, besides the two TIFFs; in a form separated by commas.",
     )
     priority: Literal["normal", "high"] = Field("normal", description="`high` jobs go before `normal` ones.")
+    force: bool = Field(
+        False, description="Compute even if a job of the same slide, weights and parameters has succeeded."
+    )
 
     @field_validator("mpp", "halo_px", mode="before")
     @classmethod
@@ -312,33 +315,6 @@ class JobList(BaseModel):
 
     jobs: list[JobOut]
     next_cursor: str | None = Field(description="Send it as ?cursor= for the next page; null on the last.")
-
-
-class ModelRef(BaseModel):
-    """The model a job would run with."""
-
-    name: str
-    version: str
-    sha256: str = Field(description="Of its weights.")
-
-
-class PreflightOut(BaseModel):
-    """What a job with these options would run with."""
-
-    model_config = example(
-        {
-            "model": {"name": "phantom-resnet18-aligned", "version": "1", "sha256": "5c57b512..."},
-            "parameters": {
-                "mpp": 0.25,
-                "halo_px": None,
-                "precision": None,
-                "tissue": True,
-                "priority": "normal",
-            },
-        }
-    )
-    model: ModelRef
-    parameters: JobParametersOut = Field(description="As they will stand in the job, and `tissue_rules`.")
 
 
 class Health(BaseModel):

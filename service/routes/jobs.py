@@ -2,6 +2,7 @@
 
 import shutil
 from asyncio import Semaphore
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -23,7 +24,8 @@ from wsi.errors import (
     SlideUnreadableError,
 )
 
-from ..dependencies import Caller, Inspections, Queue, Settings, Slides
+from ..accept import LONGEST_WAIT_S, wait_preferred
+from ..dependencies import Caller, Inspections, Queue, Settings, Slides, Watches
 from ..errors import (
     ArchiveError,
     BodyTooLargeError,
@@ -38,12 +40,14 @@ from ..errors import (
     StorageFullError,
     UploadIdleError,
 )
+from ..events import JobWatches
 from ..form_schema import form_schema
-from ..openapi import problems
+from ..model_schemas import PreflightOut
+from ..openapi import Responses, problems
 from ..query_rules import Moment
 from ..receive import FIELD_BYTES, read_small, receive_form
 from ..region_fields import JOB_BYTES
-from ..schemas import PREFIX, JobCreate, JobList, JobOptions, JobOut, JobRefusedOut, PreflightOut
+from ..schemas import PREFIX, JobCreate, JobList, JobOptions, JobOut, JobRefusedOut
 from ..settings import ServiceSettings
 from ..slides.store import SlideStore, StoredSlide
 from ..slides.upload import Upload
@@ -84,6 +88,15 @@ CREATE_BODY: dict[str, Any] = {
     }
 }
 
+DONE_BEFORE: Responses = {200: {"model": JobOut, "description": "An earlier job that has done the same"}}
+Prefer = Annotated[
+    str | None,
+    Header(
+        description=f"`wait=30` (RFC 7240): answer when the job is over, or after so many seconds, at most "
+        f"{LONGEST_WAIT_S}",
+        examples=["wait=30"],
+    ),
+]
 NO_JOB = problems(JobNotFoundError, RedisError)
 UPLOAD_PROBLEMS = problems(
     SlideTooLargeError,
@@ -118,12 +131,14 @@ REFUSALS = problems(
     status_code=202,
     response_model=JobOut,
     openapi_extra=CREATE_BODY,
-    responses={**UPLOAD_PROBLEMS, **REFUSALS},
+    responses={**UPLOAD_PROBLEMS, **REFUSALS, **DONE_BEFORE},
 )
 async def create_job(
     request: Request,
     response: Response,
+    *,
     queue: Queue,
+    watches: Watches,
     slides: Slides,
     inspections: Inspections,
     settings: Settings,
@@ -131,8 +146,13 @@ async def create_job(
     idempotency_key: Annotated[
         str | None, Header(max_length=200, description="Send it again, get the same job")
     ] = None,
+    prefer: Prefer = None,
 ) -> JobOut:
-    """Send a slide as `multipart/form-data`, or name one in JSON by id or by path; get a queued job."""
+    """Send a slide as `multipart/form-data`, or name one in JSON by id or by path; get a queued job.
+
+    If a job of the same slide, weights and parameters has succeeded, that one is the answer (200), unless
+    `force` asks for a new one.
+    """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     options: JobOptions
     # Before gigabytes are sent: without a queue or a worker there is nobody to run the job.
@@ -154,8 +174,12 @@ async def create_job(
             'Send multipart/form-data with a file part `slide`, or application/json with {"slide_id": ...} '
             'or {"uri": "/path/on/the/service"}.'
         )
-    job = await run_in_threadpool(submit_job, queue, slide, options, idempotency_key)
-    response.headers["Location"] = f"{PREFIX}/jobs/{job.id}"
+    submit = partial(submit_job, idempotency_key=idempotency_key, lane=caller.owner)
+    submitted = await run_in_threadpool(submit, queue, slide, options)
+    response.headers["Location"] = f"{PREFIX}/jobs/{submitted.job.id}"
+    if submitted.is_earlier:
+        response.status_code = 200
+    job = await awaited(submitted.job, prefer, response, watches, queue)
     return await run_in_threadpool(job_out, response, queue, job)
 
 
@@ -239,9 +263,13 @@ def list_jobs(
 
 
 @router.get("/{job_id}", response_model=JobOut, responses=NO_JOB)
-def get_job(job_id: str, response: Response, queue: Queue) -> JobOut:
-    """Get one job; `Retry-After` says when to ask again."""
-    return job_out(response, queue, queue.get(job_id))
+async def get_job(
+    job_id: str, response: Response, queue: Queue, watches: Watches, prefer: Prefer = None
+) -> JobOut:
+    """Get one job; `Retry-After` says when to ask again. `Prefer: wait=30` answers once it is over."""
+    job = await run_in_threadpool(queue.get, job_id)
+    job = await awaited(job, prefer, response, watches, queue)
+    return await run_in_threadpool(job_out, response, queue, job)
 
 
 @router.post(
@@ -260,6 +288,20 @@ def delete_job(job_id: str, queue: Queue) -> None:
     """Remove a job and its files; a job that runs is stopped first."""
     job = queue.delete(job_id)
     shutil.rmtree(job.directory, ignore_errors=True)
+
+
+async def awaited(
+    job: Job, prefer: str | None, response: Response, watches: JobWatches, queue: JobClient
+) -> Job:
+    """Return the job as it is once it is over, or after the time for which the client prefers to wait."""
+    seconds = wait_preferred(prefer)
+    if seconds is None:
+        return job
+    response.headers["Preference-Applied"] = f"wait={seconds}"
+    if job.state.is_final:
+        return job
+    await watches.wait(job.id, seconds)
+    return await run_in_threadpool(queue.get, job.id)
 
 
 def job_out(response: Response, queue: JobClient, job: Job) -> JobOut:

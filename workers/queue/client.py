@@ -16,10 +16,11 @@ from typing import Self
 
 from redis import Redis
 
-from ..errors import IdempotencyConflictError, JobFinalError
+from ..errors import IdempotencyConflictError, JobFinalError, JobNotFoundError
 from ..jobs import EVERY_JOB, Job, JobFilter, JobRequest, JobState, new_job
 from . import lua
 from .connection import connect, text
+from .fair_share import FairShare
 from .records import ALL_JOBS, PREFIX, JobRecords, encode_job, job_key, state_key
 from .recovery import forget_request, keep_request
 from .registry import PublishedModels, WorkerInfo, WorkerRegistry
@@ -44,6 +45,7 @@ class JobClient:
         self._records = JobRecords(redis, jobs_root)
         self._lists = RqLists(redis)
         self._registry = WorkerRegistry(redis)
+        self._fair_share = FairShare(redis)
         self._submit = redis.register_script(lua.SUBMIT)
         self._cancel = redis.register_script(lua.CANCEL)
         self._delete = redis.register_script(lua.DELETE)
@@ -64,12 +66,20 @@ class JobClient:
         """Raise `redis.exceptions.RedisError` unless the server answers."""
         self._redis.ping()
 
-    def submit(self, request: JobRequest, *, idempotency_key: str | None = None) -> Job:
+    def submit(
+        self, request: JobRequest, *, idempotency_key: str | None = None, work: str = "", lane: str = ""
+    ) -> Job:
         """Record a job and queue it.
 
         The record comes first: whoever dies between the two steps leaves a job that
         `workers.queue.reconciler` queues. With an idempotency key, the same request within 24 h gives the
         same job back.
+
+        Args:
+            request: what to run.
+            idempotency_key: stands for this request from now on.
+            work: what `succeeded` will find the job by.
+            lane: whose job it is; those of one lane wait behind the first ones of others.
 
         Raises:
             IdempotencyConflictError: the key stands for another request.
@@ -77,8 +87,9 @@ class JobClient:
         """
         job = new_job(request, self._jobs_root)
         fields = encode_job(job)
+        fields |= {name: value for name, value in (("work", work), ("lane", lane)) if value}
         fingerprint = _sha256(fields["request"])
-        key = f"{PREFIX}idempotency:{_sha256(idempotency_key)}" if idempotency_key else ""
+        key = _idempotency_key(idempotency_key) if idempotency_key else ""
         parts = [part for item in fields.items() for part in item]
         reply = self._submit(args=[job.id, key, fingerprint, IDEMPOTENCY_TTL_S, *parts])
         held_id, held_fingerprint = text(reply[0]), text(reply[1])
@@ -87,7 +98,21 @@ class JobClient:
         if held_id == job.id:
             keep_request(job)
             self._lists.enqueue(job.id, job.attempt)
+            self._fair_share.settle(job.id, job.attempt, request.priority)
         return self.get(held_id)
+
+    def knows_key(self, idempotency_key: str | None) -> bool:
+        """Tell whether an idempotency key stands for a job."""
+        return idempotency_key is not None and bool(self._redis.exists(_idempotency_key(idempotency_key)))
+
+    def succeeded(self, work: str) -> Job | None:
+        """Return the newest job submitted as `work` that has succeeded and whose result is there."""
+        held = text(self._redis.get(f"{PREFIX}work:{work}") or b"")
+        try:
+            job = self.get(held)
+        except JobNotFoundError:
+            return None
+        return job if job.state is JobState.SUCCEEDED and job.files.result.exists() else None
 
     def get(self, job_id: str) -> Job:
         """Return the record of a job.
@@ -216,6 +241,10 @@ class JobClient:
             time.sleep(0.1)
             job = self.get(job_id)
         return job
+
+
+def _idempotency_key(key: str) -> str:
+    return f"{PREFIX}idempotency:{_sha256(key)}"
 
 
 def _sha256(value: str) -> str:
