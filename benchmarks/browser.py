@@ -39,7 +39,7 @@ class Stage:
 
     def submit(self, model: str) -> str:
         """Queue a job with `model`; return its id."""
-        answer = self.http.post("/v1/jobs", json={"slide_id": self.slide_id, "model": model})
+        answer = self.http.post("/v1/jobs", json={"slide_id": self.slide_id, "model": model, "force": True})
         job_id: str = answer.raise_for_status().json()["id"]
         return job_id
 

@@ -121,7 +121,7 @@ def measured(
 
 def submitted(http: httpx.Client, slide_id: str) -> str:
     """Queue a job and return its id once its first patches are stored."""
-    answer = http.post("/v1/jobs", json={"slide_id": slide_id, "model": next(iter(MODELS))})
+    answer = http.post("/v1/jobs", json={"slide_id": slide_id, "model": next(iter(MODELS)), "force": True})
     job_id: str = answer.raise_for_status().json()["id"]
     while http.get(f"/v1/jobs/{job_id}").raise_for_status().json()["progress"]["patches_done"] < 3:
         time.sleep(0.1)

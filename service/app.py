@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from workers.queue.client import JobClient
 from wsi.log_setup import configure_logging, take_over_server
@@ -14,11 +14,14 @@ from wsi.reading.inspect import inspect_slide
 
 from .access.guard import add_guard
 from .assets import Assets
+from .compress import GzipMiddleware
 from .conversions import Conversions
 from .errors import add_error_handlers
 from .events import JobWatches
+from .methods import HeadMiddleware, MethodTable
 from .metrics.requests import RequestMetrics, RequestMetricsMiddleware
-from .openapi import DocumentedApp
+from .openapi import DocumentedApp, operation_id
+from .query_rules import require_known_parameters
 from .routes import (
     events,
     health,
@@ -84,14 +87,18 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         redoc_url=None,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         responses={"default": {"description": "A problem", "model": ProblemOut}},
+        generate_unique_id_function=operation_id,
     )
     add_error_handlers(app)
+    prefixed = [*((PREFIX, router) for router in ROUTERS), ("", health.router)]
+    app.state.methods = methods = MethodTable([*prefixed, ("", pages.router)])
+    app.add_middleware(GzipMiddleware)
+    app.add_middleware(HeadMiddleware, methods=methods)
     add_guard(app, settings)
     app.state.requests = RequestMetrics()
     app.add_middleware(RequestMetricsMiddleware, metrics=app.state.requests)
-    for router in ROUTERS:
-        app.include_router(router, prefix=PREFIX)
-    app.include_router(health.router)
+    for prefix, router in prefixed:
+        app.include_router(router, prefix=prefix, dependencies=[Depends(require_known_parameters)])
     app.include_router(pages.router)
     return app
 

@@ -17,6 +17,7 @@ ServiceError
 ├── RequestInvalidError
 ├── BodyTooLargeError
 ├── ModelUnknownError
+├── ModelNotFoundError
 ├── ModelNotReadyError
 ├── PrecisionError
 ├── ResultNotReadyError
@@ -43,7 +44,7 @@ import math
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
@@ -133,6 +134,10 @@ class BodyTooLargeError(ServiceError):
 
 class ModelUnknownError(ServiceError):
     """No worker serves a model of this name."""
+
+
+class ModelNotFoundError(ServiceError):
+    """There is no card of this name."""
 
 
 class ModelNotReadyError(ServiceError):
@@ -241,6 +246,7 @@ STATUS: dict[type[Exception], int] = {
     RootNotAllowedError: 403,
     SlideNotFoundError: 404,
     JobNotFoundError: 404,
+    ModelNotFoundError: 404,
     TileNotFoundError: 404,
     MetricsOffError: 404,
     PageNotFoundError: 404,
@@ -355,10 +361,17 @@ async def handle_validation(_: Request, error: Exception) -> JSONResponse:
     return problem(422, kind="request-invalid", detail=detail)
 
 
-async def handle_http(_: Request, error: Exception) -> JSONResponse:
-    """Answer the framework's own refusals (unknown path, wrong method, body too large)."""
+async def handle_http(request: Request, error: Exception) -> Response:
+    """Answer the framework's own refusals (unknown path, wrong method, body too large).
+
+    The framework names in `Allow` the methods of one route of the path, and others may have more.
+    """
     assert isinstance(error, HTTPException)
     headers = dict(error.headers) if error.headers else None
+    if error.status_code == 204:
+        return Response(status_code=204, headers=headers)
+    if error.status_code == 405:
+        headers = {"Allow": request.app.state.methods.allowed(request.url.path)}
     phrase = HTTPStatus(error.status_code).phrase
     return problem(
         error.status_code, kind=phrase.lower().replace(" ", "-"), detail=error.detail, headers=headers

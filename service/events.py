@@ -1,8 +1,9 @@
 """Watch jobs for listeners of server-sent events: one look a job and tick, however many listen."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from fastapi.concurrency import run_in_threadpool
@@ -64,7 +65,7 @@ class JobWatches:
         for watch in self._watches.values():
             watch.turn()
 
-    async def snapshots(self, job_id: str) -> AsyncIterator[Snapshot]:
+    async def snapshots(self, job_id: str) -> AsyncGenerator[Snapshot]:
         """Yield the job as it is now and after each change, to its last state; end when the server stops.
 
         A listener that is slow misses what lies between, never the last.
@@ -90,6 +91,13 @@ class JobWatches:
             if not watch.listeners:
                 watch.task.cancel()
                 self._watches.pop(job_id, None)
+
+    async def wait(self, job_id: str, seconds: float) -> None:
+        """Return when the job is over or gone, the server stops, or `seconds` have passed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), contextlib.aclosing(self.snapshots(job_id)) as snapshots:
+                async for _ in snapshots:
+                    pass
 
     async def _follow(self, job_id: str) -> None:
         """Look at the job until it is over, and wake the listeners at every change."""

@@ -5,10 +5,11 @@ what is not named here may be there all the same.
 """
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .parameter_schemas import JobParametersOut, RegionsFacts
 from .schemas import WarningOut, example
 
 
@@ -92,15 +93,6 @@ class MppFacts(_Part):
     label: float
     downsample: int = Field(description="Level-0 pixels along the side of a label pixel.")
     resampled: bool = Field(description="Whether the network read pixels brought to its own scale.")
-
-
-class RegionsFacts(_Part):
-    """What stands for the polygons that a job was limited to."""
-
-    unit: str
-    polygons: int
-    vertices: int
-    sha256: str = Field(description="The same polygons have the same.")
 
 
 class ResolvedParameters(_Part):
@@ -196,7 +188,7 @@ class ResultOut(_Part):
     software: str
     model: ModelFacts
     mpp: MppFacts
-    parameters: dict[str, Any] = Field(description="As asked for, with the halo that was used.")
+    parameters: JobParametersOut = Field(description="As asked for, with the halo that was used.")
     resolved: ResolvedParameters | None = None
     class_names: dict[str, str]
     warnings: list[WarningOut] = []

@@ -2,11 +2,13 @@
 
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from workers.jobs import OUTPUT_FILES, Job, JobState, OutputName
 
+from .parameter_schemas import JobParametersOut
 from .region_fields import Regions, Tissue
 from .slides.store import StoredSlide
 
@@ -79,6 +81,17 @@ class JobOptions(BaseModel):
         description="Results to make with the job, besides the two TIFFs; in a form separated by commas.",
     )
     priority: Literal["normal", "high"] = Field("normal", description="`high` jobs go before `normal` ones.")
+    force: bool = Field(
+        False, description="Compute even if a job of the same slide, weights and parameters has succeeded."
+    )
+
+    @field_validator("mpp", "halo_px", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        """Take text, as forms have it, but not `true` for 1."""
+        if isinstance(value, bool):
+            raise ValueError("send a number")  # noqa: TRY004 - what pydantic reports
+        return value
 
     @field_validator("outputs", mode="before")
     @classmethod
@@ -146,6 +159,7 @@ class SlideOut(BaseModel):
                 "self": f"{PREFIX}/slides/{SLIDE_ID}",
                 "tiles": f"{PREFIX}/slides/{SLIDE_ID}/tiles",
                 "thumbnail": f"{PREFIX}/slides/{SLIDE_ID}/thumbnail",
+                "jobs": f"{PREFIX}/jobs?slide_id={SLIDE_ID}",
             },
         }
     )
@@ -231,6 +245,7 @@ class JobOut(BaseModel):
                 "eta_s": 51.0,
             },
             "attempt": 1,
+            "cancel_requested": False,
             "queue_position": None,
             "created_at": "2026-03-02T09:14:05.100000Z",
             "started_at": "2026-03-02T09:14:05.400000Z",
@@ -249,6 +264,8 @@ class JobOut(BaseModel):
             "error": None,
             "links": {
                 "self": f"{PREFIX}/jobs/{JOB_ID}",
+                "slide": f"{PREFIX}/slides/{SLIDE_ID}",
+                "model": f"{PREFIX}/models/phantom-resnet18-aligned",
                 "events": f"{PREFIX}/jobs/{JOB_ID}/events",
                 "tiles": f"{PREFIX}/jobs/{JOB_ID}/tiles",
                 "cancel": f"{PREFIX}/jobs/{JOB_ID}/cancel",
@@ -259,12 +276,13 @@ class JobOut(BaseModel):
     state: JobState
     progress: ProgressOut
     attempt: int = Field(description="1 at the first run; grows each time the job is taken up again.")
+    cancel_requested: bool = Field(description="Whether somebody has cancelled it; it stops within seconds.")
     queue_position: int | None = Field(description="Jobs before this one, while it waits.")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     model: str
-    parameters: dict[str, Any]
+    parameters: JobParametersOut
     slide: SlideRef
     warnings: list[WarningOut] = Field(description="Known soon after the job has started.")
     error: ProblemOut | None
@@ -278,12 +296,13 @@ class JobOut(BaseModel):
             state=job.state,
             progress=ProgressOut.model_validate(job.progress, from_attributes=True),
             attempt=job.attempt,
+            cancel_requested=job.cancel_requested or job.state is JobState.CANCELLED,
             queue_position=queue_position,
             created_at=moment(job.created_at),
             started_at=moment(job.started_at) if job.started_at else None,
             finished_at=moment(job.finished_at) if job.finished_at else None,
             model=job.request.model,
-            parameters={**job.request.parameters.to_json(), "priority": job.request.priority},
+            parameters=parameters_out(job.request.parameters.to_json(), job.request.priority),
             slide=SlideRef(id=job.request.slide_id, name=job.request.slide_name),
             warnings=[WarningOut.model_validate(w, from_attributes=True) for w in job.progress.warnings],
             error=ProblemOut.model_validate(job.error, from_attributes=True) if job.error else None,
@@ -296,55 +315,6 @@ class JobList(BaseModel):
 
     jobs: list[JobOut]
     next_cursor: str | None = Field(description="Send it as ?cursor= for the next page; null on the last.")
-
-
-class ModelRef(BaseModel):
-    """The model a job would run with."""
-
-    name: str
-    version: str
-    sha256: str = Field(description="Of its weights.")
-
-
-class PreflightOut(BaseModel):
-    """What a job with these options would run with."""
-
-    model_config = example(
-        {
-            "model": {"name": "phantom-resnet18-aligned", "version": "1", "sha256": "5c57b512..."},
-            "parameters": {
-                "mpp": 0.25,
-                "halo_px": None,
-                "precision": None,
-                "tissue": True,
-                "priority": "normal",
-            },
-        }
-    )
-    model: ModelRef
-    parameters: dict[str, Any] = Field(
-        description="As they will stand in the job, and `tissue_rules`: the version of what is tissue."
-    )
-
-
-class ModelList(BaseModel):
-    """The model cards that workers serve."""
-
-    model_config = example(
-        {
-            "default": "phantom-resnet18-aligned",
-            "models": [
-                {
-                    "name": "phantom-resnet18-aligned",
-                    "version": "1",
-                    "classes": [{"value": 1, "name": "normal", "colour": [0, 0, 0]}],
-                    "input": {"mpp": 0.934, "context_ratio": 20, "slices_per_side": 5, "halo_px": 64},
-                }
-            ],
-        }
-    )
-    default: str
-    models: list[dict[str, Any]]
 
 
 class Health(BaseModel):
@@ -368,16 +338,28 @@ def moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def parameters_out(members: dict[str, Any], priority: str) -> JobParametersOut:
+    """Return the JSON form of parameters given as members."""
+    return JobParametersOut.model_validate({**members, "priority": priority})
+
+
 def slide_links(slide: StoredSlide) -> dict[str, str]:
-    """Return the links of a slide: to itself, its tiles and its thumbnail."""
+    """Return the links of a slide: to itself, its tiles, its thumbnail, and the jobs on it."""
     self = f"{PREFIX}/slides/{slide.id}"
-    return {"self": self, "tiles": f"{self}/tiles", "thumbnail": f"{self}/thumbnail"}
+    jobs = f"{PREFIX}/jobs?slide_id={slide.id}"
+    return {"self": self, "tiles": f"{self}/tiles", "thumbnail": f"{self}/thumbnail", "jobs": jobs}
 
 
 def job_links(job: Job) -> dict[str, str]:
-    """Return the links of a job: to itself, its events and tiles, to its result files or to cancel it."""
+    """Return the links of a job: itself, slide, model, events, tiles, and its result or how to cancel it."""
     self = f"{PREFIX}/jobs/{job.id}"
-    links = {"self": self, "events": f"{self}/events", "tiles": f"{self}/tiles"}
+    links = {
+        "self": self,
+        "slide": f"{PREFIX}/slides/{job.request.slide_id}",
+        "model": f"{PREFIX}/models/{quote(job.request.model, safe='')}",
+        "events": f"{self}/events",
+        "tiles": f"{self}/tiles",
+    }
     outputs = job.request.parameters.outputs
     if job.state is JobState.SUCCEEDED:
         links |= {

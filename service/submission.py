@@ -1,5 +1,8 @@
 """Turn a request's options into a queued job, refusing at once what could never run."""
 
+import hashlib
+import json
+from dataclasses import dataclass
 from typing import Any
 
 from workers.jobs import Job, JobParameters, JobRequest, keeps_probabilities
@@ -11,20 +14,34 @@ from wsi.read_regions import check_on_slide
 from wsi.writing.output_extras import check_outputs, without_probabilities
 
 from .errors import ModelNotReadyError, ModelUnknownError, PrecisionError
-from .schemas import JobOptions, ModelRef, PreflightOut
+from .model_schemas import ModelRef, PreflightOut
+from .schemas import JobOptions, parameters_out
 from .slides.store import StoredSlide
 
 NOMINAL_SIZE = Size(100_000, 100_000)
 """Size of the slide that options are judged with before there is one, level-0 px."""
 
 
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A job, and whether it is an earlier one, that has done already what was asked for."""
+
+    job: Job
+    is_earlier: bool = False
+
+
 def submit_job(
     queue: JobClient,
     slide: StoredSlide,
     options: JobOptions,
-    idempotency_key: str | None,
-) -> Job:
+    *,
+    idempotency_key: str | None = None,
+    lane: str = "",
+) -> Submitted:
     """Queue a job on `slide`, or return the job that `idempotency_key` already stands for.
+
+    If a job of the same slide, weights and parameters has succeeded, return that, unless `options` force a
+    new one. Jobs of one `lane` share the workers evenly with those of others.
 
     Raises:
         ModelUnknownError: when no worker serves the model asked for.
@@ -52,7 +69,19 @@ def submit_job(
         parameters=job_parameters(options),
         priority=options.priority,
     )
-    return queue.submit(request, idempotency_key=idempotency_key)
+    work = fingerprint_of(request, card["weights"]["sha256"])
+    if not options.force and not queue.knows_key(idempotency_key):
+        earlier = queue.succeeded(work)
+        if earlier is not None:
+            return Submitted(earlier, is_earlier=True)
+    return Submitted(queue.submit(request, idempotency_key=idempotency_key, work=work, lane=lane))
+
+
+def fingerprint_of(request: JobRequest, model_sha256: str) -> str:
+    """Return what two requests have in common whose results would be the same: slide, weights, parameters."""
+    parameters = {**request.parameters.of_labels(), "outputs": sorted(request.parameters.outputs)}
+    work = {"slide": request.slide_id, "model": [request.model, model_sha256], "parameters": parameters}
+    return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()
 
 
 def job_parameters(options: JobOptions) -> JobParameters:
@@ -82,7 +111,7 @@ def preflight(queue: JobClient, options: JobOptions) -> PreflightOut:
     geometry = InputGeometry(**card["input"])
     make_grid(NOMINAL_SIZE, options.mpp or geometry.mpp, geometry, halo_px=options.halo_px)
     model = ModelRef(name=card["name"], version=card["version"], sha256=card["weights"]["sha256"])
-    parameters = {**job_parameters(options).of_labels(), "priority": options.priority}
+    parameters = parameters_out(job_parameters(options).of_labels(), options.priority)
     return PreflightOut(model=model, parameters=parameters)
 
 

@@ -323,3 +323,48 @@ def new_job(request: JobRequest, jobs_root: Path) -> Job:
         error=None,
         revision=0,
     )
+
+
+CLOCKS_APART_S = 600.0
+"""Ids hold the time of the host that submitted, records that of the queue server; so much they may differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs a listing is to hold; None wants all. Times of creation are Unix seconds."""
+
+    slide_id: str | None = None
+    model: str | None = None
+    after: float | None = None
+    """Made then or later."""
+    before: float | None = None
+    """Made earlier."""
+
+    def matches(self, job: Job) -> bool:
+        """Tell whether a job is wanted."""
+        return (
+            self.slide_id in (None, job.request.slide_id)
+            and self.model in (None, job.request.model)
+            and (self.after is None or job.created_at >= self.after)
+            and (self.before is None or job.created_at < self.before)
+        )
+
+    @property
+    def oldest_id(self) -> str | None:
+        """What sorts before the ids of all wanted jobs, None if `after` is."""
+        return None if self.after is None else _id_of(self.after - CLOCKS_APART_S)
+
+    def newest_id(self, cursor: str | None) -> str | None:
+        """Return what sorts after the ids of all wanted jobs that come before `cursor` in a listing."""
+        if self.before is None:
+            return cursor
+        newest = _id_of(self.before + CLOCKS_APART_S)
+        return newest if cursor is None else min(cursor, newest)
+
+
+EVERY_JOB = JobFilter()
+
+
+def _id_of(seconds: float) -> str:
+    """Return what ids begin with of jobs made at a time."""
+    return f"{max(0, int(seconds * 1000)):012x}"

@@ -98,7 +98,8 @@ def run(
 ) -> dict[str, object]:
     """Break the service, let it finish, and return what is wrong by name, with counts of what was done."""
     cluster.start()
-    undisturbed = [cluster.client.wait(cluster.client.submit(uri=str(slide)).id) for slide in slides]
+    jobs = [cluster.client.submit(uri=str(slide), force=True) for slide in slides]
+    undisturbed = [cluster.client.wait(job.id) for job in jobs]
     hashes = {
         slide: file_hashes(cluster.client.result(job.id))
         for slide, job in zip(slides, undisturbed, strict=True)

@@ -64,7 +64,7 @@ class Laboratory(threading.Thread):
     def _submit(self) -> None:
         slide = self._rng.choice(self._slides)
         try:
-            self.slide_of[self._client.submit(uri=str(slide)).id] = slide
+            self.slide_of[self._client.submit(uri=str(slide), force=True).id] = slide
         except ClientError:
             self.refused += 1
 

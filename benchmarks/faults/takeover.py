@@ -18,7 +18,7 @@ def takeover_seconds(cluster: Cluster, slide: Path, times: int) -> list[float]:
 
 def _takeover(cluster: Cluster, slide: Path) -> float:
     jobs = JobClient(connect(cluster.queue_url), cluster.jobs_dir)
-    job_id = cluster.client.submit(uri=str(slide)).id
+    job_id = cluster.client.submit(uri=str(slide), force=True).id
     while (job := jobs.get(job_id)).worker is None or not job.progress.patches_done:
         time.sleep(0.01)
     attempt = job.attempt

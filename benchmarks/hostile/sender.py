@@ -46,7 +46,7 @@ def is_clear(what: str) -> bool:
 
 
 def _job(http: httpx.Client, slide_id: str) -> str:
-    answer = http.post("/v1/jobs", json={"slide_id": slide_id, "mpp": 0.5})
+    answer = http.post("/v1/jobs", json={"slide_id": slide_id, "mpp": 0.5, "force": True})
     if not answer.is_success:
         return problem_of(answer)
     link = f"/v1/jobs/{answer.json()['id']}"

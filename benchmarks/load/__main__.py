@@ -51,13 +51,14 @@ def main(size_px: int, stored: int, upload_mb: int, out: Path | None) -> None:
         data_dir = Path(name, "data")
         slide = client.upload(phantom_slide(Path(name), size_px, TISSUE, show))
         model = next(iter(MODELS))
-        finished = fill(data_dir, client.cancel(client.submit(slide.id, model=model).id).id, stored, show)
+        pattern = client.cancel(client.submit(slide.id, model=model, force=True).id).id
+        finished = fill(data_dir, pattern, stored, show)
         figures = {
             f"one of {stored} jobs": summary(timed(http, [f"/v1/jobs/{finished}"] * 200)),
             f"list of 50 of {stored} jobs": summary(timed(http, ["/v1/jobs?limit=50"] * 100)),
         }
         facts = {"disk_mb_per_s": disk_speed(data_dir)}
-        job_id = client.submit(slide.id, model=model).id
+        job_id = client.submit(slide.id, model=model, force=True).id
         facts |= under_load(http, client.url, job_id, upload_mb * 1_000_000, figures)
     write(figures, facts, out)
 

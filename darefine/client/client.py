@@ -44,6 +44,8 @@ class JobOptions(TypedDict, total=False):
     tissue: bool | Mapping[str, Any] | Sequence[Any]
     """Whether glass is left out, or a tissue mask of your own, as `regions`."""
     priority: Priority
+    force: bool
+    """Whether to compute even if a job of the same slide, weights and parameters has succeeded."""
     outputs: Sequence[OutputName]
     regions: Mapping[str, Any] | Sequence[Any]
     """GeoJSON, or rectangles with their unit, as JSON values: outside of them nothing is labelled."""

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterable, Iterable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Header, HTTPException
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from redis.exceptions import RedisError
 
@@ -26,24 +26,39 @@ STREAM: Responses = {
             }
         },
     },
+    204: {"description": "`Last-Event-ID` is that of the last event: the job is over, and nothing follows"},
     **problems(JobNotFoundError, RedisError),
 }
 
 router = APIRouter(prefix="/jobs/{job_id}/events", tags=["jobs"])
 
 
-def existing_job(job_id: str, queue: Queue) -> Job:
-    """Return the job, so that one that does not exist is refused before the stream begins."""
-    return queue.get(job_id)
+LastEventId = Annotated[
+    str | None, Header(description="Go on after this event: patches told before are left out")
+]
+
+OVER = "-over"
+"""End of the id of a stream's last event."""
+
+
+def existing_job(job_id: str, queue: Queue, last_event_id: LastEventId = None) -> Job:
+    """Return the job, so that one that does not exist is refused before the stream begins.
+
+    Raises:
+        JobNotFoundError: when there is none.
+        HTTPException: 204 when the client heard the last event: browsers then stop to ask.
+    """
+    job = queue.get(job_id)
+    if job.state.is_final and (last_event_id or "").endswith(OVER):
+        raise HTTPException(204)
+    return job
 
 
 @router.get("", response_class=EventSourceResponse, responses=STREAM)
 async def get_job_events(
     job: Annotated[Job, Depends(existing_job)],
     watches: Watches,
-    last_event_id: Annotated[
-        str | None, Header(description="Go on after this event: patches told before are left out")
-    ] = None,
+    last_event_id: LastEventId = None,
 ) -> AsyncIterable[ServerSentEvent]:
     """Hear of a job: at once, then of every change and of every patch stored, until it is over."""
     told = Told(last_event_id)
@@ -59,7 +74,7 @@ class Told:
         """Begin anew, or after an event of an earlier stream: its id says up to which patch."""
         self._job: JobOut | None = None
         self._version: str | None = None
-        self._plan, _, rest = (last_event_id or "").partition("-")
+        self._plan, _, rest = (last_event_id or "").removesuffix(OVER).partition("-")
         time, _, index = rest.partition("-")
         self._last = (int(time), int(index)) if time.isdecimal() and index.isdecimal() else (-1, -1)
         self._patches: set[int] = set()
@@ -73,7 +88,7 @@ class Told:
         if snapshot.coverage is not None and snapshot.coverage.version != self._version:
             yield self._new_patches(snapshot.coverage)
         if is_over:
-            yield ServerSentEvent(event="job", data=job, id=self._id)
+            yield ServerSentEvent(event="job", data=job, id=f"{self._id}{OVER}")
         self._job = job
 
     def _new_patches(self, coverage: Coverage) -> ServerSentEvent:

@@ -2,6 +2,7 @@
 
 import shutil
 from asyncio import Semaphore
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from redis.exceptions import RedisError
 
 from workers.errors import IdempotencyConflictError, JobFinalError, JobNotFoundError
-from workers.jobs import Job, JobState
+from workers.jobs import JOB_ID, Job, JobFilter, JobState
 from workers.queue.client import JobClient
 from wsi.errors import (
     HaloError,
@@ -23,7 +24,8 @@ from wsi.errors import (
     SlideUnreadableError,
 )
 
-from ..dependencies import Caller, Inspections, Queue, Settings, Slides
+from ..accept import LONGEST_WAIT_S, wait_preferred
+from ..dependencies import Caller, Inspections, Queue, Settings, Slides, Watches
 from ..errors import (
     ArchiveError,
     BodyTooLargeError,
@@ -38,10 +40,14 @@ from ..errors import (
     StorageFullError,
     UploadIdleError,
 )
-from ..openapi import problems
+from ..events import JobWatches
+from ..form_schema import form_schema
+from ..model_schemas import PreflightOut
+from ..openapi import Responses, problems
+from ..query_rules import Moment
 from ..receive import FIELD_BYTES, read_small, receive_form
 from ..region_fields import JOB_BYTES
-from ..schemas import PREFIX, JobCreate, JobList, JobOptions, JobOut, JobRefusedOut, PreflightOut
+from ..schemas import PREFIX, JobCreate, JobList, JobOptions, JobOut, JobRefusedOut
 from ..settings import ServiceSettings
 from ..slides.store import SlideStore, StoredSlide
 from ..slides.upload import Upload
@@ -68,7 +74,7 @@ MULTIPART_SCHEMA: dict[str, Any] = {
             "format": "binary",
             "description": "A slide file, or a zip of a folder slide.",
         },
-        **JobOptions.model_json_schema()["properties"],
+        **form_schema(JobOptions),
     },
 }
 
@@ -82,6 +88,15 @@ CREATE_BODY: dict[str, Any] = {
     }
 }
 
+DONE_BEFORE: Responses = {200: {"model": JobOut, "description": "An earlier job that has done the same"}}
+Prefer = Annotated[
+    str | None,
+    Header(
+        description=f"`wait=30` (RFC 7240): answer when the job is over, or after so many seconds, at most "
+        f"{LONGEST_WAIT_S}",
+        examples=["wait=30"],
+    ),
+]
 NO_JOB = problems(JobNotFoundError, RedisError)
 UPLOAD_PROBLEMS = problems(
     SlideTooLargeError,
@@ -116,12 +131,14 @@ REFUSALS = problems(
     status_code=202,
     response_model=JobOut,
     openapi_extra=CREATE_BODY,
-    responses={**UPLOAD_PROBLEMS, **REFUSALS},
+    responses={**UPLOAD_PROBLEMS, **REFUSALS, **DONE_BEFORE},
 )
 async def create_job(
     request: Request,
     response: Response,
+    *,
     queue: Queue,
+    watches: Watches,
     slides: Slides,
     inspections: Inspections,
     settings: Settings,
@@ -129,8 +146,13 @@ async def create_job(
     idempotency_key: Annotated[
         str | None, Header(max_length=200, description="Send it again, get the same job")
     ] = None,
+    prefer: Prefer = None,
 ) -> JobOut:
-    """Send a slide as `multipart/form-data`, or name one in JSON by id or by path; get a queued job."""
+    """Send a slide as `multipart/form-data`, or name one in JSON by id or by path; get a queued job.
+
+    If a job of the same slide, weights and parameters has succeeded, that one is the answer (200), unless
+    `force` asks for a new one.
+    """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     options: JobOptions
     # Before gigabytes are sent: without a queue or a worker there is nobody to run the job.
@@ -152,8 +174,12 @@ async def create_job(
             'Send multipart/form-data with a file part `slide`, or application/json with {"slide_id": ...} '
             'or {"uri": "/path/on/the/service"}.'
         )
-    job = await run_in_threadpool(submit_job, queue, slide, options, idempotency_key)
-    response.headers["Location"] = f"{PREFIX}/jobs/{job.id}"
+    submit = partial(submit_job, idempotency_key=idempotency_key, lane=caller.owner)
+    submitted = await run_in_threadpool(submit, queue, slide, options)
+    response.headers["Location"] = f"{PREFIX}/jobs/{submitted.job.id}"
+    if submitted.is_earlier:
+        response.status_code = 200
+    job = await awaited(submitted.job, prefer, response, watches, queue)
     return await run_in_threadpool(job_out, response, queue, job)
 
 
@@ -216,19 +242,34 @@ def check_options(body: JobOptions, queue: Queue) -> PreflightOut:
 def list_jobs(
     queue: Queue,
     state: JobState | None = None,
-    cursor: str | None = None,
+    cursor: Annotated[
+        str | None, Query(pattern=f"^{JOB_ID.pattern}$", description="The `next_cursor` of the page before")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     slide_id: Annotated[str | None, Query(description="Only jobs on this slide")] = None,
+    model: Annotated[str | None, Query(description="Only jobs of the model of this name")] = None,
+    created_after: Annotated[Moment | None, Query(description="Only jobs made then or later")] = None,
+    created_before: Annotated[Moment | None, Query(description="Only jobs made earlier")] = None,
 ) -> JobList:
-    """List jobs, newest first, a page at a time."""
-    page, next_cursor = queue.list(state=state, cursor=cursor, limit=limit, slide_id=slide_id)
+    """List jobs, newest first, a page at a time. A filtered page may be short and have a next one still."""
+    wanted = JobFilter(
+        slide_id=slide_id,
+        model=model,
+        after=created_after.timestamp() if created_after else None,
+        before=created_before.timestamp() if created_before else None,
+    )
+    page, next_cursor = queue.list(state, cursor, limit, wanted)
     return JobList(jobs=[JobOut.of(job, position(queue, job)) for job in page], next_cursor=next_cursor)
 
 
 @router.get("/{job_id}", response_model=JobOut, responses=NO_JOB)
-def get_job(job_id: str, response: Response, queue: Queue) -> JobOut:
-    """Get one job; `Retry-After` says when to ask again."""
-    return job_out(response, queue, queue.get(job_id))
+async def get_job(
+    job_id: str, response: Response, queue: Queue, watches: Watches, prefer: Prefer = None
+) -> JobOut:
+    """Get one job; `Retry-After` says when to ask again. `Prefer: wait=30` answers once it is over."""
+    job = await run_in_threadpool(queue.get, job_id)
+    job = await awaited(job, prefer, response, watches, queue)
+    return await run_in_threadpool(job_out, response, queue, job)
 
 
 @router.post(
@@ -247,6 +288,20 @@ def delete_job(job_id: str, queue: Queue) -> None:
     """Remove a job and its files; a job that runs is stopped first."""
     job = queue.delete(job_id)
     shutil.rmtree(job.directory, ignore_errors=True)
+
+
+async def awaited(
+    job: Job, prefer: str | None, response: Response, watches: JobWatches, queue: JobClient
+) -> Job:
+    """Return the job as it is once it is over, or after the time for which the client prefers to wait."""
+    seconds = wait_preferred(prefer)
+    if seconds is None:
+        return job
+    response.headers["Preference-Applied"] = f"wait={seconds}"
+    if job.state.is_final:
+        return job
+    await watches.wait(job.id, seconds)
+    return await run_in_threadpool(queue.get, job.id)
 
 
 def job_out(response: Response, queue: JobClient, job: Job) -> JobOut:

@@ -1,8 +1,8 @@
 """Page routes: the viewer, a job's report and the API's documentation, with the files that they load."""
 
 from fastapi import APIRouter, Request, Response
-from starlette.datastructures import Headers
 
+from ..accept import takes_gzip
 from ..assets import Asset
 from ..dependencies import PageAssets
 from ..errors import PageNotFoundError
@@ -72,12 +72,7 @@ def conditional(request: Request, found: Asset, headers: dict[str, str]) -> Resp
     headers = {**headers, "ETag": found.etag, "Vary": "Accept-Encoding"}
     if found.etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    if takes_gzip(request.headers):
+    if takes_gzip(request.headers.get("accept-encoding", "")):
         headers["Content-Encoding"] = "gzip"
         return Response(found.compressed, media_type=found.media_type, headers=headers)
     return Response(found.content, media_type=found.media_type, headers=headers)
-
-
-def takes_gzip(headers: Headers) -> bool:
-    """Return whether the client takes gzip."""
-    return "gzip" in headers.get("accept-encoding", "")

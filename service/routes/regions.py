@@ -17,6 +17,7 @@ from workers.jobs import JobFiles, result_stem
 from wsi.palette import LabelClass, Palette
 from wsi.writing.region_options import MIN_AREA_UM2, TOLERANCE_UM, RegionOptions, regions_command
 
+from ..accept import takes_gzip
 from ..dependencies import Converter, Queue
 from ..errors import (
     ConversionFailedError,
@@ -126,14 +127,6 @@ def geojson(request: Request, path: Path, name: str) -> Response:
         return packed
     headers["Content-Disposition"] = packed.headers["Content-Disposition"]
     return StreamingResponse(unpacked(path), media_type=GEOJSON, headers=headers)
-
-
-def takes_gzip(accept_encoding: str) -> bool:
-    """Return whether an `Accept-Encoding` header allows gzip."""
-    codings = [part.replace(" ", "").lower().partition(";") for part in accept_encoding.split(",")]
-    weights = {name: weight for name, _, weight in codings}
-    weight = weights.get("gzip", weights.get("*", "q=0"))
-    return weight.removeprefix("q=").strip("0.") != "" if weight else True
 
 
 def unpacked(path: Path) -> Iterator[bytes]:

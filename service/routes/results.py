@@ -3,6 +3,7 @@
 import json
 import mimetypes
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
@@ -31,13 +32,26 @@ TIFF: Responses = {
     **problems(RangeNotSatisfiableError),
     **PROBLEMS,
 }
+FILE_TYPES: dict[str, Any] = {
+    kind: {}
+    for kind in (
+        "image/tiff",
+        "image/png",
+        "application/dicom",
+        "application/zip",
+        "application/geo+json",
+        "application/gzip",
+        "application/json",
+        "application/octet-stream",
+    )
+}
 FILE: Responses = {
     **TIFF,
     200: {
         "description": "The file. `Range` (with `If-Range`) is honoured; a malformed one is ignored",
-        "content": {"application/octet-stream": {}},
+        "content": FILE_TYPES,
     },
-    206: {"description": "Part of the file", "content": {"application/octet-stream": {}}},
+    206: {"description": "Part of the file", "content": FILE_TYPES},
     **problems(JobNotFoundError, ResultFileNotFoundError),
 }
 RESULT: Responses = {200: {"model": ResultOut}, **PROBLEMS}

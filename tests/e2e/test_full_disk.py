@@ -68,9 +68,9 @@ def test_a_job_waits_while_the_disk_is_full(
 ) -> None:
     with Client(confined.url) as client:
         slide_id = client.register(str(large_phantom.slide)).id
-        undisturbed = client.submit(slide_id).id
+        undisturbed = client.submit(slide_id, force=True).id
         wait_for(client, undisturbed, lambda job: job.state == JobState.SUCCEEDED)
-        job_id = client.submit(slide_id).id
+        job_id = client.submit(slide_id, force=True).id
         wait_for(client, job_id, lambda job: job.progress.patches_done >= 2)
         ballast = fill(small_disk)
         # The queue's own file is on the same disk: it may have no room for the news.

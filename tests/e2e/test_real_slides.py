@@ -22,7 +22,7 @@ DEMO_CARD = WEIGHTS / "phantom-resnet18-aligned.json"
 
 def run(client: Client, path: Path, **options: Any) -> Job:
     slide = client.upload(path)
-    job = client.submit(slide.id, **options)
+    job = client.submit(slide.id, **options, force=True)
     *_, job = client.follow(job.id)
     return job
 
@@ -103,7 +103,7 @@ def test_unknown_pixel_size_is_told_or_rescued(client: Client, real_slides: Path
     slide = client.upload(real_slides / "broken" / name)
     if slide.mpp is None:
         with pytest.raises(ServiceRefusedError, match="mpp="):
-            client.submit(slide.id)
+            client.submit(slide.id, force=True)
     job = run(client, real_slides / "broken" / name, mpp=0.499)
     assert job.state == "succeeded", job.error
     assert client.result(job.id).mpp.source == "request"

@@ -93,7 +93,7 @@ def test_same_slide_same_bytes(client: Client, small_phantom: PhantomFiles) -> N
     slide = client.upload(small_phantom.slide)
     hashes = []
     for _ in range(2):
-        job = client.submit(slide.id)
+        job = client.submit(slide.id, force=True)
         *_, job = client.follow(job.id)
         assert job.state == "succeeded", job
         hashes.append({name: file.sha256 for name, file in client.result(job.id).files.items()})
@@ -103,7 +103,7 @@ def test_same_slide_same_bytes(client: Client, small_phantom: PhantomFiles) -> N
 def test_cancel_stops_a_running_job(client: Client, large_phantom: PhantomFiles) -> None:
     slide = client.upload(large_phantom.slide)
     # The widest halo: a job that lasts many heartbeats, however fast the machine.
-    job_id = client.submit(slide.id, halo_px=256).id
+    job_id = client.submit(slide.id, halo_px=256, force=True).id
     asked = False
     for job in client.follow(job_id):
         if job.progress.patches_done >= 1 and not asked:

@@ -32,7 +32,7 @@ def slide_id(service: RunningService, large_phantom: PhantomFiles) -> Iterator[s
 def undisturbed(service: RunningService, slide_id: str) -> dict[str, str]:
     """sha256 of the result files of a run that nobody disturbs."""
     client = Client(service.url)
-    job = client.submit(slide_id)
+    job = client.submit(slide_id, force=True)
     *_, job = client.follow(job.id)
     assert job.state == "succeeded", job
     hashes = file_hashes(client.result(job.id))
@@ -49,7 +49,7 @@ def test_kill_in_the_middle_of_a_job(
     service: RunningService, client: Client, slide_id: str, undisturbed: dict[str, str], part: str
 ) -> None:
     service.wait_ready()
-    job_id = client.submit(slide_id).id
+    job_id = client.submit(slide_id, force=True).id
     killed_at = None
     for job in client.follow(job_id):
         if killed_at is None and job.progress.patches_done >= 2:
@@ -63,7 +63,7 @@ def test_kill_in_the_middle_of_a_job(
 
 def test_a_resumed_job_goes_on_where_it_was(service: RunningService, client: Client, slide_id: str) -> None:
     service.wait_ready()
-    job_id = client.submit(slide_id).id
+    job_id = client.submit(slide_id, force=True).id
     before = after = None
     for job in client.follow(job_id):
         done = job.progress.patches_done

@@ -17,10 +17,11 @@ from typing import Self
 
 from redis import Redis
 
-from ..errors import IdempotencyConflictError, JobFinalError
-from ..jobs import Job, JobRequest, JobState, new_job, submitted_at
+from ..errors import IdempotencyConflictError, JobFinalError, JobNotFoundError
+from ..jobs import EVERY_JOB, Job, JobFilter, JobRequest, JobState, new_job, submitted_at
 from . import lua
 from .connection import connect, text
+from .fair_share import FairShare
 from .records import ALL_JOBS, PREFIX, JobRecords, encode_job, job_key, state_key
 from .recovery import forget_request, keep_request
 from .registry import PublishedModels, WorkerInfo, WorkerRegistry, WorkerState
@@ -33,6 +34,9 @@ IDEMPOTENCY_TTL_S = 24 * 3600
 _SCAN = 200
 """Records read at once where jobs are looked for."""
 
+SCANNED = 5000
+"""Records looked through for one page of a filtered listing, at most."""
+
 
 class JobClient:
     """Submits, reads, cancels and deletes jobs, and reads what workers announce."""
@@ -44,6 +48,7 @@ class JobClient:
         self._records = JobRecords(redis, jobs_root)
         self._lists = RqLists(redis)
         self._registry = WorkerRegistry(redis)
+        self._fair_share = FairShare(redis)
         self._submit = redis.register_script(lua.SUBMIT)
         self._cancel = redis.register_script(lua.CANCEL)
         self._delete = redis.register_script(lua.DELETE)
@@ -72,12 +77,20 @@ class JobClient:
         """
         require_suitable(self._redis)
 
-    def submit(self, request: JobRequest, *, idempotency_key: str | None = None) -> Job:
+    def submit(
+        self, request: JobRequest, *, idempotency_key: str | None = None, work: str = "", lane: str = ""
+    ) -> Job:
         """Record a job and queue it.
 
         The record comes first: whoever dies between the two steps leaves a job that
         `workers.queue.reconciler` queues. With an idempotency key, the same request within 24 h gives the
         same job back.
+
+        Args:
+            request: what to run.
+            idempotency_key: stands for this request from now on.
+            work: what `succeeded` will find the job by.
+            lane: whose job it is; those of one lane wait behind the first ones of others.
 
         Raises:
             IdempotencyConflictError: the key stands for another request.
@@ -85,8 +98,9 @@ class JobClient:
         """
         job = new_job(request, self._jobs_root)
         fields = encode_job(job)
+        fields |= {name: value for name, value in (("work", work), ("lane", lane)) if value}
         fingerprint = _sha256(fields["request"])
-        key = f"{PREFIX}idempotency:{_sha256(idempotency_key)}" if idempotency_key else ""
+        key = _idempotency_key(idempotency_key) if idempotency_key else ""
         parts = [part for item in fields.items() for part in item]
         reply = self._submit(args=[job.id, key, fingerprint, IDEMPOTENCY_TTL_S, *parts])
         held_id, held_fingerprint = text(reply[0]), text(reply[1])
@@ -95,7 +109,21 @@ class JobClient:
         if held_id == job.id:
             keep_request(job)
             self._lists.enqueue(job.id, job.attempt)
+            self._fair_share.settle(job.id, job.attempt, request.priority)
         return self.get(held_id)
+
+    def knows_key(self, idempotency_key: str | None) -> bool:
+        """Tell whether an idempotency key stands for a job."""
+        return idempotency_key is not None and bool(self._redis.exists(_idempotency_key(idempotency_key)))
+
+    def succeeded(self, work: str) -> Job | None:
+        """Return the newest job submitted as `work` that has succeeded and whose result is there."""
+        held = text(self._redis.get(f"{PREFIX}work:{work}") or b"")
+        try:
+            job = self.get(held)
+        except JobNotFoundError:
+            return None
+        return job if job.state is JobState.SUCCEEDED and job.files.result.exists() else None
 
     def get(self, job_id: str) -> Job:
         """Return the record of a job.
@@ -110,30 +138,36 @@ class JobClient:
         state: JobState | None = None,
         cursor: str | None = None,
         limit: int = 50,
-        slide_id: str | None = None,
+        wanted: JobFilter = EVERY_JOB,
     ) -> tuple[tuple[Job, ...], str | None]:
         """Return a page of jobs, newest first, and the cursor of the next page, None on the last.
 
-        With a slide id, jobs on that slide alone; that reads every job that is newer than the page's last.
+        At most SCANNED records are looked through for those that are wanted: a page may then hold fewer than
+        there are, none even, and still have a next one.
         """
+        cursor, oldest = wanted.newest_id(cursor), wanted.oldest_id
         found: list[Job] = []
+        scanned = 0
         while True:
-            page, cursor = self._page(state, cursor, limit if slide_id is None else _SCAN)
+            page, cursor = self._page(state, cursor, limit if wanted == EVERY_JOB else _SCAN, oldest)
             for number, job in enumerate(page):
-                if slide_id in (None, job.request.slide_id):
+                if wanted.matches(job):
                     found.append(job)
                     if len(found) == limit:
                         is_last = cursor is None and number + 1 == len(page)
                         return tuple(found), None if is_last else job.id
-            if cursor is None or slide_id is None:
+            scanned += len(page)
+            if cursor is None or wanted == EVERY_JOB or scanned >= SCANNED:
                 return tuple(found), cursor
 
     def _page(
-        self, state: JobState | None, cursor: str | None, limit: int
+        self, state: JobState | None, cursor: str | None, limit: int, oldest: str | None
     ) -> tuple[tuple[Job, ...], str | None]:
         index = state_key(state) if state else ALL_JOBS
         newest = f"({cursor}" if cursor else "+"
-        ids = [text(key) for key in self._redis.zrevrangebylex(index, newest, "-", start=0, num=limit + 1)]
+        end = f"[{oldest}" if oldest else "-"
+        listed = self._redis.zrevrangebylex(index, newest, end, start=0, num=limit + 1)
+        ids = [text(key) for key in listed]
         page = self._records.get_many(ids[:limit])
         return page, ids[limit - 1] if len(ids) > limit else None
 
@@ -235,6 +269,10 @@ class JobClient:
             time.sleep(0.1)
             job = self.get(job_id)
         return job
+
+
+def _idempotency_key(key: str) -> str:
+    return f"{PREFIX}idempotency:{_sha256(key)}"
 
 
 def _sha256(value: str) -> str:

@@ -11,6 +11,9 @@ are the server's alone. Keys, all under `darefine:`
     leases                sorted set of running ids by the time their lease ends
     missing               sorted set of queued ids by the time they were first missed in RQ's lists
     idempotency:<sha256>  hash: job, fingerprint
+    work:<sha256>         id of the newest job of this slide, model and parameters that succeeded
+
+A record's members `work` and `lane` are what it was submitted with (`workers.queue.client`).
 
 The scripts make keys from ids, so one server (or one primary with replicas) is assumed, not Redis Cluster.
 """
@@ -32,6 +35,11 @@ local function add_one(key, field)
 end
 local function number_or(value, default) return tonumber(value or default) or default end
 local function raise_revision(id) add_one(key_of(id), 'revision') end
+-- Lets a job that succeeded be found by what it has done.
+local function note_final(id, state)
+  local work = redis.call('HGET', key_of(id), 'work')
+  if state == 'succeeded' and work then redis.call('SET', prefix .. 'work:' .. work, id) end
+end
 local function set_state(id, state)
   local key = key_of(id)
   local old = redis.call('HGET', key, 'state')
@@ -42,6 +50,7 @@ local function set_state(id, state)
   if state ~= 'running' then redis.call('ZREM', prefix .. 'leases', id) end
   if state == 'succeeded' or state == 'failed' or state == 'cancelled' then
     redis.call('HSET', key, 'finished_at', timestamp())
+    note_final(id, state)
   end
   raise_revision(id)
 end
@@ -265,6 +274,10 @@ DELETE = (
 local id = ARGV[1]
 local state = redis.call('HGET', key_of(id), 'state')
 if not state then return 0 end
+local work = redis.call('HGET', key_of(id), 'work')
+if work and redis.call('GET', prefix .. 'work:' .. work) == id then
+  redis.call('DEL', prefix .. 'work:' .. work)
+end
 for _, index in ipairs({'jobs', 'jobs:' .. state, 'leases', 'missing'}) do
   redis.call('ZREM', prefix .. index, id)
 end

@@ -78,6 +78,7 @@ def test_preflight_says_what_would_run_and_queues_nothing(api: Api) -> None:
     ("options", "status", "kind"),
     [
         ({"mpp": 9}, 422, "request-invalid"),
+        ({"halo_px": False}, 422, "request-invalid"),
         ({"mmp": 0.5}, 422, "request-invalid"),
         ({"model": "other"}, 422, "model-unknown"),
         ({"mpp": 4}, 422, "mpp-out-of-range"),
@@ -230,6 +231,44 @@ def test_list_is_newest_first_and_pages(api: Api, slide: Path) -> None:
     assert [job["id"] for job in first["jobs"]] == [ids[2], ids[1]]
     second = api.http.get("/v1/jobs", params={"limit": 1, "cursor": first["next_cursor"]}).json()
     assert second["jobs"][0]["id"] == ids[0]
+
+
+def test_list_of_one_slide_model_or_time(api: Api, tmp_path: Path) -> None:
+    one, two = (post_slide(api, write_slide(tmp_path / f"{n}.tif", seed=300 + n)).json() for n in range(2))
+
+    def ids(**wanted: str) -> set[str]:
+        found = api.http.get("/v1/jobs", params=wanted).json()
+        assert found["next_cursor"] is None
+        return {job["id"] for job in found["jobs"]} & {one["id"], two["id"]}
+
+    both = {one["id"], two["id"]}
+    assert api.http.get(api.http.get(one["links"]["slide"]).json()["links"]["jobs"]).json()["jobs"] == [one]
+    assert ids(slide_id=two["slide"]["id"]) == {two["id"]}
+    assert ids(model="stand-in", limit="200") == both
+    assert ids(model="other") == set()
+    assert ids(created_after=one["created_at"], limit="200") == both
+    assert ids(created_after=two["created_at"], created_before="2100-01-01T00:00:00Z") == {two["id"]}
+    assert ids(created_before=two["created_at"], created_after=one["created_at"]) == {one["id"]}
+
+
+def test_filtered_list_pages(api: Api, tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "paged.tif", seed=310)
+    ids = [post_slide(api, slide).json()["id"] for _ in range(3)]
+    wanted = {"slide_id": api.http.get(f"/v1/jobs/{ids[0]}").json()["slide"]["id"], "limit": "2"}
+    first = api.http.get("/v1/jobs", params=wanted).json()
+    last = api.http.get("/v1/jobs", params={**wanted, "cursor": first["next_cursor"]}).json()
+    assert [job["id"] for page in (first, last) for job in page["jobs"]] == ids[::-1]
+    assert last["next_cursor"] is None
+
+
+def test_cancel_of_a_running_job_shows_until_it_has_stopped(api: Api, slide: Path) -> None:
+    job = post_slide(api, slide).json()
+    assert job["cancel_requested"] is False
+    api.lease.start(job["id"], 1, "tester")
+    cancelled = api.http.post(job["links"]["cancel"]).json()
+    assert (cancelled["state"], cancelled["cancel_requested"]) == ("running", True)
+    api.lease.confirm_cancel(job["id"], 1, None)
+    assert api.http.get(job["links"]["self"]).json()["state"] == "cancelled"
 
 
 @pytest.mark.parametrize("name", ["overlay.tif", "labels.tif", "result"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.routes.regions import takes_gzip
+from service.accept import takes_gzip
 from tests.wsi.writing.test_label_tiff import ArrayTiles
 from wsi.geometry import Size
 from wsi.grid import InputGeometry, make_grid

@@ -6,7 +6,7 @@ import pytest
 
 from tests.workers.conftest import Queue
 from workers.errors import IdempotencyConflictError, JobFinalError, JobNotFoundError
-from workers.jobs import JobState
+from workers.jobs import JobState, Problem, Progress
 from workers.queue.client import JobClient
 from workers.queue.lease import JobLease, Ownership
 from workers.queue.reconciler import Reconciler
@@ -112,3 +112,22 @@ def test_the_api_can_do_nothing_that_is_a_workers_or_the_supervisors() -> None:
     assert public(JobClient).isdisjoint(public(JobLease) | public(Reconciler))
     assert public(JobClient) & public(WorkerRegistry) == {"models", "workers"}, "it reads them"
     assert public(JobClient) & public(RqLists) == {"position"}
+
+
+def test_a_job_is_found_by_what_it_has_done_once_it_has_succeeded(queue: Queue) -> None:
+    job = queue.client.submit(REQUEST, work="w")
+    assert queue.client.succeeded("w") is None
+    queue.lease.start(job.id, 1, "worker")
+    queue.lease.succeed(job.id, 1, Progress(fraction=1.0))
+    assert queue.client.succeeded("w") is None, "its result is not there"
+    job.files.directory.mkdir(parents=True)
+    job.files.result.write_text("{}")
+    found = queue.client.succeeded("w")
+    assert found is not None
+    assert found.id == job.id
+    failed = queue.client.submit(REQUEST, work="w")
+    queue.lease.start(failed.id, 1, "worker")
+    queue.lease.fail(failed.id, 1, Problem("x", "x", "x"))
+    assert queue.client.succeeded("w") == found
+    queue.client.delete(job.id)
+    assert queue.client.succeeded("w") is None

@@ -1,0 +1,39 @@
+"""Schemas of a job's parameters as answers show them."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from workers.jobs import Priority
+
+ONLY_IF_SET = Field(exclude_if=lambda value: value is None)
+"""Annotation of members that are left out of an answer while they say nothing."""
+
+
+class RegionsFacts(BaseModel):
+    """What stands for the polygons that a job was limited to."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    unit: str
+    polygons: int
+    vertices: int
+    sha256: str = Field(description="The same polygons have the same.")
+
+
+class JobParametersOut(BaseModel):
+    """Parameters of a job as they were asked for; null leaves the choice to slide, model or service."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    mpp: float | None = Field(description="Micrometres per pixel of level 0.")
+    halo_px: int | None = Field(description="Overlap around each slice, in label pixels.")
+    precision: str | None = Field(description="Number format of the network.")
+    tissue: bool = Field(description="Whether glass is looked for and left out.")
+    outputs: list[str] = Field([], description="Results besides the two TIFFs.")
+    priority: Priority = "normal"
+    tissue_rules: Annotated[int | None, ONLY_IF_SET] = Field(
+        None, description="Version of what counts as tissue, if that matters."
+    )
+    regions: Annotated[RegionsFacts | None, ONLY_IF_SET] = Field(None, description="Where the job looks.")
+    tissue_outlines: Annotated[RegionsFacts | None, ONLY_IF_SET] = Field(
+        None, description="A tissue mask that came with the job."
+    )
