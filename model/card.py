@@ -56,7 +56,7 @@ class NetworkConfig:
 
     `second_input` "aligned" is "dual" with the position of the slice in its patch made known (not in the
     paper). `coarse_context` False leaves the whole map of the context out of the first refine block (not in
-    the paper either).
+    the paper either). `decoder` "light" has 1x1 convs in place of 3x3 ones, and fewer (nor this).
 
     Raises:
         CardError: The values do not go together.
@@ -70,6 +70,7 @@ class NetworkConfig:
     fusion: Literal["attention", "concat", "add"] = "attention"
     second_input: Literal["dual", "aligned", "multi-size", "single"] = "dual"
     coarse_context: bool = True
+    decoder: Literal["paper", "light"] = "paper"
 
     def __post_init__(self) -> None:
         # oneDNN (PyTorch 2.13) corrupts memory in the backward pass of channels-last kernels narrower than 8.

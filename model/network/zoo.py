@@ -1,4 +1,4 @@
-"""Table of named networks: every row of the paper's Tables I and II, and ours, "aligned" and "centred".
+"""Table of named networks: every row of the paper's Tables I and II, and ours: "aligned", "centred", "light".
 
 This module does not import torch.
 """
@@ -111,6 +111,11 @@ NETWORKS: Mapping[str, NamedNetwork] = {
         note="ours, not in the paper: the same, with a context of its own centred on each slice",
         context="centred",
     ),
+    "resnet50-50-attention-light": NamedNetwork(
+        NetworkConfig(decoder="light"),
+        note="ours, not in the paper: 1x1 convs in the decoder, as in Light-Weight RefineNet",
+    ),
 }
 """Name -> network. A name gives the slice encoder, the context encoder, and the fusion or the second input;
-the fusion of "aligned" and "centred" is attention, that of "single" and "multi-size" is add."""
+the fusion of "aligned" and "centred" is attention, that of "single" and "multi-size" is add. "light" is the
+decoder."""

@@ -17,7 +17,12 @@ ROWS_OF_THE_PAPER = {
     *(f"resnet{depth}-50-{way}" for depth in (50, 101, 152) for way in ("multi-size", "add")),
     *(f"resnet{depth}-50-{way}" for depth in (50, 101) for way in ("concat", "attention")),
 }
-NOT_SCORED_IN_IT = {"resnet152-50-attention", "resnet50-50-aligned", "resnet50-50-centred"}
+NOT_SCORED_IN_IT = {
+    "resnet152-50-attention",
+    "resnet50-50-aligned",
+    "resnet50-50-centred",
+    "resnet50-50-attention-light",
+}
 
 
 def test_every_row_of_the_tables_is_there_and_ours_are_marked() -> None:
@@ -46,7 +51,8 @@ def test_a_name_says_what_the_network_is(name: str) -> None:
         assert way == "aligned"
         way = "centred"
     context = "" if way == "single" else f"-{config.context_depth}"
-    assert name == f"resnet{config.encoder_depth}{context}-{way}"
+    decoder = "" if config.decoder == "paper" else f"-{config.decoder}"
+    assert name == f"resnet{config.encoder_depth}{context}-{way}{decoder}"
 
 
 def test_names_can_be_read_without_torch() -> None:
@@ -66,6 +72,12 @@ def test_knowing_the_place_costs_a_slice_next_to_nothing() -> None:
     assert 1 <= aligned.slice_gflop / dual.slice_gflop < 1.05
     assert 1 < aligned.context_gflop / dual.context_gflop < 1.05
     assert aligned.parameters - dual.parameters == 3 * 32**2 + 64**2
+
+
+def test_a_light_decoder_takes_less_than_a_quarter_of_the_arithmetic() -> None:
+    paper, light = (network_cost(NETWORKS[f"resnet50-50-attention{kind}"].config) for kind in ("", "-light"))
+    assert light.slice_gflop < paper.slice_gflop / 4
+    assert light.parameters < 0.51 * paper.parameters
 
 
 def test_only_a_patch_that_is_seen_has_a_cost_of_its_own() -> None:
