@@ -56,7 +56,8 @@ class NetworkConfig:
 
     `second_input` "aligned" is "dual" with the position of the slice in its patch made known; "hooked" joins
     the context at the bottleneck alone, cropped at the slice. `coarse_context` False leaves the whole map of
-    the context out of the first refine block. None of these is in the paper.
+    the context out of the first refine block. `decoder` "light" has 1x1 convs in place of 3x3 ones, and
+    fewer. None of these is in the paper.
 
     Raises:
         CardError: The values do not go together.
@@ -70,6 +71,7 @@ class NetworkConfig:
     fusion: Literal["attention", "concat", "add"] = "attention"
     second_input: Literal["dual", "aligned", "hooked", "multi-size", "single"] = "dual"
     coarse_context: bool = True
+    decoder: Literal["paper", "light"] = "paper"
 
     def __post_init__(self) -> None:
         # oneDNN (PyTorch 2.13) corrupts memory in the backward pass of channels-last kernels narrower than 8.

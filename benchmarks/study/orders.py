@@ -48,6 +48,7 @@ OTHER_ORDERS = (
     Order("centred", "attention"),
     Order("centred", "aligned"),
     Order("centred", "hooked"),
+    Order("light", "attention"),
 )
 """Orders that the paper says nothing of."""
 

@@ -39,7 +39,8 @@ PLACES_NOTE = (
     "can learn nothing from them; it is tested with its own. Hooked joins a centred context once, at the "
     "bottleneck, cropped at the slice, as HookNet does; it is not HookNet, whose branches have decoders "
     "of their own. Aligned is attention that knows where in the patch the slice lies; centred is aligned "
-    "with a context of its own around each slice."
+    "with a context of its own around each slice. Light has 1x1 convs in the decoder, as Light-Weight "
+    "RefineNet (Nekrasov et al. 2018)."
 )
 CALIBRATION_NOTE = (
     "Expected calibration error (15 bins) on the test slices, in percent, as trained and with the "
@@ -81,7 +82,7 @@ def report(results: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         FUSIONS_NOTE,
         markdown([_size_header(), *(_size_cells(row, _of(runs, row)) for row in fusions)]),
         scores(fusions, runs, "all"),
-        "## Where the context lies and where it joins",
+        "## Where the context lies and where it joins, and a light decoder",
         PLACES_NOTE,
         markdown([_size_header(), *(_size_cells(row, _of(runs, row)) for row in places)]),
         scores(places, runs, "all"),

@@ -40,8 +40,8 @@ INPUT_MODES = ("unet", "single", "multi-size", "add")
 """Rows of Table I: everything but the input is alike from "single" on."""
 FUSIONS = ("add", "concat", "attention")
 """Rows of Table II, all with the patch as second input."""
-PLACES = ("attention", "no-coarse", "shuffled", "hooked", "aligned", "aligned-no-coarse", "centred")
-"""Rows on where a context lies and where it joins, not in the paper."""
+PLACES = ("attention", "no-coarse", "shuffled", "hooked", "aligned", "aligned-no-coarse", "centred", "light")
+"""Rows on where a context lies and where it joins, and on a cheaper decoder; not in the paper."""
 
 
 def rows_of(size: Size) -> tuple[Row, ...]:
@@ -63,4 +63,5 @@ def rows_of(size: Size) -> tuple[Row, ...]:
         Row("aligned", "aligned (ours)", aligned),
         Row("aligned-no-coarse", "aligned, no coarse map (ours)", replace(aligned, coarse_context=False)),
         Row("centred", "centred (ours)", aligned, "centred"),
+        Row("light", "attention, light decoder (ours)", replace(dual, decoder="light")),
     )

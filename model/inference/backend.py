@@ -38,6 +38,10 @@ class Backend(Protocol):
     def compiled(self) -> bool:
         """Whether it is compiled for each size, so that all passes should have the same."""
 
+    @property
+    def logit_px(self) -> int | None:
+        """Side of a logit in px of the windows, where `logits` can leave out a margin; None: it cannot."""
+
     def encode_context(self, image: Tensor, windows: ContextWindows | None) -> EncodedContext:
         """Prepare the context (1, 3, side, side) of a patch; with `windows`, each slice sees its own of it.
 
@@ -45,10 +49,13 @@ class Backend(Protocol):
             InputError: The network takes no context, or none of this size.
         """
 
-    def logits(self, windows: Tensor, context: EncodedContext | None, boxes: Tensor) -> Tensor:
+    def logits(
+        self, windows: Tensor, context: EncodedContext | None, boxes: Tensor, margin: int = 0
+    ) -> Tensor:
         """Return float32 logits (N, K, h, w) of windows (N, 3, side, side), of any h and w.
 
-        They cover the windows edge to edge. `boxes` (N, 4) are the windows as fractions of the context's
+        They cover the windows edge to edge, but for `margin` logits left out at each; above 0 only where
+        `logit_px` is known. `boxes` (N, 4) are the windows as fractions of the context's
         sides, `context` what `encode_context` returned, or its part for these windows.
 
         Raises:

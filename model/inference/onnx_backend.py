@@ -60,6 +60,7 @@ class OnnxBackend:
 
     device = CPU
     compiled = False
+    logit_px: int | None = None
 
     def __init__(self, session: OnnxSession, card: ModelCard) -> None:
         """Match the graph with what the card says of it.
@@ -122,7 +123,13 @@ class OnnxBackend:
             return images
         return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
 
-    def logits(self, windows: Tensor, context: EncodedContext | None, boxes: Tensor) -> Tensor:
+    def logits(
+        self,
+        windows: Tensor,
+        context: EncodedContext | None,
+        boxes: Tensor,
+        margin: int = 0,  # noqa: ARG002  (a graph computes all it computes)
+    ) -> Tensor:
         """Compute the logits of windows; graphs of a fixed size get them in overlapping pieces."""
         if context is not None and not isinstance(context, ContextImages):
             raise InputError(f"a {type(context).__name__} is of another back end")

@@ -45,6 +45,15 @@ class _Prepared:
     """(len(windows), 4) float32: see SegmentationNetwork."""
     context: EncodedContext | None
     view: PatchView
+    margin: int
+    """Logits at each edge of a window that are left out."""
+    margin_px: int
+    """The same in label px."""
+
+    @property
+    def covered(self) -> tuple[int, int]:
+        """Side of what a window's logits cover, and the halo in it, label px."""
+        return self.view.window_px - 2 * self.margin_px, self.view.halo_px - self.margin_px
 
     def context_of(self, start: int, stop: int) -> EncodedContext | None:
         """Return the features that windows start..stop see: their own, or those of the one context."""
@@ -256,7 +265,7 @@ class Segmenter:
 
         def run_pass(start: int, stop: int) -> None:
             window_logits = self._window_logits(patch, start, stop)[: count - start]
-            kept = centre_logits(window_logits, view.window_px, view.halo_px)
+            kept = centre_logits(window_logits, *patch.covered)
             results[start : start + len(kept)] = kept[:, :, first::step, first::step].cpu()
 
         with computing_on(self._device):
@@ -280,7 +289,19 @@ class Segmenter:
         boxes = np.concatenate([view.boxes, np.repeat(view.boxes[-1:], padding, axis=0)])
         region = self._transfer.upload(pixels)
         features = self._encode_context(region, view, context) if self.card.network.sees_patch else None
-        return _Prepared(region, windows, self._transfer.upload(boxes), features, view)
+        margin = self._margin(view)
+        margin_px = margin * (self._backend.logit_px or 0)
+        return _Prepared(region, windows, self._transfer.upload(boxes), features, view, margin, margin_px)
+
+    def _margin(self, view: PatchView) -> int:
+        """Return how many logits at each edge of a window no label of its centre depends on.
+
+        Enlarging them looks one logit beyond the centre. 0 where the back end cannot leave them out.
+        """
+        px = self._backend.logit_px
+        if px is None or view.slice_network_px != view.window_px or view.halo_px % px:
+            return 0
+        return max(0, view.halo_px // px - 1)
 
     def _encode_context(
         self, region: Tensor, view: PatchView, context: NDArray[np.uint8] | None
@@ -299,32 +320,23 @@ class Segmenter:
     def _labels(self, patch: _Prepared, start: int, stop: int, probabilities: bool) -> Tensor:
         """Return labels, and behind them probabilities, on the device: uint8 (1 or 2, N, slice_px, same)."""
         logits = self._window_logits(patch, start, stop)
-        sizes = (patch.view.window_px, patch.view.halo_px)
         if not probabilities:
-            return argmax_labels(logits, *sizes).unsqueeze(0)
-        kept = centre_logits(logits, *sizes)
+            return argmax_labels(logits, *patch.covered).unsqueeze(0)
+        kept = centre_logits(logits, *patch.covered)
         return torch.stack([largest_labels(kept), winner_probabilities(kept, self.card)])
 
     def _window_logits(self, patch: _Prepared, start: int, stop: int) -> Tensor:
-        """Return float32 (stop - start, K, h, w) of whole windows, at the network's own size."""
+        """Return float32 (stop - start, K, h, w), at the network's own size, of what is `covered`."""
         view, side = patch.view, patch.view.window_px
         windows = torch.stack(
             [patch.region[y : y + side, x : x + side] for x, y in patch.windows[start:stop]]
         )
-        return self._logits(
-            windows.permute(0, 3, 1, 2),
-            view.slice_network_px,
-            patch.context_of(start, stop),
-            patch.boxes[start:stop],
-        )
-
-    def _logits(self, windows: Tensor, side_px: int, context: EncodedContext | None, boxes: Tensor) -> Tensor:
-        """float32 (N, K, h, w), at the network's own size, of uint8 windows (N, 3, window_px, same)."""
-        images = windows.float()
-        if images.shape[-1] != side_px:
-            size = (side_px, side_px)
+        images = windows.permute(0, 3, 1, 2).float()
+        if side != view.slice_network_px:
+            size = (view.slice_network_px,) * 2
             images = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
-        return self._backend.logits(images, context, boxes)
+        context, boxes = patch.context_of(start, stop), patch.boxes[start:stop]
+        return self._backend.logits(images, context, boxes, patch.margin)
 
 
 def _no_labels(view: PatchView, probabilities: bool) -> PendingLabels:

@@ -45,6 +45,7 @@ class TorchBackend:
         if compiled:
             check_compiler(self.device)
             compile_network(self.network)
+        self.logit_px = self.network.logit_px
         self._normalise = Normaliser(normalisation, self.device)
 
     def encode_context(self, image: Tensor, windows: ContextWindows | None) -> ContextFeatures:
@@ -53,11 +54,15 @@ class TorchBackend:
         # Without windows the call has one argument: a compiled network is compiled for that.
         return self.network.encode_context(image, *(() if windows is None else (windows,)))
 
-    def logits(self, windows: Tensor, context: EncodedContext | None, boxes: Tensor) -> Tensor:
+    def logits(
+        self, windows: Tensor, context: EncodedContext | None, boxes: Tensor, margin: int = 0
+    ) -> Tensor:
         """Compute the logits of windows, at the network's own size; see `Backend`."""
         if context is not None and not isinstance(context, ContextFeatures):
             raise InputError(f"a {type(context).__name__} is of another back end")
-        logits: Tensor = self.network(self._input(windows), context, boxes)
+        # Without a margin the call has no such argument: not every network takes one.
+        further = (margin,) if margin else ()
+        logits: Tensor = self.network(self._input(windows), context, boxes, *further)
         return logits.float().contiguous()
 
     def _input(self, images: Tensor) -> Tensor:

@@ -78,6 +78,8 @@ class SegmentationNetwork(nn.Module, ABC):
     """Base class of networks from slices to logits; `classify` is the last convolution."""
 
     classify: nn.Conv2d
+    logit_px: int | None = None
+    """Side of a logit in px of the slice, where `forward` takes `margin`; None: it does not."""
 
     @abstractmethod
     def forward(

@@ -4,29 +4,51 @@ Feature maps are (N, C, H, W); pooled features are (N, C).
 """
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .pooling import RADIUS_PX, max_pool
+
 
 class ResidualConvUnit(nn.Module):
-    """Residual unit x + conv3x3(relu(conv3x3(relu(x)))), no batch norm (RefineNet's RCU). Shape is kept."""
+    """Residual unit x + conv(relu(conv(relu(x)))), no batch norm (RefineNet's RCU).
 
-    def __init__(self, channels: int) -> None:
+    Its convs are 3x3; `kernel` 1 is that of Light-Weight RefineNet.
+    """
+
+    def __init__(self, channels: int, kernel: Literal[1, 3] = 3) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(channels, channels, kernel, padding=kernel // 2)
+        self.conv2 = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False)
+        self.reach_px = 2 * (kernel // 2)
+        """Pixels that the unit sees beyond its own, on each side."""
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return refined features of the same shape."""
-        residual = self.conv1(F.relu(features))
-        refined: Tensor = features + self.conv2(F.relu_(residual))
-        return refined
+    def forward(self, features: Tensor, *, valid: bool = False) -> Tensor:
+        """Return refined features of the same shape; with `valid`, without `reach_px` at each edge."""
+        residual = F.relu_(convolve(self.conv1, F.relu(features), valid=valid))
+        kept = without_edges(features, self.reach_px) if valid else features
+        return convolve(self.conv2, residual, valid=valid).add_(kept)
+
+
+def convolve(conv: nn.Conv2d, features: Tensor, *, valid: bool) -> Tensor:
+    """Apply a conv to maps (N, C, H, W); with `valid`, leave out the pixels whose values need its padding."""
+    if not valid:
+        padded: Tensor = conv(features)
+        return padded
+    return F.conv2d(features, conv.weight, conv.bias)
+
+
+def without_edges(maps: Tensor, margin: int) -> Tensor:
+    """Return maps (N, C, H, W) without `margin` px at each edge, as a view."""
+    height, width = maps.shape[2:]
+    return maps[:, :, margin : height - margin, margin : width - margin]
 
 
 class ChainedResidualPooling(nn.Module):
-    """Sum of a chain of 5x5 max-pools, each followed by a 1x1 conv (RefineNet's CRP). Shape is kept.
+    """Sum of a chain of 5x5 max-pools, each followed by a 1x1 conv (RefineNet's CRP).
 
     Each stage pools the output of the one before, so that it gathers background from further away.
     """
@@ -35,50 +57,31 @@ class ChainedResidualPooling(nn.Module):
         super().__init__()
         self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 1, bias=False) for _ in range(stages))
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return relu(features) plus all pooled stages."""
+    def forward(self, features: Tensor, *, valid_stages: int = 0) -> Tensor:
+        """Return relu(features) plus all pooled stages, of the same shape.
+
+        Each of the last `valid_stages` stages leaves out RADIUS_PX at every edge.
+        """
         total = F.relu(features)
         path = total
-        for conv in self.convs:
-            path = conv(_max_pool(path))
-            total = total + path
+        for stage, conv in enumerate(self.convs):
+            valid = stage >= len(self.convs) - valid_stages
+            path = conv(max_pool(path, valid=valid))
+            total = without_edges(total, RADIUS_PX) if valid else total
+            # In place but for the first sum: its left side is the first stage's input.
+            total = total.add_(path) if stage else total + path
         return total
 
 
-def _max_pool(features: Tensor) -> Tensor:
-    """Return the 5x5 max-pool of stride 1 (N, C, H, W), in the faster of two ways with the same values.
-
-    That is by column and row in inference on a CPU, at every width of the decoder where malloc keeps freed
-    memory (`tune_malloc`, docs/decisions/0013). Not in training: of equal values another one would get the
-    gradient.
-    """
-    if torch.is_grad_enabled() or features.device.type != "cpu":
-        return max_pool_square(features)
-    return max_pool_by_column_and_row(features)
-
-
-def max_pool_square(features: Tensor) -> Tensor:
-    """Return the 5x5 max-pool of stride 1 (N, C, H, W), with 25 values compared at each pixel."""
-    return F.max_pool2d(features, 5, stride=1, padding=2)
-
-
-def max_pool_by_column_and_row(features: Tensor) -> Tensor:
-    """Return the 5x5 max-pool of stride 1 (N, C, H, W), with 5 + 5 values compared at each pixel.
-
-    Memory: one map more for the maxima of the columns.
-    """
-    return F.max_pool2d(F.max_pool2d(features, (5, 1), 1, (2, 0)), (1, 5), 1, (0, 2))
-
-
 class Adaptation(nn.Sequential):
-    """1x1 reduction of an encoder scale to the decoder's width, then two residual conv units."""
+    """1x1 reduction of an encoder scale to the decoder's width, then two residual conv units.
 
-    def __init__(self, in_channels: int, channels: int) -> None:
-        super().__init__(
-            nn.Conv2d(in_channels, channels, 1, bias=False),
-            ResidualConvUnit(channels),
-            ResidualConvUnit(channels),
-        )
+    `light`, as in Light-Weight RefineNet: the reduction alone.
+    """
+
+    def __init__(self, in_channels: int, channels: int, *, light: bool = False) -> None:
+        units = () if light else (ResidualConvUnit(channels), ResidualConvUnit(channels))
+        super().__init__(nn.Conv2d(in_channels, channels, 1, bias=False), *units)
 
 
 def _apply_per_row(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
@@ -112,7 +115,7 @@ class AttentionFusion(nn.Module):
         if context is not None:
             pooled.insert(1, context)
         weights = _apply_per_row(self._weights, torch.cat(pooled, 1))
-        return slices * weights[:, :, None, None] + previous
+        return (slices * weights[:, :, None, None]).add_(previous)
 
     def _weights(self, pooled: Tensor) -> Tensor:
         return torch.sigmoid(self.excite(F.relu(self.squeeze(pooled))))
@@ -225,7 +228,33 @@ class CoarseFusion(nn.Module):
 
 
 class Refinement(nn.Sequential):
-    """Chained residual pooling and three residual units, which follow the fusion in every refine block."""
+    """Chained residual pooling and three residual units, which follow the fusion in every refine block.
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(ChainedResidualPooling(channels), *(ResidualConvUnit(channels) for _ in range(3)))
+    `light`: the units have 1x1 convs.
+    """
+
+    def __init__(self, channels: int, *, light: bool = False) -> None:
+        pooling = ChainedResidualPooling(channels)
+        units = [ResidualConvUnit(channels, 1 if light else 3) for _ in range(3)]
+        super().__init__(pooling, *units)
+        self._stages, self._reaches_px = len(pooling.convs), [unit.reach_px for unit in units]
+
+    def forward(self, fused: Tensor, margin: int = 0) -> Tensor:
+        """Refine fused maps (N, C, H, W); the result lacks `margin` px at each edge.
+
+        No layer computes pixels there that the result does not need, and the result is what cutting them off
+        at the end would leave.
+        """
+        pooling, *units = self
+        left, valid = margin, list[bool]()
+        for reach_px in reversed(self._reaches_px):
+            valid.append(0 < reach_px <= left)
+            left -= reach_px if valid[-1] else 0
+        stages = min(self._stages, left // RADIUS_PX)
+        left -= stages * RADIUS_PX
+        # Only what every layer can do without is cut off before the first one.
+        first, last = (left, 0) if stages == self._stages else (0, left)
+        output: Tensor = pooling(without_edges(fused, first), valid_stages=stages)
+        for unit in units:
+            output = unit(output, valid=valid.pop())
+        return without_edges(output, last)

@@ -35,6 +35,7 @@ def _da_refinenet(config: NetworkConfig, classes: int, dropout: float) -> Segmen
         fusion=config.fusion,
         second_input=config.second_input,
         coarse_context=config.coarse_context,
+        decoder=config.decoder,
         dropout=dropout,
     )
 

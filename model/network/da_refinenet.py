@@ -19,6 +19,7 @@ from .blocks import (
     Refinement,
     ResidualConvUnit,
     box_means,
+    convolve,
     crop_at,
     laid_over,
 )
@@ -26,6 +27,7 @@ from .encoder import ResNetEncoder
 
 Fusion = Literal["attention", "concat", "add"]
 SecondInput = Literal["dual", "aligned", "hooked", "multi-size", "single"]
+Decoder = Literal["paper", "light"]
 
 FUSIONS = {"attention": AttentionFusion, "concat": ConcatFusion, "add": AddFusion}
 
@@ -56,7 +58,14 @@ class DaRefineNet(SegmentationNetwork):
 
     `coarse_context` False leaves the whole context map out of the first block: resized to the slice's grid it
     lays the layout of the patch over each of its slices.
+
+    `decoder` "light" is not in the paper: seven eighths of the arithmetic are 3x3 convs of the decoder, most
+    of them at stride 4. It follows Light-Weight RefineNet (Nekrasov et al., BMVC 2018): 1x1 convs in the
+    residual units behind the fusions, no units behind the 1x1 reductions; neighbours are seen by encoder and
+    pooling.
     """
+
+    logit_px = 4
 
     def __init__(
         self,
@@ -69,29 +78,31 @@ class DaRefineNet(SegmentationNetwork):
         fusion: Fusion = "attention",
         second_input: SecondInput = "dual",
         coarse_context: bool = True,
+        decoder: Decoder = "paper",
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
         self.second_input = second_input
         self.pools_context = fusion == "attention"
-        has_context = second_input != "single"
+        has_context, light = second_input != "single", decoder == "light"
         self.fuses_finer = has_context and second_input != "hooked"
         widths = (*[decoder_width] * 3, 2 * decoder_width)  # fine to coarse, as the encoder
         self.encoder = ResNetEncoder(encoder_depth, encoder_width)
-        self.adapt = _adaptations(self.encoder, widths)
+        self.adapt = _adaptations(self.encoder, widths, light=light)
         if has_context:
             self.context_encoder = ResNetEncoder(context_depth, encoder_width)
-            self.context_adapt = _adaptations(self.context_encoder, widths)
+            self.context_adapt = _adaptations(self.context_encoder, widths, light=light)
             concatenate = fusion != "add" or second_input == "hooked"
             self.coarse_fusion = CoarseFusion(widths[3], concatenate=concatenate) if coarse_context else None
         if not self.fuses_finer:
+            kernel: Literal[1, 3] = 1 if light else 3
             own = widths[:3] if has_context else widths
-            units = (nn.Sequential(ResidualConvUnit(width), ResidualConvUnit(width)) for width in own)
-            self.previous_units = nn.ModuleList(units)
+            pairs = ((ResidualConvUnit(width, kernel) for _ in range(2)) for width in own)
+            self.previous_units = nn.ModuleList(nn.Sequential(*pair) for pair in pairs)
         self.fuse = nn.ModuleList(
             FUSIONS[fusion](width, has_context=self.fuses_finer) for width in widths[:3]
         )
-        self.refine = nn.ModuleList(Refinement(width) for width in widths)
+        self.refine = nn.ModuleList(Refinement(width, light=light) for width in widths)
         self.reduce = nn.Conv2d(widths[3], decoder_width, 1, bias=False)
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Conv2d(decoder_width, classes, 3, padding=1)
@@ -135,10 +146,14 @@ class DaRefineNet(SegmentationNetwork):
         slices: Tensor,
         context: Tensor | ContextFeatures | None = None,
         boxes: Tensor | None = None,
+        margin: int = 0,
     ) -> Tensor:
         """Compute logits (N, K, H / 4, W / 4) of slices (N, 3, H, W); see `SegmentationNetwork.forward`.
 
-        "dual", "aligned" and "hooked" networks need `context`, the latter two `boxes` as well.
+        "dual", "aligned" and "hooked" networks need `context`, the latter two `boxes` as well. `margin` logits
+        at each edge are left out, and the last refine block computes nothing that only they need; those that
+        are left are the same to the bit (docs/decisions/0065). Its fusion pools over the whole slice all the
+        same.
 
         Raises:
             InputError: An input that the network needs is missing, or a shape is not allowed.
@@ -155,9 +170,9 @@ class DaRefineNet(SegmentationNetwork):
                 fused = self.fuse[k](maps[k], self.previous_units[k](output), None)
             else:
                 fused = self.fuse[k](maps[k], output, self._finer_context(encoded, block, maps[k]))
-            output = self.refine[k](fused)
-        logits: Tensor = self.classify(self.dropout(output))
-        return logits
+            # The classifier takes the last px of the margin.
+            output = self.refine[k](fused, margin - 1 if margin and k == 0 else 0)
+        return convolve(self.classify, self.dropout(output), valid=margin > 0)
 
     def _first_fusion(
         self, maps: Sequence[Tensor], encoded: ContextFeatures | None, boxes: Tensor | None
@@ -233,5 +248,6 @@ def _crops(coarse: Tensor, windows: ContextWindows) -> Tensor:
     return crop_at(shared, windows.boxes, (side, side)).to(coarse.dtype)
 
 
-def _adaptations(encoder: ResNetEncoder, widths: tuple[int, ...]) -> nn.ModuleList:
-    return nn.ModuleList(Adaptation(c, width) for c, width in zip(encoder.channels, widths, strict=True))
+def _adaptations(encoder: ResNetEncoder, widths: tuple[int, ...], *, light: bool) -> nn.ModuleList:
+    pairs = zip(encoder.channels, widths, strict=True)
+    return nn.ModuleList(Adaptation(channels, width, light=light) for channels, width in pairs)

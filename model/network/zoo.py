@@ -1,4 +1,4 @@
-"""Table of named networks: every row of the paper's Tables I and II; "aligned", "centred" and "hooked".
+"""Table of named networks: every row of the paper's tables; "aligned", "centred", "hooked" and "light".
 
 This module does not import torch.
 """
@@ -117,7 +117,11 @@ NETWORKS: Mapping[str, NamedNetwork] = {
         "at the slice",
         context="centred",
     ),
+    "resnet50-50-attention-light": NamedNetwork(
+        NetworkConfig(decoder="light"),
+        note="ours, not in the paper: 1x1 convs in the decoder, as in Light-Weight RefineNet",
+    ),
 }
 """Name -> network. A name gives the slice encoder, the context encoder, and the fusion or the second input;
 the fusion of "aligned" and "centred" is attention, that of "single" and "multi-size" is add; "hooked" joins
-by concatenation, once."""
+by concatenation, once. "light" is the decoder."""

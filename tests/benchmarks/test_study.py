@@ -221,7 +221,7 @@ def test_every_row_gets_the_same_budget_and_encoders() -> None:
     assert tuple(row.name for row in ROWS) == NAMES
     recipes = [config_of(row, 1, Plan(steps=100)) for row in ROWS]
     # 60 steps of the context encoder alone, done once for all that have one, are worth 24 on slices.
-    assert [recipe.steps for recipe in recipes] == [64] * 3 + [40] * 9
+    assert [recipe.steps for recipe in recipes] == [64] * 3 + [40] * 10
     assert stem_config(1, Plan(steps=100)).steps == 60
     kept = [[replace(stage, steps=0) for stage in recipe.stages[-2:]] for recipe in recipes]
     assert all(stages == kept[0] for stages in kept)

@@ -36,6 +36,7 @@ CONTRACT = {
         "fusion": "attention",
         "second_input": "dual",
         "coarse_context": True,
+        "decoder": "paper",
     },
     "weights": {"file": "x.safetensors", "sha256": "ab" * 32, "dtype": "float16"},
     "training": {"steps": 3, "curve": [[1, 0.5]]},

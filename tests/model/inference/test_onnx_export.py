@@ -21,7 +21,7 @@ from wsi.grid import InputGeometry, make_grid
 SMALL = {"encoder_depth": 18, "encoder_width": 8, "context_depth": 18, "decoder_width": 8}
 NETWORKS = {
     "unet": NetworkConfig(architecture="unet", encoder_width=8, second_input="single"),
-    "dual": NetworkConfig(**SMALL),  # type: ignore[arg-type]
+    "light": NetworkConfig(decoder="light", **SMALL),  # type: ignore[arg-type]
     "aligned": NetworkConfig(second_input="aligned", **SMALL),  # type: ignore[arg-type]
     "hooked": NetworkConfig(second_input="hooked", **SMALL),  # type: ignore[arg-type]
     "multi-size": NetworkConfig(second_input="multi-size", **SMALL),  # type: ignore[arg-type]
@@ -44,7 +44,7 @@ def written(folder: Path, name: str, geometry: InputGeometry) -> Path:
     ("name", "geometry", "inputs"),
     [
         ("unet", InputGeometry(1.0, 5, 2, 16), ["window"]),
-        ("dual", InputGeometry(1.0, 5, 2, 16), ["window", "context"]),
+        ("light", InputGeometry(1.0, 5, 2, 16), ["window", "context"]),
         (
             "aligned",
             InputGeometry(1.0, 8, 2, 16, "centred"),

@@ -258,6 +258,8 @@ def test_windows_are_resampled_when_the_network_reads_another_scale(
 class ColourReader(torch.nn.Module):
     """Stands in for a network: the logits are red, green and blue at a quarter of the size."""
 
+    logit_px = None
+
     def forward(self, images: torch.Tensor, context: None, boxes: torch.Tensor) -> torch.Tensor:
         return F.avg_pool2d(images, 4)
 
@@ -266,6 +268,8 @@ class BoxKeeper(torch.nn.Module):
     """Stands in for a network: keeps the boxes it is given."""
 
     boxes: torch.Tensor
+
+    logit_px = None
 
     def forward(self, images: torch.Tensor, context: None, boxes: torch.Tensor) -> torch.Tensor:
         type(self).boxes = boxes

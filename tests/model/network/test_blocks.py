@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from model.network.blocks import (
     Adaptation,
@@ -19,8 +20,6 @@ from model.network.blocks import (
     box_means,
     crop_at,
     laid_over,
-    max_pool_by_column_and_row,
-    max_pool_square,
 )
 
 
@@ -41,14 +40,6 @@ def test_attention_weighs_each_slice_channel_by_the_pooled_concatenation() -> No
     weights = torch.sigmoid(fusion.excite(F.relu(fusion.squeeze(pooled))))
     expected = slices * weights[:, :, None, None] + previous
     torch.testing.assert_close(fusion(slices, previous, context), expected)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (3, 7), (16, 11)])
-def test_pooling_in_inference_is_that_of_training_to_the_bit(size: tuple[int, int]) -> None:
-    pooling, features = ChainedResidualPooling(4), torch.randn(2, 4, *size)
-    trained = pooling(features)
-    with torch.inference_mode():
-        assert torch.equal(pooling(features), trained)
 
 
 def test_concat_is_a_1x1_conv_over_slice_context_and_previous_maps() -> None:
@@ -115,15 +106,17 @@ def test_blocks_have_the_papers_units() -> None:
     assert [type(part) for part in Refinement(4)] == [ChainedResidualPooling, *[ResidualConvUnit] * 3]
 
 
-def test_pooling_in_training_gives_the_gradient_to_the_first_of_equals_by_row() -> None:
-    pooling = ChainedResidualPooling(1, stages=1)
-    nn.init.ones_(pooling.convs[0].get_parameter("weight"))
-    # By columns the lower left one would come first. Its relu gives each 1; the pool's four outputs go to
-    # one.
-    features = torch.tensor([[[[0.5, 1.0], [1.0, 0.5]]]], requires_grad=True)
-    pooling(features).sum().backward()
-    assert features.grad is not None
-    assert features.grad[0, 0].tolist() == [[1, 5], [1, 1]]
+def test_light_blocks_have_1x1_convs_alone() -> None:
+    assert [type(part) for part in Adaptation(6, 4, light=True)] == [nn.Conv2d]
+    light = Refinement(4, light=True)
+    assert [type(part) for part in light] == [ChainedResidualPooling, *[ResidualConvUnit] * 3]
+    assert {part.kernel_size for part in light.modules() if isinstance(part, nn.Conv2d)} == {(1, 1)}
+
+
+def test_a_light_unit_sees_its_own_pixel_alone() -> None:
+    unit, features = ResidualConvUnit(4, 1), torch.randn(2, 4, 6, 5)
+    inner = F.conv2d(F.relu(features), unit.conv1.weight, unit.conv1.bias)
+    torch.testing.assert_close(unit(features), features + F.conv2d(F.relu(inner), unit.conv2.weight))
 
 
 def test_a_residual_unit_with_silent_second_conv_is_the_identity() -> None:
@@ -196,14 +189,21 @@ def test_box_means_count_pixels_that_are_covered_in_part_in_part() -> None:
     torch.testing.assert_close(box_means(maps, boxes), expected)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("shape", [(2, 32, 40, 40), (1, 96, 23, 31), (2, 256, 20, 20), (1, 8, 2, 3)])
-def test_a_column_and_a_row_give_the_bits_of_the_square(
-    shape: tuple[int, int, int, int], dtype: torch.dtype
-) -> None:
-    maps = torch.randn(shape).to(dtype).to(memory_format=torch.channels_last)
-    maps[0, 0, 0, 0], maps[0, 1, 1, 1] = -torch.inf, torch.inf
-    pooled = max_pool_by_column_and_row(maps)
-    assert pooled.shape == maps.shape
-    assert torch.equal(pooled, max_pool_square(maps))
-    assert pooled.is_contiguous(memory_format=torch.channels_last)
+@pytest.mark.parametrize("light", [False, True])
+@pytest.mark.parametrize("margin", [0, 1, 2, 5, 9, 14, 16])
+def test_a_refinement_with_a_margin_is_the_whole_one_without_its_edges(margin: int, light: bool) -> None:
+    refinement, fused = Refinement(8, light=light).eval(), torch.randn(2, 8, 40, 37)
+    with torch.inference_mode():
+        whole, part = refinement(fused), refinement(fused, margin)
+    assert part.shape == (2, 8, 40 - 2 * margin, 37 - 2 * margin)
+    torch.testing.assert_close(part, whole[:, :, margin : 40 - margin, margin : 37 - margin])
+
+
+def test_a_margin_saves_arithmetic() -> None:
+    def flops(margin: int) -> int:
+        with FlopCounterMode(display=False) as counter:
+            Refinement(8)(torch.randn(1, 8, 40, 40), margin)
+        return int(counter.get_total_flops())
+
+    assert flops(14) < 0.7 * flops(0)
+    assert flops(14) < flops(4) < flops(2) < flops(0)

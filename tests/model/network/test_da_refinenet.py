@@ -41,10 +41,13 @@ def test_encoding_the_context_once_equals_encoding_it_for_every_slice(fusion: An
     torch.testing.assert_close(cached, torch.cat(plain), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("decoder", ["paper", "light"])
 @pytest.mark.parametrize("second_input", ["dual", "aligned", "hooked", "multi-size", "single"])
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_every_variant_gives_stride_4_logits_and_trains_all_it_has(fusion: Any, second_input: Any) -> None:
-    network = tiny(fusion=fusion, second_input=second_input, dropout=0.0).train()
+def test_every_variant_gives_stride_4_logits_and_trains_all_it_has(
+    fusion: Any, second_input: Any, decoder: Any
+) -> None:
+    network = tiny(fusion=fusion, second_input=second_input, decoder=decoder, dropout=0.0).train()
     logits = network(torch.randn(2, 3, 64, 96), torch.randn(1, 3, 96, 96), some_boxes(2))
     assert logits.shape == (2, 3, 16, 24)
     logits.square().sum().backward()
@@ -200,3 +203,18 @@ def test_a_part_of_the_features_is_that_of_its_slices_and_ends_with_the_last() -
     part = features.part(1, 5)
     assert torch.equal(part.coarse, features.coarse[[1, 2, 2, 2]])
     assert all(torch.equal(a, b[[1, 2, 2, 2]]) for a, b in zip(part.pooled, features.pooled, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("count", "fusion"), [(1, "attention"), (3, "attention"), (2, "concat")])
+def test_logits_within_a_margin_are_those_of_the_whole_slice_to_the_bit(
+    count: int, fusion: Any, dtype: torch.dtype
+) -> None:
+    network = tiny(fusion=fusion, second_input="aligned").to(dtype).to(memory_format=torch.channels_last)
+    slices = torch.randn(count, 3, 512, 512).to(dtype).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        context, boxes = network.encode_context(slices[:1, :, :96, :96]), some_boxes(count)
+        whole = network(slices, context, boxes)
+        for margin in (1, 7, 15, 31):
+            kept = network(slices, context, boxes, margin)
+            assert torch.equal(kept, whole[:, :, margin:-margin, margin:-margin]), margin

@@ -22,6 +22,7 @@ NOT_SCORED_IN_IT = {
     "resnet50-50-aligned",
     "resnet50-50-centred",
     "resnet50-50-hooked",
+    "resnet50-50-attention-light",
 }
 
 
@@ -50,7 +51,8 @@ def test_a_name_says_what_the_network_is(name: str) -> None:
     if NETWORKS[name].context == "centred":
         way = {"aligned": "centred", "hooked": "hooked"}[way]
     context = "" if way == "single" else f"-{config.context_depth}"
-    assert name == f"resnet{config.encoder_depth}{context}-{way}"
+    decoder = "" if config.decoder == "paper" else f"-{config.decoder}"
+    assert name == f"resnet{config.encoder_depth}{context}-{way}{decoder}"
 
 
 def test_names_can_be_read_without_torch() -> None:
@@ -70,6 +72,12 @@ def test_knowing_the_place_costs_a_slice_next_to_nothing() -> None:
     assert 1 <= aligned.slice_gflop / dual.slice_gflop < 1.05
     assert 1 < aligned.context_gflop / dual.context_gflop < 1.05
     assert aligned.parameters - dual.parameters == 3 * 32**2 + 64**2
+
+
+def test_a_light_decoder_takes_less_than_a_quarter_of_the_arithmetic() -> None:
+    paper, light = (network_cost(NETWORKS[f"resnet50-50-attention{kind}"].config) for kind in ("", "-light"))
+    assert light.slice_gflop < paper.slice_gflop / 4
+    assert light.parameters < 0.51 * paper.parameters
 
 
 def test_only_a_patch_that_is_seen_has_a_cost_of_its_own() -> None:

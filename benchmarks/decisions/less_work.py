@@ -1,0 +1,115 @@
+"""Time passes of networks with less work in the decoder: pooling by maxima, a last block without its margin.
+
+`python -m benchmarks.decisions.less_work`; about four minutes. One thread, and the seconds of its core alone:
+other work on the machine does not count.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from unittest import mock
+
+import click
+import torch
+from torch import Tensor
+
+from model.card import NetworkConfig
+from model.evaluation.report import markdown
+from model.inference.cpu_tuning import tune_malloc
+from model.inference.device import PRECISIONS, cpu_has_bf16
+from model.network import pooling
+from model.network.base import SegmentationNetwork
+from model.network.build import build_network
+from model.network.encoder import fold_batch_norms
+from model.network.zoo import NETWORKS
+from workers.bench.measure import machine
+
+from .fastest import rounds_ms
+
+WINDOW_PX, HALO_PX = 640, 64
+MARGIN = HALO_PX // 4 - 1
+"""Logits at each edge of a window that no kept label depends on."""
+
+DEMO = NetworkConfig(
+    encoder_depth=18, context_depth=18, encoder_width=16, decoder_width=32, second_input="aligned"
+)
+"""The demo's network; what it is worth does not matter here, so its weights are random."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A network and the slices of its passes, fewer where they take seconds."""
+
+    name: str
+    config: NetworkConfig
+    slices: int
+
+
+CASES = (Case("demo", DEMO, 4), Case("resnet50-50-attention", NETWORKS["resnet50-50-attention"].config, 2))
+
+
+@click.command()
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--window", "window_px", type=click.IntRange(min=256), default=WINDOW_PX, show_default=True)
+@click.option("--network", "only", type=click.Choice([case.name for case in CASES]), help="  [default: all]")
+def main(rounds: int, window_px: int, only: str | None) -> None:
+    """Print the median core time of a slice, and how much faster than before each way is, with its range."""
+    tune_malloc()
+    torch.set_num_threads(1)
+    table = [["network", "precision", "way", "core ms a slice", "times faster", "range", "same bits"]]
+    for case in CASES:
+        if only in {None, case.name}:
+            for precision in ("fp32", *(["bf16"] if cpu_has_bf16() else [])):
+                rows = compared(case, precision, window_px, rounds)
+                table += [[case.name, precision, *row] for row in rows]
+    click.echo(f"{markdown(table)}\n\n{torch.get_num_threads()} threads, {machine()}")
+
+
+@torch.inference_mode()
+def compared(case: Case, precision: str, window_px: int, rounds: int) -> list[list[str]]:
+    """Return a row for each way, all of which take turns."""
+    torch.manual_seed(1)
+    network = build_network(case.config, 4).eval()
+    fold_batch_norms(network)
+    network.to(PRECISIONS[precision])
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
+    ways = ways_of(network, case.slices, window_px)
+    kept = slice(MARGIN, window_px // 4 - MARGIN)
+    expected = ways["before"]()[:, :, kept, kept]
+    times = rounds_ms(ways, rounds, time.process_time)
+    rows = []
+    for name, run in ways.items():
+        found = run()
+        found = found if found.shape == expected.shape else found[:, :, kept, kept]
+        ratios = [old / new for old, new in zip(times["before"], times[name], strict=True)]
+        spread = f"{min(ratios):.2f} .. {max(ratios):.2f}"
+        same = "yes" if torch.equal(found, expected) else "no"
+        rows.append([name, f"{median(times[name]) / case.slices:.1f}", f"{median(ratios):.2f}", spread, same])
+    return rows
+
+
+def ways_of(network: SegmentationNetwork, count: int, window_px: int) -> dict[str, Callable[[], Tensor]]:
+    """Return passes of random slices in the ways that are compared."""
+    dtype = network.classify.weight.dtype
+    slices = torch.randn(count, 3, window_px, window_px, dtype=dtype)
+    slices = slices.contiguous(memory_format=torch.channels_last)
+    context = network.encode_context(slices[:1, :, :256, :256])
+    boxes = torch.tensor([[0.4, 0.4, 0.6, 0.6]]).expand(count, -1)
+
+    def run(margin: int, widest: int) -> Tensor:
+        with mock.patch.object(pooling, "MAXIMA_BYTES", widest):
+            logits: Tensor = network(slices, context, boxes, margin)
+        return logits
+
+    usual = pooling.MAXIMA_BYTES
+    return {
+        "before": lambda: run(0, 0),
+        "pooling by maxima": lambda: run(0, 1 << 20),
+        "last block without its margin": lambda: run(MARGIN, 0),
+        "both, as it is now": lambda: run(MARGIN, usual),
+    }
+
+
+if __name__ == "__main__":
+    main()
