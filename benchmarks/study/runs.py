@@ -159,10 +159,13 @@ def _trained(
 
 
 def load_stem(network: nn.Module, path: Path) -> None:
-    """Give a network the context encoder of a stem; its other weights stay as they are."""
-    stem = {name: tensor for name, tensor in load_file(path).items() if name.startswith(STEM)}
-    unexpected = network.load_state_dict(stem, strict=False).unexpected_keys
-    assert not unexpected, f"{unexpected} of the stem fit no network of the study"
+    """Give a network the context encoder of a stem; its other weights stay as they are.
+
+    A light decoder has no place for the units behind the stem's last reduction.
+    """
+    own = network.state_dict().keys()
+    stem = {name: x for name, x in load_file(path).items() if name.startswith(STEM) and name in own}
+    network.load_state_dict(stem, strict=False)
 
 
 def _facts(config: TrainConfig, plan: Plan, evaluation: Evaluation) -> dict[str, Any]:

@@ -150,10 +150,10 @@ class DaRefineNet(SegmentationNetwork):
     ) -> Tensor:
         """Compute logits (N, K, H / 4, W / 4) of slices (N, 3, H, W); see `SegmentationNetwork.forward`.
 
-        "dual", "aligned" and "hooked" networks need `context`, the latter two `boxes` as well. `margin` logits
-        at each edge are left out, and the last refine block computes nothing that only they need; those that
-        are left are the same to the bit (docs/decisions/0065). Its fusion pools over the whole slice all the
-        same.
+        "dual", "aligned" and "hooked" networks need `context`, the latter two `boxes` as well. `margin`
+        logits at each edge are left out, and the last refine block computes nothing that only they need;
+        those that are left are the same to the bit (docs/decisions/0065). Its fusion pools over the whole
+        slice all the same.
 
         Raises:
             InputError: An input that the network needs is missing, or a shape is not allowed.
