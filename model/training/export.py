@@ -53,15 +53,15 @@ def export_model(
     examiner = Validator(config.card, cohort.held_out, getattr(index, set_name), device=device)
     validator = Validator(config.card, cohort.validation, index.validation, device=device)
     scores = examiner.evaluate(network).grouped(getattr(index.cohort, set_name))
+    measured = examiner.sample(network)
+    fitted = validator.sample(network) if index.cohort.test else measured
     card = replace(
         config.card,
         weights=CardWeights(weights_path.name, sha256, "float16"),
         training=_provenance(config, index, state.history, group) | dict(provenance),
         metrics=_metrics_json(scores, index, set_name),
         colours=colour_statistics(index.cohort.train, config.card.input),
-        calibration=calibrate(
-            validator.sample(network), examiner.sample(network), fitted_on="validation", measured_on=set_name
-        ),
+        calibration=calibrate(fitted, measured, fitted_on="validation", measured_on=set_name),
     )
     card.save(folder / f"{card.name}.json")
     return card
