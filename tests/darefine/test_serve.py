@@ -109,4 +109,4 @@ def test_windows_gets_the_client_and_is_told_where_the_service_runs(monkeypatch:
 def test_the_api_is_started_with_limits_on_its_connections() -> None:
     protocol = f"{http_limits.__name__}:{http_limits.LimitedProtocol.__name__}"
     assert protocol in api_command("127.0.0.1", 8000)
-    assert protocol in Path("docker-compose.yml").read_text()
+    assert protocol in Path("Dockerfile").read_text()
