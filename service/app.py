@@ -13,6 +13,7 @@ from wsi.reading.inspect import inspect_slide
 
 from .access.guard import add_guard
 from .assets import Assets
+from .batches.feeder import BatchFeeder
 from .compress import GzipMiddleware
 from .conversions import Conversions
 from .errors import add_error_handlers
@@ -21,6 +22,7 @@ from .methods import HeadMiddleware, MethodTable
 from .openapi import DocumentedApp, operation_id
 from .query_rules import require_known_parameters
 from .routes import (
+    batches,
     events,
     health,
     jobs,
@@ -54,6 +56,7 @@ Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem documents.
 ROUTERS = (
     session.router,
     jobs.router,
+    batches.router,
     results.router,
     regions.router,
     label_tiles.router,
@@ -116,6 +119,8 @@ async def lifespan(settings: ServiceSettings, app: FastAPI) -> AsyncIterator[Non
     state.inspections = Semaphore(settings.inspections)
     state.conversions = Conversions(settings.conversions)
     state.queue = JobClient.connect(settings.redis_url, settings.data_dir.resolve() / "jobs")
+    state.batches = state.queue.batches()
+    feeder = BatchFeeder(state.batches, state.queue, state.slides, state.inspections)
     state.label_tiles = JobLabelsCache(state.queue)
     state.watches = JobWatches(state.queue, state.label_tiles)
     state.readers = SlideReaders(
@@ -125,6 +130,7 @@ async def lifespan(settings: ServiceSettings, app: FastAPI) -> AsyncIterator[Non
         quarantine_s=settings.tile_quarantine_s,
     )
     with on_stop_signal(state.watches.close), sweeping(state.slides.sweep, state.uploads.sweep):
-        yield
+        async with feeder.feeding():
+            yield
     await state.readers.close()
     state.queue.close()
