@@ -22,10 +22,11 @@ from workers.settings import WorkerSettings
 from wsi.atomic import atomic_file
 from wsi.geometry import Size
 from wsi.grid import make_grid
+from wsi.slide_folders import FoundSlide
 from wsi.writing.output_extras import check_outputs
 
 from .outcome import End, Outcome
-from .slide_files import FoundSlide, result_names
+from .slide_files import result_names
 from .slide_record import (
     Fingerprint,
     SlideRecord,

@@ -1,38 +1,11 @@
 """Find the slides that a command line names: files, folders that are one slide, folders of slides."""
 
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from workers.jobs import result_stem
-
-SLIDE_SUFFIXES = {
-    ".bif",
-    ".czi",
-    ".mrxs",
-    ".ndpi",
-    ".scn",
-    ".svs",
-    ".svslide",
-    ".tif",
-    ".tiff",
-    ".vms",
-    ".vmu",
-}
-"""Suffixes that are looked for in folders; a file that is named itself may have any."""
-
-RESULT_SUFFIXES = (".overlay.tif", ".labels.tif", ".probabilities.tif")
-"""Ends of files that this software writes beside slides; they are no slides."""
-
-
-@dataclass(frozen=True, slots=True)
-class FoundSlide:
-    """A slide on this machine, and the folder below --out that its results go to."""
-
-    path: Path
-    group: Path = Path()
+from wsi.slide_folders import FoundSlide, slides_in_folder
 
 
 class SameNameError(Exception):
@@ -47,46 +20,11 @@ def find_slides(paths: Iterable[Path], *, recursive: bool, leave_out: Path) -> t
     """
     found: dict[Path, FoundSlide] = {}
     for path in paths:
-        slides = in_folder(path, recursive, leave_out.resolve()) if path.is_dir() else [FoundSlide(path)]
+        folder = slides_in_folder(path, recursive=recursive, leave_out=leave_out.resolve())
+        slides = folder if path.is_dir() else [FoundSlide(path)]
         for slide in slides:
             found.setdefault(slide.path.absolute(), slide)
     return tuple(found.values())
-
-
-def in_folder(folder: Path, recursive: bool, leave_out: Path) -> Iterator[FoundSlide]:
-    """Yield the slides in a folder, by name."""
-    if is_series(folder):
-        yield FoundSlide(folder)
-        return
-    for place, folders, files in os.walk(folder):
-        here = Path(place)
-        group = here.relative_to(folder)
-        yield from (FoundSlide(here / name, group) for name in sorted(files) if is_slide_name(name))
-        inner = [name for name in sorted(folders) if not name.startswith(".") and name not in data_of(files)]
-        inner = [name for name in inner if (here / name).resolve() != leave_out]
-        series = [name for name in inner if is_series(here / name)]
-        yield from (FoundSlide(here / name, group) for name in series)
-        folders[:] = [name for name in inner if name not in series] if recursive else []
-
-
-def is_slide_name(name: str) -> bool:
-    """Return whether a file in a folder is taken for a slide, by its name."""
-    lower = name.lower()
-    return (
-        Path(lower).suffix in SLIDE_SUFFIXES
-        and not name.startswith(".")
-        and not lower.endswith(RESULT_SUFFIXES)
-    )
-
-
-def is_series(folder: Path) -> bool:
-    """Return whether a folder holds DICOM files: it is one slide then."""
-    return any(file.suffix.lower() == ".dcm" for file in folder.iterdir())
-
-
-def data_of(files: Iterable[str]) -> set[str]:
-    """Return the names of the folders in which MIRAX files keep their data."""
-    return {Path(name).stem for name in files if name.lower().endswith(".mrxs")}
 
 
 def result_names(slides: Sequence[FoundSlide], model: str) -> tuple[Path, ...]:

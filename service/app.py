@@ -14,6 +14,7 @@ from wsi.reading.inspect import inspect_slide
 
 from .access.guard import add_guard
 from .assets import Assets
+from .batches.feeder import BatchFeeder
 from .compress import GzipMiddleware
 from .conversions import Conversions
 from .errors import add_error_handlers
@@ -23,6 +24,7 @@ from .metrics.requests import RequestMetrics, RequestMetricsMiddleware
 from .openapi import DocumentedApp, operation_id
 from .query_rules import require_known_parameters
 from .routes import (
+    batches,
     events,
     health,
     jobs,
@@ -56,6 +58,7 @@ Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem documents.
 ROUTERS = (
     session.router,
     jobs.router,
+    batches.router,
     results.router,
     regions.router,
     label_tiles.router,
@@ -127,6 +130,8 @@ async def lifespan(settings: ServiceSettings, app: FastAPI) -> AsyncIterator[Non
     state.conversions = Conversions(settings.conversions)
     state.queue = JobClient.connect(settings.redis_url, settings.data_dir.resolve() / "jobs")
     state.queue.require_suitable()
+    state.batches = state.queue.batches()
+    feeder = BatchFeeder(state.batches, state.queue, state.slides, state.inspections)
     state.label_tiles = JobLabelsCache(state.queue)
     state.watches = JobWatches(state.queue, state.label_tiles)
     state.readers = SlideReaders(
@@ -137,6 +142,7 @@ async def lifespan(settings: ServiceSettings, app: FastAPI) -> AsyncIterator[Non
         quarantine_s=settings.tile_quarantine_s,
     )
     with on_stop_signal(state.watches.close), sweeping(state.slides.sweep, state.uploads.sweep):
-        yield
+        async with feeder.feeding():
+            yield
     await state.readers.close()
     state.queue.close()

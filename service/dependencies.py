@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from workers.queue.batches import BatchStore
 from workers.queue.client import JobClient
 
 from .access.keys import KeyStore
@@ -40,6 +41,7 @@ def caller(request: Request) -> AccessCaller:
 
 
 Queue = Annotated[JobClient, Depends(held("queue"))]
+Batches = Annotated[BatchStore, Depends(held("batches"))]
 Slides = Annotated[SlideStore, Depends(held("slides"))]
 Uploads = Annotated[ResumableUploads, Depends(held("uploads"))]
 UploadTurns = Annotated[Turns, Depends(held("turns"))]

@@ -50,7 +50,13 @@ from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
-from workers.errors import IdempotencyConflictError, JobFinalError, JobNotFoundError
+from workers.errors import (
+    BatchFinalError,
+    BatchNotFoundError,
+    IdempotencyConflictError,
+    JobFinalError,
+    JobNotFoundError,
+)
 from workers.jobs import problem_type
 from wsi.errors import (
     HaloError,
@@ -246,6 +252,7 @@ STATUS: dict[type[Exception], int] = {
     RootNotAllowedError: 403,
     SlideNotFoundError: 404,
     JobNotFoundError: 404,
+    BatchNotFoundError: 404,
     ModelNotFoundError: 404,
     TileNotFoundError: 404,
     MetricsOffError: 404,
@@ -255,6 +262,7 @@ STATUS: dict[type[Exception], int] = {
     SlideInUseError: 409,
     UploadOffsetError: 409,
     JobFinalError: 409,
+    BatchFinalError: 409,
     ResultNotReadyError: 409,
     ResultFileNotFoundError: 404,
     SlideTooLargeError: 413,

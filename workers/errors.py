@@ -3,6 +3,8 @@
 WorkersError
 ├── JobNotFoundError            no record has this id
 ├── JobFinalError               the job is over, so it cannot be cancelled
+├── BatchNotFoundError          no batch has this id
+├── BatchFinalError             the batch is over
 ├── IdempotencyConflictError    an idempotency key came back with another request
 ├── RecordInvalidError          a record or message is not of the form that this version reads
 ├── QueueUnavailableError       no queue server can be started or reached
@@ -45,6 +47,22 @@ class JobFinalError(WorkersError):
         )
         self.job_id = job_id
         self.state = state
+
+
+class BatchNotFoundError(WorkersError, LookupError):
+    """No batch has this id."""
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(f"No batch has the id {batch_id!r}; GET /v1/batches lists those there are.")
+        self.batch_id = batch_id
+
+
+class BatchFinalError(WorkersError):
+    """The batch is over."""
+
+    def __init__(self, batch_id: str, state: str) -> None:
+        super().__init__(f"Batch {batch_id} is already {state}. Send its slides as a new batch.")
+        self.batch_id = batch_id
 
 
 class IdempotencyConflictError(WorkersError):

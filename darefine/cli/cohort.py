@@ -19,8 +19,8 @@ from darefine.client import (
     Slide,
 )
 from darefine.outcome import End, Outcome
-from darefine.slide_files import FoundSlide
 from darefine.slide_record import Fingerprint, SlideRecord, label_parameters, load_result, record_file
+from wsi.slide_folders import FoundSlide
 
 from .progress_bar import ShowProgress, progress_facts
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "probe": ("probe", "Say whether the API or this host's workers are well, for health checks."),
     "run": ("run", "Label slides on this machine, without a service."),
     "submit": ("submit", "Send slides to a service and download the results."),
+    "batch": ("batch", "Have a service label many slides at once; watch, pause, resume or cancel that."),
     "jobs": ("jobs", "List, show, wait for, cancel, download or remove jobs of a service."),
     "slides": ("slides", "List or remove slides of a service."),
     "recover": ("recover", "List jobs again from the data folder, after the queue has lost them."),

@@ -13,8 +13,9 @@ from rich.table import Table
 
 from darefine.client import Result
 from darefine.outcome import End, Outcome
-from darefine.slide_files import FoundSlide, find_slides
+from darefine.slide_files import find_slides
 from darefine.slide_record import beside
+from wsi.slide_folders import FoundSlide
 
 from .progress_bar import ShowProgress, progress_bar
 from .summary import in_short, write_summary

@@ -10,12 +10,13 @@ from rich.console import Console
 
 from darefine.local import LocalRun
 from darefine.outcome import Outcome
-from darefine.slide_files import FoundSlide, SameNameError, result_names
+from darefine.slide_files import SameNameError, result_names
 from workers.errors import WorkersError
 from workers.jobs import JobParameters, OutputName, Progress
 from workers.settings import WorkerSettings
 from wsi.errors import RegionsInvalidError
 from wsi.read_regions import read_regions
+from wsi.slide_folders import FoundSlide
 
 from .outcome_lines import default_folder, follow, require_writable, shown, some_slides
 from .progress_bar import ShowProgress, progress_facts

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import click
 
 from darefine.mask_picture import MaskPictureError, trace_mask_picture
-from darefine.slide_files import FoundSlide
 from wsi.errors import WsiError
 from wsi.reading.slide import open_slide
+from wsi.slide_folders import FoundSlide
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -3,6 +3,8 @@
 from workers.jobs import JobState
 
 from .answers import (
+    Batch,
+    BatchCounts,
     ClassArea,
     FileFacts,
     Job,
@@ -30,6 +32,8 @@ from .errors import (
 
 __all__ = [
     "AnswerInvalidError",
+    "Batch",
+    "BatchCounts",
     "ClassArea",
     "Client",
     "ClientError",

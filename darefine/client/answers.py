@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from workers.batches import BatchState
 from workers.jobs import JobState
 
 
@@ -182,6 +183,42 @@ class ServedModels(Answer):
 
     default: str
     models: tuple[ServedModel, ...]
+
+
+class BatchCounts(Answer):
+    """Slides of a batch, by what has become of them."""
+
+    total: int
+    waiting: int
+    queued: int
+    running: int
+    succeeded: int
+    failed: int
+    cancelled: int
+
+    @property
+    def over(self) -> int:
+        """How many are over, however they ended."""
+        return self.succeeded + self.failed + self.cancelled
+
+
+class Batch(Answer):
+    """A batch as it was when the service answered."""
+
+    id: str
+    name: str
+    state: BatchState
+    slides: BatchCounts
+    created_at: datetime
+    finished_at: datetime | None
+    model: str
+
+
+class BatchPage(Answer):
+    """A page of a listing of batches."""
+
+    batches: tuple[Batch, ...]
+    next_cursor: str | None
 
 
 class SlidePage(Answer):

@@ -13,7 +13,8 @@ import httpx
 from workers.jobs import JobState, OutputName, Priority, result_stem
 from wsi.atomic import write_atomically
 
-from .answers import Job, JobPage, Preflight, Result, ServedModels, Slide, SlidePage
+from .answers import Job, JobPage, Preflight, Result, ServedModel, ServedModels, Slide, SlidePage
+from .batches import Batches
 from .connection import Connection
 from .errors import (
     AnswerInvalidError,
@@ -80,6 +81,8 @@ class Client:
         """
         self._memory = UploadMemory(cache)
         self._connection = Connection(url, headers, patience_s, sleep)
+        self.batches = Batches(self._connection)
+        """Many slides at once."""
 
     @property
     def url(self) -> str:
@@ -108,6 +111,14 @@ class Client:
     def models(self) -> ServedModels:
         """Return the models that workers serve, and which is the default."""
         return self._connection.ask(ServedModels, "GET", f"{V1}/models")
+
+    def model(self, name: str) -> ServedModel:
+        """Return the card of one model, whole.
+
+        Raises:
+            ServiceRefusedError: when no worker serves it (404, `model-not-found`).
+        """
+        return self._connection.ask(ServedModel, "GET", f"{V1}/models/{quote(name, safe='')}")
 
     def preflight(self, **options: Unpack[JobOptions]) -> Preflight:
         """Have the options of a job judged before a slide is sent; return what it would run with.

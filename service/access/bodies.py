@@ -15,6 +15,10 @@ SMALL_BYTES = 64 << 10
 DESCRIBES_JOB = frozenset({f"{PREFIX}/jobs", f"{PREFIX}/jobs/preflight"})
 """Paths whose bodies may hold polygons, up to JOB_BYTES."""
 
+BATCHES = f"{PREFIX}/batches"
+BATCH_BYTES = 16 << 20
+"""Longest body that names the slides of a batch: 100 000 with paths of 160 bytes."""
+
 SMALL_S = 20.0
 """Seconds in which it must come."""
 
@@ -35,6 +39,8 @@ def has_small_body(call: HTTPConnection) -> bool:
 
 def longest_body(call: HTTPConnection) -> int:
     """Return the longest body, in bytes, that a call which uploads nothing may have."""
+    if call.scope["path"] == BATCHES:
+        return BATCH_BYTES
     return JOB_BYTES if call.scope["path"] in DESCRIBES_JOB else SMALL_BYTES
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from darefine.slide_files import FoundSlide, SameNameError, find_slides, result_names
+from darefine.slide_files import SameNameError, find_slides, result_names
+from wsi.slide_folders import FoundSlide
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from PIL import Image
 from darefine.cli.main import main
 from darefine.cli.run import where_of
 from darefine.cli.where_options import MaskPicture, tissue_on, where_options
-from darefine.slide_files import FoundSlide
 from wsi.regions_of_interest import RegionsOfInterest
+from wsi.slide_folders import FoundSlide
 
 from .conftest import write_slide
 

@@ -19,7 +19,13 @@ NEVER_IN_A_REQUEST = {
 
 Of the workers' errors only the queue's reach a request."""
 
-QUEUE_ERRORS = {"JobNotFoundError", "JobFinalError", "IdempotencyConflictError"}
+QUEUE_ERRORS = {
+    "JobNotFoundError",
+    "JobFinalError",
+    "IdempotencyConflictError",
+    "BatchNotFoundError",
+    "BatchFinalError",
+}
 
 
 def errors_of(module: ModuleType) -> list[type[Exception]]:

@@ -11,7 +11,7 @@ cannot be read counts as failed.
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +20,7 @@ from redis import Redis
 from ..errors import IdempotencyConflictError, JobFinalError, JobNotFoundError
 from ..jobs import EVERY_JOB, Job, JobFilter, JobRequest, JobState, new_job, submitted_at
 from . import lua
+from .batches import BatchStore
 from .connection import connect, text
 from .fair_share import FairShare
 from .records import ALL_JOBS, PREFIX, JobRecords, encode_job, job_key, state_key
@@ -132,6 +133,23 @@ class JobClient:
             JobNotFoundError: there is none.
         """
         return self._records.get(job_id)
+
+    def get_many(self, job_ids: Iterable[str]) -> tuple[Job, ...]:
+        """Return the records of jobs in the order of their ids; those that are gone are left out."""
+        return self._records.get_many(job_ids)
+
+    def batches(self) -> BatchStore:
+        """Return the batches behind the same server."""
+        return BatchStore(self._redis)
+
+    def take_turn(self, what: str, who: str, seconds: int) -> bool:
+        """Have one of several processes do `what` for `seconds`; tell whether it is `who`."""
+        key = f"{PREFIX}turn:{what}"
+        if not self._redis.set(key, who, nx=True, ex=seconds):
+            if text(self._redis.get(key) or b"") != who:
+                return False
+            self._redis.expire(key, seconds)
+        return True
 
     def list(
         self,

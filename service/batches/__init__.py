@@ -1,0 +1,1 @@
+"""Batches: many slides with the same options."""
