@@ -82,7 +82,8 @@ class LocalRun:
         card = ModelCard.load(path)
         if card.network.architecture == "onnx":
             onnx_packages()
-        make_grid(NOMINAL_SIZE, parameters.mpp or card.input.mpp, card.input, halo_px=parameters.halo_px)
+        mpp, halo_px, window = parameters.mpp or card.input.mpp, parameters.halo_px, parameters.window
+        make_grid(NOMINAL_SIZE, mpp, card.input, halo_px=halo_px, window=window)
         # Slides and results lie anywhere, and are the caller's own.
         chosen = {"weights_dir": path.parent.resolve(), "default_model": card.name, "sandbox": "off"}
         if parameters.precision is not None:

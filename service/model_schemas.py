@@ -44,6 +44,7 @@ class CardInput(_Part):
     slices_per_side: int = Field(description="Slices along the side of a patch.")
     halo_px: int = Field(description="Overlap around each slice, in label pixels.")
     context: str | None = None
+    window: str | None = Field(None, description="What the network labels at once.")
 
 
 class CardWeights(_Part):

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from workers.jobs import Priority
+from wsi.geometry import WindowSpan
 
 ONLY_IF_SET = Field(exclude_if=lambda value: value is None)
 """Annotation of members that are left out of an answer while they say nothing."""
@@ -32,6 +33,9 @@ class JobParametersOut(BaseModel):
     priority: Priority = "normal"
     tissue_rules: Annotated[int | None, ONLY_IF_SET] = Field(
         None, description="Version of what counts as tissue, if that matters."
+    )
+    window: Annotated[WindowSpan | None, ONLY_IF_SET] = Field(
+        None, description="What the network labels at once."
     )
     regions: Annotated[RegionsFacts | None, ONLY_IF_SET] = Field(None, description="Where the job looks.")
     tissue_outlines: Annotated[RegionsFacts | None, ONLY_IF_SET] = Field(

@@ -9,6 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from wsi.geometry import WindowSpan
+
 from .parameter_schemas import JobParametersOut, RegionsFacts
 from .schemas import WarningOut, example
 
@@ -101,6 +103,7 @@ class ResolvedParameters(_Part):
     mpp: float
     mpp_source: str | None
     halo_px: int
+    window: WindowSpan = Field("slice", description="What the network labelled at once.")
     precision: str
     tissue: bool
     tissue_rules: int | None = Field(None, description="Version of what counts as tissue, if that mattered.")

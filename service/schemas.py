@@ -7,6 +7,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from workers.jobs import OUTPUT_FILES, Job, JobState, OutputName
+from wsi.geometry import WindowSpan
 
 from .parameter_schemas import JobParametersOut
 from .region_fields import Regions, Tissue
@@ -69,7 +70,12 @@ class JobOptions(BaseModel):
         ge=0,
         le=256,
         multiple_of=16,
-        description="Overlap around each slice, in label pixels; the model's own if absent.",
+        description="Overlap around each window, in label pixels; the model's own if absent.",
+    )
+    window: WindowSpan | None = Field(
+        None,
+        description="What the network labels at once: a slice of 512 px, a quarter of a patch, or the patch. "
+        "Larger is faster and takes more memory; the model's own if absent.",
     )
     precision: Literal["fp32", "bf16", "fp16"] | None = Field(
         None, description="Number format of the network; what the device is fast at if absent."

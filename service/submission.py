@@ -86,7 +86,7 @@ def fingerprint_of(request: JobRequest, model_sha256: str) -> str:
 
 def job_parameters(options: JobOptions) -> JobParameters:
     """Return the parameters of a job with `options`."""
-    chosen = options.model_dump(include={"mpp", "halo_px", "precision", "outputs"})
+    chosen = options.model_dump(include={"mpp", "halo_px", "window", "precision", "outputs"})
     regions = options.regions.to_json() if options.regions else None
     if isinstance(options.tissue, bool):
         return JobParameters(**chosen, tissue=options.tissue, regions=regions)
@@ -109,7 +109,8 @@ def preflight(queue: JobClient, options: JobOptions) -> PreflightOut:
     check_outputs(options.outputs, None)
     check_probabilities(options, card)
     geometry = InputGeometry(**card["input"])
-    make_grid(NOMINAL_SIZE, options.mpp or geometry.mpp, geometry, halo_px=options.halo_px)
+    mpp = options.mpp or geometry.mpp
+    make_grid(NOMINAL_SIZE, mpp, geometry, halo_px=options.halo_px, window=options.window)
     model = ModelRef(name=card["name"], version=card["version"], sha256=card["weights"]["sha256"])
     parameters = parameters_out(job_parameters(options).of_labels(), options.priority)
     return PreflightOut(model=model, parameters=parameters)
@@ -169,7 +170,8 @@ def check_scale(slide: StoredSlide, options: JobOptions, card: dict[str, Any]) -
     mpp = options.mpp or (slide.info.mpp.value if slide.info.mpp else None)
     if mpp is None:
         raise MppUnknownError(slide.name)
-    make_grid(slide.info.size, mpp, InputGeometry(**card["input"]), halo_px=options.halo_px)
+    geometry = InputGeometry(**card["input"])
+    make_grid(slide.info.size, mpp, geometry, halo_px=options.halo_px, window=options.window)
     if options.regions is not None:
         check_on_slide(options.regions, slide.info.size, mpp)
     if not isinstance(options.tissue, bool):

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import ConfigDict, Field, with_config
 
+from wsi.geometry import WindowSpan
 from wsi.regions_of_interest import regions_summary
 from wsi.rules import TISSUE_RULES
 
@@ -137,10 +138,15 @@ class JobParameters:
     often, their thousands of vertices once."""
     tissue_outlines: Annotated[str | None, ADDED] = None
     """A tissue mask that came with the job, JSON text as of `regions`; `tissue` is False then."""
+    window: Annotated[WindowSpan | None, ADDED] = None
+    """What the network labels at once; None: what the card says."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the parameters as JSON members; of polygons, if there are any, what stands for them."""
         members = asdict(self)
+        if self.window is None:
+            # As earlier versions wrote it.
+            del members["window"]
         polygons = {name: members.pop(name) for name in ("regions", "tissue_outlines")}
         return members | {name: regions_summary(text) for name, text in polygons.items() if text}
 

@@ -1,6 +1,10 @@
 """Compute with pixel rectangles. Names say which frame one is in (`_l0`, label px, level px)."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+WindowSpan = Literal["slice", "quarter", "patch"]
+"""What a window of the network labels: a slice, a quarter of its patch, or the whole patch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ at five times that.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from .errors import HaloError, MppOutOfRangeError, SlideLimitError
-from .geometry import Rect, Size
+from .geometry import Rect, Size, WindowSpan
 from .patch_view import PatchView
 
 TILE_PX = 512
@@ -46,6 +46,9 @@ class InputGeometry:
     context: ContextMode = "patch"
     """Whether all slices of a patch see the patch as context, as in the paper, or each a window of the
     same size centred on it."""
+    window: WindowSpan = "slice"
+    """What the network labels at once. Larger windows spend less on halos and need more memory; networks
+    that pool over the window label them a little otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +72,12 @@ class Grid:
     network_per_label_px: float
     """Network px along the side of a label px; 1 where the network reads label px as they are."""
     slice_network_px: int
-    """Side of a slice's window as it is fed to the network, multiple of 32."""
+    """Side of a window as it is fed to the network, multiple of 32."""
     context_network_px: int
     """Side of a slice's context as it is fed to the network, multiple of 32."""
     context: ContextMode = "patch"
+    window: WindowSpan = "slice"
+    """What a window labels: the request's, else the card's."""
 
     @property
     def label_mpp(self) -> float:
@@ -85,9 +90,19 @@ class Grid:
         return self.network_per_label_px == 1
 
     @property
+    def windows_per_side(self) -> int:
+        """Windows along each side of a patch."""
+        return {"slice": self.slices_per_side, "quarter": 2, "patch": 1}[self.window]
+
+    @property
+    def window_core_px(self) -> int:
+        """Side of what a window labels, label px; not a whole number of slices for a quarter of 5 x 5."""
+        return self.patch_px // self.windows_per_side
+
+    @property
     def window_px(self) -> int:
-        """Side of a window: a slice and its halo on both sides, label px."""
-        return TILE_PX + 2 * self.halo_px
+        """Side of a window: what it labels and its halo on both sides, label px."""
+        return self.window_core_px + 2 * self.halo_px
 
     @property
     def patch_px(self) -> int:
@@ -147,10 +162,26 @@ class Grid:
         return Rect(column * self.patch_px, row * self.patch_px, self.patch_px, self.patch_px)
 
     def patch_view(self, index: int, slices: Iterable[tuple[int, int]]) -> PatchView:
-        """Cut patch `index` for the network; `slices` are the (column, row) in it of those to label."""
-        core = self.patch_core(index)
-        corners = tuple((core.x + column * TILE_PX, core.y + row * TILE_PX) for column, row in slices)
-        return self.cut(core, corners, halo_px=self.halo_px)
+        """Cut patch `index` for the network; `slices` are the (column, row) in it of those to label.
+
+        Windows have fixed places in the patch, whatever the slices: no label depends on which others are
+        wanted. Those that hold a slice are cut.
+        """
+        core, side = self.patch_core(index), self.window_core_px
+        corners = tuple((core.x + x * side, core.y + y * side) for x, y in self._windows_of(slices))
+        return self.cut(core, corners, halo_px=self.halo_px, slice_px=side)
+
+    def _windows_of(self, slices: Iterable[tuple[int, int]]) -> Iterable[tuple[int, int]]:
+        """Return the (column, row) in the patch of the windows that hold a part of these slices."""
+        if self.window == "slice":
+            return slices
+        side = self.window_core_px
+        reached = [
+            [range(at * TILE_PX // side, ((at + 1) * TILE_PX - 1) // side + 1) for at in slice_]
+            for slice_ in slices
+        ]
+        found = {(x, y) for columns, rows in reached for x in columns for y in rows}
+        return sorted(found, key=lambda window: (window[1], window[0]))
 
     def cut(
         self, core: Rect, corners: Sequence[tuple[int, int]], *, halo_px: int, slice_px: int = TILE_PX
@@ -186,8 +217,15 @@ class Grid:
         return core.grown(margin_px), network_px
 
 
-def make_grid(slide: Size, slide_mpp: float, geometry: InputGeometry, *, halo_px: int | None = None) -> Grid:
-    """Cut a slide of `slide` l0 px and `slide_mpp` um/px for a model; `halo_px` overrides the card's.
+def make_grid(
+    slide: Size,
+    slide_mpp: float,
+    geometry: InputGeometry,
+    *,
+    halo_px: int | None = None,
+    window: WindowSpan | None = None,
+) -> Grid:
+    """Cut a slide of `slide` l0 px and `slide_mpp` um/px; `halo_px` and `window` override the card's.
 
     n is the largest integer whose n * slide_mpp is at most 10 % coarser than the card's mpp, so that no more
     detail than that is thrown away; at least 1. Within 10 % the network reads label px as they are. Otherwise
@@ -211,9 +249,8 @@ def make_grid(slide: Size, slide_mpp: float, geometry: InputGeometry, *, halo_px
         )
     network_per_label_px = _network_per_label_px(n, geometry.mpp / slide_mpp)
     slices_per_side = max(1, round(geometry.slices_per_side / network_per_label_px))
-    window_px = TILE_PX + 2 * halo
     context_px = slices_per_side * TILE_PX + 2 * context_margin
-    return Grid(
+    grid = Grid(
         slide=slide,
         slide_mpp=slide_mpp,
         downsample=n,
@@ -222,10 +259,12 @@ def make_grid(slide: Size, slide_mpp: float, geometry: InputGeometry, *, halo_px
         context_margin_px=context_margin,
         slices_per_side=slices_per_side,
         network_per_label_px=network_per_label_px,
-        slice_network_px=_to_network_multiple(window_px * network_per_label_px),
+        slice_network_px=0,
         context_network_px=_to_network_multiple(context_px * network_per_label_px / geometry.context_ratio),
         context=geometry.context,
+        window=window or geometry.window,
     )
+    return replace(grid, slice_network_px=grid.network_px(grid.window_px))
 
 
 def _check_mpp(slide_mpp: float, model_mpp: float) -> None:

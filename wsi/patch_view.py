@@ -24,7 +24,7 @@ class PatchView:
     corners: tuple[tuple[int, int], ...]
     """(x, y) of each slice."""
     slice_px: int
-    """Side of a slice: what is labelled and kept."""
+    """Side of a slice: what is labelled of one window and kept; a tile, or more where windows are larger."""
     halo_px: int
     """Margin around a slice that the network sees and whose labels are not kept."""
     slice_network_px: int

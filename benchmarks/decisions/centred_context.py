@@ -50,7 +50,7 @@ def main(weights: Path, slides: int, size: int, first_seed: int, repeats: int) -
     base = Segmenter.load(weights, device="cpu", precision="fp32")
     segmenters = {mode: _with_context(base, mode) for mode in MODES}
     with TemporaryDirectory() as folder:
-        pairs = [_phantom(Path(folder), first_seed + k, size) for k in range(slides)]
+        pairs = unseen_phantoms(Path(folder), first_seed, slides, size)
         click.echo(markdown(_scores(segmenters, pairs)) + "\n")
     click.echo(markdown(_times(segmenters, repeats)) + "\n")
     click.echo(markdown(_paper_times(repeats)) + "\n")
@@ -62,10 +62,14 @@ def _with_context(base: Segmenter, mode: ContextMode) -> Segmenter:
     return Segmenter(base.network, card, device="cpu", precision="fp32")
 
 
-def _phantom(folder: Path, seed: int, size: int) -> SlideWithTruth:
-    slide = folder / f"{seed}.tif"
-    write_phantom(slide, size_px=size, seed=seed, version=PHANTOM_VERSION)
-    return SlideWithTruth(slide, slide.with_name(f"{seed}-truth.tif"))
+def unseen_phantoms(folder: Path, first_seed: int, count: int, size_px: int) -> list[SlideWithTruth]:
+    """Make phantoms of consecutive seeds in `folder`, with their truth."""
+    pairs = []
+    for seed in range(first_seed, first_seed + count):
+        slide = folder / f"{seed}.tif"
+        write_phantom(slide, size_px=size_px, seed=seed, version=PHANTOM_VERSION)
+        pairs.append(SlideWithTruth(slide, slide.with_name(f"{seed}-truth.tif")))
+    return pairs
 
 
 def _scores(segmenters: dict[ContextMode, Segmenter], pairs: list[SlideWithTruth]) -> list[list[str]]:

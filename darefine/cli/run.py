@@ -15,6 +15,7 @@ from workers.errors import WorkersError
 from workers.jobs import JobParameters, OutputName, Progress
 from workers.settings import WorkerSettings
 from wsi.errors import RegionsInvalidError
+from wsi.geometry import WindowSpan
 from wsi.read_regions import read_regions
 from wsi.slide_folders import FoundSlide
 
@@ -63,6 +64,11 @@ class Shard(click.ParamType[tuple[int, int]]):
 )
 @click.option("--halo-px", type=click.IntRange(0, 256), help="Overlap around each slice, in label pixels.")
 @click.option(
+    "--window",
+    type=click.Choice(get_args(WindowSpan)),
+    help="What the network labels at once; larger is faster and takes more memory  [default: the model's]",
+)
+@click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16", "fp16"]),
     help="Number format [default: what the device is fast at].",
@@ -82,6 +88,7 @@ def run(
     as_json: bool,
     mpp: float | None,
     halo_px: int | None,
+    window: WindowSpan | None,
     precision: str | None,
     outputs: tuple[str, ...],
     **chosen: Any,
@@ -98,7 +105,9 @@ def run(
     found = some_slides(slides, recursive=recursive, leave_out=folder)
     require_writable(folder)
     where = where_of(chosen.pop("regions"), tissue_on(found, chosen.pop("tissue")))
-    parameters = JobParameters(mpp, halo_px, precision, outputs=tuple(sorted(set(outputs))), **where)
+    parameters = JobParameters(
+        mpp, halo_px, precision, window=window, outputs=tuple(sorted(set(outputs))), **where
+    )
     # What becomes of a slide is told here; of the engine's log only what nobody expected.
     logging.getLogger("workers").setLevel(logging.ERROR)
     console = Console(stderr=as_json, quiet=as_json, highlight=False)

@@ -9,6 +9,7 @@ from rich.console import Console
 from darefine.client import JobOptions
 from darefine.slide_files import SameNameError, result_names
 from workers.jobs import OutputName
+from wsi.geometry import WindowSpan
 
 from .cohort import Cohort, Stop
 from .connect import connected, url_option
@@ -39,6 +40,11 @@ from .where_options import tissue_on, where_options
 @click.option("--model", help="Model to use [default: the service's].")
 @click.option("--mpp", type=float, help="Micrometres per pixel, if the slides do not say or are wrong.")
 @click.option("--halo-px", type=int, help="Overlap around each slice, in label pixels.")
+@click.option(
+    "--window",
+    type=click.Choice(get_args(WindowSpan)),
+    help="What the network labels at once; larger is faster and takes more memory  [default: the model's]",
+)
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16", "fp16"]),

@@ -12,6 +12,7 @@ import httpx
 
 from workers.jobs import JobState, OutputName, Priority, result_stem
 from wsi.atomic import write_atomically
+from wsi.geometry import WindowSpan
 
 from .answers import Job, JobPage, Preflight, Result, ServedModel, ServedModels, Slide, SlidePage
 from .batches import Batches
@@ -41,6 +42,7 @@ class JobOptions(TypedDict, total=False):
     model: str
     mpp: float
     halo_px: int
+    window: WindowSpan
     precision: Literal["fp32", "bf16", "fp16"]
     tissue: bool | Mapping[str, Any] | Sequence[Any]
     """Whether glass is left out, or a tissue mask of your own, as `regions`."""

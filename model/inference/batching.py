@@ -17,6 +17,9 @@ BatchSize = int | Literal["auto"]
 CPU_BATCH = 4
 """Slices in a pass on a CPU; larger passes take more memory and bring no speed there."""
 
+SLICE_WINDOW_PX = 640
+"""Side of a slice's window; one of twice the side counts as four slices."""
+
 LARGEST_BATCH = 32
 """Upper bound of "auto": a usual patch has 5 x 5 slices, so larger passes would not be filled."""
 
@@ -27,9 +30,10 @@ R = TypeVar("R")
 
 
 class Batching:
-    """Splits the slices of patches into passes of the network.
+    """Splits the windows of patches into passes of the network.
 
-    `asked` is the requested maximum of slices in a pass; "auto" is CPU_BATCH on a CPU. On a GPU it is found
+    `asked` is the requested maximum of slices in a pass, of windows of several times the side so many fewer
+    that a pass has about as many pixels, but at least one; "auto" is CPU_BATCH on a CPU. On a GPU it is found
     at the first patch of a geometry: two trial passes, of one slice and of two, give the memory of a slice,
     and the largest power of two whose activations fit into MEMORY_SHARE of the free memory is taken, up to
     LARGEST_BATCH. If memory runs out nevertheless, the batch is halved for good and the same slices are run
@@ -54,17 +58,24 @@ class Batching:
         """Return the slices in a pass for patches of this geometry; None before the first patch."""
         return self._sizes.get(geometry)
 
-    def run(self, count: int, geometry: Hashable, run_pass: Callable[[int, int], None]) -> None:
+    def run(
+        self,
+        count: int,
+        geometry: Hashable,
+        run_pass: Callable[[int, int], None],
+        *,
+        window_px: int = SLICE_WINDOW_PX,
+    ) -> None:
         """Call `run_pass(start, stop)` until slices 0..count are done.
 
         `stop` may lie beyond `count`, by less than `largest`, in trial passes and when `padded`. `geometry`
-        is a key for the sizes of a patch.
+        is a key for the sizes of a patch, `window_px` the side of a window as it is fed to the network.
 
         Raises:
             DeviceMemoryError: Not even one slice fits into memory.
         """
         if geometry not in self._sizes:
-            self._sizes[geometry] = self._first_size(run_pass)
+            self._sizes[geometry] = self._first_size(run_pass, window_px)
         start = 0
         while start < count:
             limit = self._sizes[geometry]
@@ -79,9 +90,9 @@ class Batching:
             self._sizes[geometry] = size // 2
             logger.warning("%s: out of memory; batches of %d from now on", self._device, size // 2)
 
-    def _first_size(self, run_pass: Callable[[int, int], None]) -> int:
+    def _first_size(self, run_pass: Callable[[int, int], None], window_px: int) -> int:
         if self.asked != "auto":
-            return self.asked
+            return max(1, self.asked // max(1, window_px // SLICE_WINDOW_PX) ** 2)
         # Trials are for their memory only; nothing is compiled for sizes that will not come again.
         with torch.compiler.set_stance("force_eager") if self._padded else nullcontext():
             one, two = (peak_bytes(self._device, run_pass, size) for size in (1, 2))

@@ -231,7 +231,8 @@ class Segmenter:
             # What lies beyond the last window is padding.
             labels[:, start:stop] = found[:, : count - start]
 
-        self._batching.run(count, patch.view.shape, run_pass)
+        view = patch.view
+        self._batching.run(count, view.shape, run_pass, window_px=view.slice_network_px)
 
     def collect(self, pending: PendingLabels, *, stage: StageTimer = nullcontext) -> NDArray[np.uint8]:
         """Return the labels (N, slice_px, slice_px) of the slices submitted, values 1..K; waits for a GPU.
@@ -272,7 +273,7 @@ class Segmenter:
             patch = with_second_try(lambda: self._prepare(pixels, view, context), self._device)
             side = len(range(first, view.slice_px, step))
             results = torch.empty(count, len(self.card.classes), side, side)
-            self._batching.run(count, view.shape, run_pass)
+            self._batching.run(count, view.shape, run_pass, window_px=view.slice_network_px)
         return results.numpy()
 
     def _blank(self, count: int, view: PatchView, probabilities: bool) -> Tensor:
@@ -289,11 +290,11 @@ class Segmenter:
         boxes = np.concatenate([view.boxes, np.repeat(view.boxes[-1:], padding, axis=0)])
         region = self._transfer.upload(pixels)
         features = self._encode_context(region, view, context) if self.card.network.sees_patch else None
-        margin = self._margin(view)
+        margin = self.margin(view)
         margin_px = margin * (self._backend.logit_px or 0)
         return _Prepared(region, windows, self._transfer.upload(boxes), features, view, margin, margin_px)
 
-    def _margin(self, view: PatchView) -> int:
+    def margin(self, view: PatchView) -> int:
         """Return how many logits at each edge of a window no label of its centre depends on.
 
         Enlarging them looks one logit beyond the centre. 0 where the back end cannot leave them out.

@@ -25,7 +25,14 @@ CONTRACT = {
         {"value": 1, "name": "normal", "colour": [0, 0, 0]},
         {"value": 2, "name": "benign", "colour": [255, 0, 0]},
     ],
-    "input": {"mpp": 0.934, "context_ratio": 5, "slices_per_side": 5, "halo_px": 64, "context": "patch"},
+    "input": {
+        "mpp": 0.934,
+        "context_ratio": 5,
+        "slices_per_side": 5,
+        "halo_px": 64,
+        "context": "patch",
+        "window": "slice",
+    },
     "normalisation": {"mean": [0.5, 0.5, 0.5], "std": [1, 1, 1]},
     "network": {
         "architecture": "da_refinenet",

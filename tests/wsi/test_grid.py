@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsi.errors import HaloError, MppOutOfRangeError, SlideLimitError
-from wsi.geometry import Rect, Size
-from wsi.grid import TILE_PX, Grid, InputGeometry, make_grid
+from wsi.geometry import Rect, Size, WindowSpan
+from wsi.grid import TILE_PX, ContextMode, Grid, InputGeometry, make_grid
 
 CARD = InputGeometry(mpp=0.934, context_ratio=5, slices_per_side=5, halo_px=64)
 
@@ -182,3 +182,53 @@ def test_a_centred_context_is_a_window_of_the_patchs_size_about_each_slice(
     assert abs(view.context.width * wanted - view.context_network_px) <= 1.01 * wanted
     assert view.context_window_network_px == grid.context_network_px
     assert patch.context_windows == ()
+
+
+@pytest.mark.parametrize(
+    ("window", "mpp", "windows", "side"),
+    [
+        ("slice", 0.467, 5, 640),
+        ("quarter", 0.467, 2, 1408),
+        ("patch", 0.467, 1, 2688),
+        ("quarter", 0.65, 2, 1344),
+    ],
+)
+def test_a_window_labels_a_slice_a_quarter_or_the_patch(
+    window: WindowSpan, mpp: float, windows: int, side: int
+) -> None:
+    grid = make_grid(Size(9000, 9000), mpp, CARD, window=window)
+    assert (grid.windows_per_side, grid.slice_network_px) == (windows, side)
+    assert grid.windows_per_side * grid.window_core_px == grid.patch_px
+    assert make_grid(Size(9000, 9000), mpp, replace(CARD, window=window)) == grid
+
+
+@given(
+    wanted=st.sets(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1),
+    window=st.sampled_from(["slice", "quarter", "patch"]),
+    context=st.sampled_from(["patch", "centred"]),
+)
+def test_windows_lie_at_the_same_places_whatever_is_wanted_and_cover_it(
+    wanted: set[tuple[int, int]], window: WindowSpan, context: ContextMode
+) -> None:
+    grid = make_grid(Size(20_000, 20_000), 0.467, replace(CARD, context=context), window=window)
+    everything = grid.patch_view(1, [(x, y) for y in range(5) for x in range(5)])
+    view = grid.patch_view(1, sorted(wanted))
+
+    assert set(view.corners) <= set(everything.corners)
+    assert len(everything.corners) == grid.windows_per_side**2
+    covered = np.zeros((grid.patch_px, grid.patch_px), bool)
+    core = grid.patch_core(1)
+    for slice_ in view.slices:
+        at = slice_.moved(-core.x, -core.y)
+        covered[at.y : at.bottom, at.x : at.right] = True
+    for x, y in wanted:
+        assert covered[y * TILE_PX : (y + 1) * TILE_PX, x * TILE_PX : (x + 1) * TILE_PX].all()
+    side = view.region.width - view.window_px
+    assert all(0 <= x <= side and 0 <= y <= side for x, y in view.windows)
+    for slice_, seen in zip(view.slices, view.context_windows, strict=context == "centred"):
+        assert (seen.x + seen.right, seen.y + seen.bottom) == (
+            slice_.x + slice_.right,
+            slice_.y + slice_.bottom,
+        )
+        assert seen.width == 2688
+        assert view.context.intersect(seen) == seen

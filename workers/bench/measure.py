@@ -206,6 +206,8 @@ def time_network(segmenter: Segmenter, plan: Plan, batch_size: int) -> Run:
     slices = images(batch_size, grid.slice_network_px)
     context = images(1, grid.patch_view(0, ()).context_network_px)
     boxes = torch.tensor([[0.4, 0.4, 0.6, 0.6]], device=device).expand(batch_size, -1)
+    left_out = segmenter.margin(grid.patch_view(0, ()))
+    margin = (left_out,) if left_out else ()
     _wait_for(device)
     start = time.perf_counter()
     with computing_on(torch.device(device)):
@@ -213,11 +215,11 @@ def time_network(segmenter: Segmenter, plan: Plan, batch_size: int) -> Run:
             view = plan.view(patch)
             encoded = _encoded(segmenter, view, context) if segmenter.card.network.sees_patch else None
             done = 0
-            while (left := len(patch.slices) - done) > 0:
+            while (left := len(view.corners) - done) > 0:
                 # As in a job: a compiled network gets whole batches only.
                 count = batch_size if segmenter.compiled else pass_size(left, batch_size)
                 own = encoded.part(done, done + count) if encoded and view.context_windows else encoded
-                segmenter.network(slices[:count], own, boxes[:count])
+                segmenter.network(slices[:count], own, boxes[:count], *margin)
                 done += count
     _wait_for(device)
     seconds = time.perf_counter() - start

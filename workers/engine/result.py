@@ -114,13 +114,13 @@ def mpp_facts(info: SlideInfo, grid: Grid) -> dict[str, Any]:
 
 
 def parameters(run: RunJob, grid: Grid) -> dict[str, Any]:
-    """Return the request's parameters, with the halo that was used, in label px, and the rules for tissue.
+    """Return the request's parameters, with the halo, label px, and window used, and the rules for tissue.
 
     Outputs are left out: they change nothing in the labels, nor may they in the files.
     """
     asked = run.parameters.of_labels()
     del asked["outputs"]
-    return {**asked, "halo_px": grid.halo_px}
+    return {**asked, "halo_px": grid.halo_px, "window": grid.window}
 
 
 def resolved_parameters(run: RunJob, info: SlideInfo, segmenter: Segmenter, grid: Grid) -> dict[str, Any]:
@@ -129,6 +129,7 @@ def resolved_parameters(run: RunJob, info: SlideInfo, segmenter: Segmenter, grid
         "mpp": grid.slide_mpp,
         "mpp_source": info.mpp.source if info.mpp else None,
         "halo_px": grid.halo_px,
+        "window": grid.window,
         "precision": segmenter.dtype,
         "tissue": run.parameters.tissue,
         "tissue_rules": TISSUE_RULES if run.parameters.tissue else None,

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from model.inference.segmenter import Segmenter
 from model.inference.transfer import PendingLabels
-from wsi.grid import TILE_PX
 from wsi.plan import Patch, Plan
 from wsi.reading.patch_pixels import PatchPixels, read_patch
 from wsi.reading.slide import Slide
@@ -75,12 +74,12 @@ class PatchRun:
     def _core(self, patch: Patch, slices: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Put the slices of a patch into its core, 0 where there is no tissue."""
         grid = self.plan.grid
-        core = np.zeros((grid.patch_px, grid.patch_px), np.uint8)
-        for (column, row), own in zip(patch.slices, slices, strict=True):
-            x, y = column * TILE_PX, row * TILE_PX
-            core[y : y + TILE_PX, x : x + TILE_PX] = own
+        core, place = np.zeros((grid.patch_px, grid.patch_px), np.uint8), grid.patch_core(patch.index)
+        for slice_, own in zip(self.plan.view(patch).slices, slices, strict=True):
+            at = slice_.moved(-place.x, -place.y)
+            core[at.y : at.bottom, at.x : at.right] = own
         # As bytes the mask is 0 or 255: a twentieth of the time of assigning by booleans.
-        core &= -self.tissue.crop(grid.patch_core(patch.index), grid).view(np.uint8)
+        core &= -self.tissue.crop(place, grid).view(np.uint8)
         return core
 
     def label(self, patch: Patch, pixels: PatchPixels) -> NDArray[np.uint8]:

@@ -40,7 +40,9 @@ def job_grid(run: RunJob, slide: Slide, geometry: InputGeometry) -> Grid:
     mpp = slide.info.mpp
     if mpp is None:
         raise MppUnknownError(run.slide_name)
-    return make_grid(slide.info.size, mpp.value, geometry, halo_px=run.parameters.halo_px)
+    return make_grid(
+        slide.info.size, mpp.value, geometry, halo_px=run.parameters.halo_px, window=run.parameters.window
+    )
 
 
 def job_tissue(

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from redis import Redis
 from typing_extensions import TypedDict
 
+from wsi.geometry import WindowSpan
 from wsi.grid import ContextMode
 
 from ..errors import RecordInvalidError
@@ -77,6 +78,7 @@ class _Input(TypedDict):
     slices_per_side: Annotated[int, Field(ge=1, le=1000)]
     halo_px: Annotated[int, Field(ge=0, le=10_000)]
     context: NotRequired[ContextMode]
+    window: NotRequired[WindowSpan]
 
 
 class _NamedInput(TypedDict):

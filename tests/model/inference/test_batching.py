@@ -53,6 +53,14 @@ def test_a_compiled_network_sees_one_size_only() -> None:
     assert passes.done == [(0, 3), (3, 6), (6, 9)]
 
 
+@pytest.mark.parametrize(("window_px", "size"), [(320, 4), (640, 4), (1024, 4), (1408, 1), (2688, 1)])
+def test_larger_windows_go_in_smaller_passes(window_px: int, size: int) -> None:
+    calls: list[tuple[int, int]] = []
+    batching = Batching("auto", CPU)
+    batching.run(4, "shape", lambda start, stop: calls.append((start, stop)), window_px=window_px)
+    assert calls == [(start, start + size) for start in range(0, 4, size)]
+
+
 def test_when_memory_runs_out_the_same_slices_go_on_in_smaller_batches_for_good() -> None:
     passes, batches = Passes(limit=2), Batching(8, CPU)
     batches.run(5, "geometry", passes)

@@ -57,13 +57,14 @@ def test_a_job_names_its_slide_once(api: Api, body: dict[str, str]) -> None:
 
 def test_preflight_says_what_would_run_and_queues_nothing(api: Api) -> None:
     before = len(api.http.get("/v1/jobs", params={"limit": 200}).json()["jobs"])
-    response = api.http.post("/v1/jobs/preflight", json={"mpp": 0.25, "halo_px": 32})
+    response = api.http.post("/v1/jobs/preflight", json={"mpp": 0.25, "halo_px": 32, "window": "quarter"})
     assert response.status_code == 200
     assert response.json() == {
         "model": {"name": "stand-in", "version": "1", "sha256": "ab" * 32},
         "parameters": {
             "mpp": 0.25,
             "halo_px": 32,
+            "window": "quarter",
             "precision": None,
             "tissue": True,
             "outputs": [],
@@ -104,6 +105,7 @@ def test_a_segmentation_is_refused_where_the_slide_is_no_dicom(api: Api, slide: 
         ({"mpp": "9"}, "mpp"),
         ({"mpp": "x"}, "mpp"),
         ({"halo_px": "7"}, "halo_px"),
+        ({"window": "half"}, "window"),
         ({"priority": "now"}, "priority"),
     ],
 )
