@@ -1,5 +1,6 @@
 """Build the ASGI application."""
 
+import asyncio
 from asyncio import Semaphore
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -127,6 +128,7 @@ async def lifespan(settings: ServiceSettings, app: FastAPI) -> AsyncIterator[Non
     state.conversions = Conversions(settings.conversions)
     state.queue = JobClient.connect(settings.redis_url, settings.data_dir.resolve() / "jobs")
     state.queue.require_suitable()
+    await asyncio.to_thread(state.queue.claim_storage)
     state.label_tiles = JobLabelsCache(state.queue)
     state.watches = JobWatches(state.queue, state.label_tiles)
     state.readers = SlideReaders(
