@@ -1,5 +1,6 @@
 """Build the ASGI application."""
 
+import asyncio
 from asyncio import Semaphore
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -132,6 +133,7 @@ async def lifespan(settings: ServiceSettings, app: FastAPI) -> AsyncIterator[Non
     state.queue.require_suitable()
     state.batches = state.queue.batches()
     feeder = BatchFeeder(state.batches, state.queue, state.slides, state.inspections)
+    await asyncio.to_thread(state.queue.claim_storage)
     state.label_tiles = JobLabelsCache(state.queue)
     state.watches = JobWatches(state.queue, state.label_tiles)
     state.readers = SlideReaders(

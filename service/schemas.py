@@ -337,6 +337,9 @@ class Readiness(BaseModel):
     model_config = example({"ready": True, "checks": {"queue": "ok", "storage": "ok", "worker": "ok"}})
     ready: bool
     checks: dict[str, str] = Field(description="`ok`, or what is wrong.")
+    quarantined: dict[str, str] = Field(
+        default_factory=dict, description="Workers that take no jobs because of their hosts, and why."
+    )
 
 
 def moment(seconds: float) -> datetime:

@@ -66,6 +66,7 @@ def submit_job(
         slide_path=slide.path,
         slide_sha256=slide.sha256,
         model=card["name"],
+        model_sha256=weights_sha256(card),
         parameters=job_parameters(options),
         priority=options.priority,
     )
@@ -131,6 +132,13 @@ def model_card(queue: JobClient, name: str | None) -> dict[str, Any]:
             return card
     known = ", ".join(card["name"] for card in models.cards)
     raise ModelUnknownError(f"No worker serves a model named {name!r}. Known models: {known}.")
+
+
+def weights_sha256(card: dict[str, Any]) -> str | None:
+    """Return the sha256 of the weights that a card names, None if it does not say."""
+    weights = card.get("weights")
+    digest = weights.get("sha256") if isinstance(weights, dict) else None
+    return digest if isinstance(digest, str) else None
 
 
 def check_probabilities(options: JobOptions, card: dict[str, Any]) -> None:

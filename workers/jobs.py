@@ -172,6 +172,9 @@ class JobRequest:
     priority: Priority = "normal"
     slide_sha256: Annotated[str | None, ADDED] = None
     """Of the slide as it was uploaded; None for one that is registered in place."""
+    model_sha256: Annotated[str | None, ADDED] = None
+    """Of the weights that the model's card named when the job was sent; only workers that have them take
+    it."""
 
 
 def result_stem(slide_name: str, model: str) -> str:

@@ -6,7 +6,7 @@ from typing import Self
 
 from .errors import EngineDiedError, LocalRunError
 from .jobs import Problem, Progress
-from .protocol import Failed, FromEngine, ProgressMade, Ready, RunJob, Succeeded
+from .protocol import Clean, Failed, FromEngine, Identified, ProgressMade, Ready, RunJob, Succeeded, Written
 from .rq_worker.engine_process import ENGINE, EngineProcess, EngineState, Target
 from .settings import WorkerSettings
 
@@ -74,6 +74,10 @@ class LocalEngine:
                 message = self._engine.receive(POLL_S)
                 if isinstance(message, ProgressMade):
                     report(message.progress)
+                elif isinstance(message, Written):
+                    self._engine.send(Clean(job.job_id))
+                elif isinstance(message, Identified):
+                    continue
                 elif message is not None:
                     return message
         except EngineDiedError as error:

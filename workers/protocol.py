@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self, get_args
 
 from pydantic import TypeAdapter, ValidationError, with_config
 
 from .errors import RecordInvalidError
+from .identity import LabelIdentity
 from .jobs import ADDED, STRICT, Job, JobParameters, Problem, Progress
 
 # From worker to engine process
@@ -16,7 +18,7 @@ from .jobs import ADDED, STRICT, Job, JobParameters, Problem, Progress
 @with_config(STRICT)
 @dataclass(frozen=True, slots=True)
 class RunJob:
-    """Run the pipeline; exactly one of Succeeded, Stopped and Failed is the answer."""
+    """Run the pipeline; exactly one of Succeeded, Stopped and Failed is the last answer."""
 
     job_id: str
     attempt: int
@@ -26,9 +28,13 @@ class RunJob:
     model: str
     parameters: JobParameters
     slide_sha256: Annotated[str | None, ADDED] = None
+    pinned: Annotated[LabelIdentity | None, ADDED] = None
+    """What made the labels of the job's first start; this run is to make them the same way if it can."""
 
     @classmethod
-    def of(cls, job: Job, attempt: int, slide: Path, *, named: bool) -> Self:
+    def of(
+        cls, job: Job, attempt: int, slide: Path, *, named: bool, pinned: LabelIdentity | None = None
+    ) -> Self:
         """Return the message that runs attempt number `attempt` of a job on the slide at a path.
 
         Unless it is `named` the slide goes by its id, in result and log.
@@ -43,6 +49,7 @@ class RunJob:
             model=request.model,
             parameters=request.parameters,
             slide_sha256=request.slide_sha256,
+            pinned=pinned,
         )
 
     def to_json(self) -> str:
@@ -68,6 +75,13 @@ _RUN_JOB = TypeAdapter(RunJob)
 @dataclass(frozen=True, slots=True)
 class Cancel:
     """Stop this job soon; nothing happens if it is not the one that runs."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clean:
+    """Yes: remove what the finished job does not need any more."""
 
     job_id: str
 
@@ -118,8 +132,23 @@ class DeviceMemory:
 
 
 @dataclass(frozen=True, slots=True)
+class Identified:
+    """The running job has looked at its slide: this is what its labels depend on."""
+
+    identity: LabelIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The result files are in the job's directory. May what is left of the work be removed?
+
+    Only Clean says so: another attempt may be at work there if this one has lost its lease.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The result files are in the job's directory."""
+    """The result files are in the job's directory, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +156,22 @@ class Stopped:
     """The job stopped because of Cancel."""
 
 
+class Fault(StrEnum):
+    """Where the fault of a job that did not succeed may lie, other than with the job."""
+
+    HOST = "host"
+    """This host can run no job like it: no mount, no weights, no right to write."""
+    SLIDE = "slide"
+    """This host does not see the slide, or may not read it; it may be the slide's fault."""
+    UNFIT = "unfit"
+    """The job asks for what only other hosts have: a device, a model, a package."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failed:
     """The job did not succeed. Trying again would fail the same way, unless the error is `suspect`.
+
+    With a `fault` trying again elsewhere may succeed.
 
     `suspect` says that nobody expected the error: a GPU broke down, a network folder hung.
     The process itself may be spoilt (a CUDA error sticks), so this counts as a crash: a new process tries
@@ -138,10 +180,13 @@ class Failed:
 
     problem: Problem
     suspect: bool
+    fault: Fault | None = None
 
 
-ToEngine = RunJob | Cancel | Shutdown
-FromEngine = Ready | LoadFailed | ProgressMade | DeviceMemory | Succeeded | Stopped | Failed
+ToEngine = RunJob | Cancel | Clean | Shutdown
+FromEngine = (
+    Ready | LoadFailed | ProgressMade | DeviceMemory | Identified | Written | Succeeded | Stopped | Failed
+)
 
 _FROM_ENGINE = {kind.__name__: TypeAdapter(kind) for kind in get_args(FromEngine)}
 

@@ -5,6 +5,7 @@ absolute path.
 """
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,15 @@ def stored_slide_path(slides: Path, slide_id: str) -> Path:
             f"The slide {slide_id} is not in {slides} ({error}). It was deleted, or this machine does not "
             "see the folder in which the service keeps its slides."
         ) from error
+
+
+def is_seen(folder: Path) -> bool:
+    """Return whether a folder is there and holds anything: a mount point without its mount holds nothing."""
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is not None
+    except OSError:
+        return False
 
 
 def path_of(folder: Path, record: dict[str, Any]) -> Path:

@@ -25,6 +25,7 @@ COMMANDS = {
     "keys": ("keys", "Make, list and revoke the keys that open the service to other machines."),
     "worker": ("worker", "Run workers against a queue that others share."),
     "probe": ("probe", "Say whether the API or this host's workers are well, for health checks."),
+    "workers": ("workers", "List the workers of a service, and why some take no jobs."),
     "run": ("run", "Label slides on this machine, without a service."),
     "submit": ("submit", "Send slides to a service and download the results."),
     "batch": ("batch", "Have a service label many slides at once; watch, pause, resume or cancel that."),

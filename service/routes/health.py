@@ -56,7 +56,8 @@ def readyz(response: Response, queue: Queue, settings: Settings) -> Readiness:
     checks["worker"] = check_worker(queue) if checks["queue"] == OK else "unknown without the queue"
     ready = all(outcome == OK for outcome in checks.values())
     response.status_code = 200 if ready else 503
-    return Readiness(ready=ready, checks=checks)
+    set_aside = quarantined(queue) if checks["queue"] == OK else {}
+    return Readiness(ready=ready, checks=checks, quarantined=set_aside)
 
 
 @router.get(
@@ -84,6 +85,15 @@ def check_storage(settings: ServiceSettings) -> str:
     if not os.access(settings.data_dir, os.W_OK):
         return f"cannot write to {settings.data_dir}"
     return OK if room(settings.data_dir) > 0 else f"the disk is full: {too_little(settings.data_dir)}"
+
+
+def quarantined(queue: JobClient) -> dict[str, str]:
+    """Return why workers take no jobs that would be ready if their hosts were fit, by worker."""
+    return {
+        worker.name: worker.problem.detail
+        for worker in queue.workers()
+        if worker.state == "quarantined" and worker.problem
+    }
 
 
 def check_worker(queue: JobClient) -> str:

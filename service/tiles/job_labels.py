@@ -1,6 +1,7 @@
 """Find the tiles of a job's maps: in their finished pyramid, or in the patches stored so far."""
 
 import json
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -25,6 +26,9 @@ MAX_JOBS = 8
 """Maps of jobs whose tiles are found without asking the queue: some MB each for large slides."""
 
 
+_PATCH_FOLDER = re.compile("[0-9a-f]{16}")
+"""Form of the folder of one kind of patches, inside of the job's folder of all patches."""
+
 MapName = Literal["labels", "probabilities"]
 """Maps of a job that have tiles."""
 
@@ -38,11 +42,13 @@ class _Stored:
     reduce: Reduction
 
     @classmethod
-    def of(cls, files: JobFiles, name: MapName) -> Self:
-        """Return where the map of this name lies."""
+    def of(cls, files: JobFiles, name: MapName, plan: Mapping[str, Any]) -> Self:
+        """Return where the map of this name lies, by the plan of the attempt that runs."""
+        kind = plan.get("patch_folder", "")
+        folder = kind if isinstance(kind, str) and _PATCH_FOLDER.fullmatch(kind) else ""
         if name == "labels":
-            return cls(files.labels, files.patches, reduce_majority)
-        return cls(files.probabilities, files.probability_patches, reduce_mean)
+            return cls(files.labels, files.patches / folder, reduce_majority)
+        return cls(files.probabilities, files.probability_patches / folder, reduce_mean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +80,10 @@ class JobLabels:
                 f"This job keeps no {name}. Run one with `outputs={name}` to have them."
             )
         self._id, self._files = job.id, job.files
-        self._map = _Stored.of(self._files, name)
         self._succeeded = job.state is JobState.SUCCEEDED
         self._plan_ns = _modified_ns(self._files.plan)
         data = _read_plan(job)
+        self._map = _Stored.of(self._files, name, data)
         self.classes: list[dict[str, Any]] = data.get("classes") or _classes_of_result(self._files)
         self.downsample = int(data["grid"]["downsample"])
         """l0 px along the side of a label px."""

@@ -36,7 +36,7 @@ def load_engine(settings: WorkerSettings, *, confined: bool = False) -> Engine[S
     def network(run: RunJob) -> Segmenter:
         if confined:
             check_readable(run, settings)
-        return models.get(run.model, run.parameters.precision)
+        return models.of_run(run)
 
     return Engine(ready, network, run_pipeline, lambda: device_memory(ready.device))
 

@@ -11,11 +11,13 @@ import torch
 
 from model.card import ModelCard
 from model.errors import ModelError
+from model.inference.device import PRECISIONS
 from model.inference.segmenter import Segmenter
 
 from ..errors import ModelUnknownError, WeightsMissingError
-from ..protocol import Ready
+from ..protocol import Ready, RunJob
 from ..settings import WorkerSettings
+from .resume import device_kind
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +71,22 @@ class ModelCache:
         cards = tuple(json.dumps(card.to_json()) for _, card in self._cards.values())
         return Ready(segmenter.device, segmenter.dtype, self._default, cards)
 
+    def of_run(self, run: RunJob) -> Segmenter:
+        """Return the network of a run, in the number format of the job's first start on such a device.
+
+        Raises:
+            ModelUnknownError: There is no card of the run's model.
+            ModelError: It cannot be loaded.
+        """
+        own = self.get(run.model, run.parameters.precision)
+        first = run.pinned
+        if first is None or run.parameters.precision or first.device != device_kind(own.device):
+            return own
+        precision = precision_named(first.dtype)
+        in_torch = own.card.network.architecture != "onnx"
+        same = own.dtype == first.dtype
+        return own if same or precision is None or not in_torch else self.get(run.model, precision)
+
     def get(self, name: str, precision: str | None = None) -> Segmenter:
         """Return the network of card `name`, from memory or from disk.
 
@@ -96,6 +114,12 @@ class ModelCache:
             )
         self._loaded.move_to_end(key)
         return self._loaded[key]
+
+
+def precision_named(dtype: str) -> str | None:
+    """Return the name of the precision whose number format is `dtype`; None if there is none."""
+    names = {str(value).removeprefix("torch."): name for name, value in PRECISIONS.items()}
+    return names.get(dtype)
 
 
 def read_cards(folder: Path) -> dict[str, tuple[Path, ModelCard]]:

@@ -24,16 +24,21 @@ from wsi.writing.pyramid import PyramidSummary, write_label_pyramids
 from wsi.writing.reduction import reduce_mean
 
 from ..errors import NotEnoughDiskError
+from ..identity import LabelIdentity
 from ..jobs import JobFiles, JobWarning, Progress, keeps_probabilities
 from ..protocol import RunJob
+from .hooks import Hooks
 from .job_warnings import job_warnings, telling
 from .outputs import Labelled, Outputs, require_outputs, write_outputs
 from .progress import ProgressThrottle
 from .result import Finished, job_result, provenance, write_json
-from .resume import adopt, remove_patches, run_identity, stored_json
+from .resume import adopt, clean, run_identity, stored_json
 from .segment import PatchRun, segment_patches
 from .stopwatch import Stopwatch
 from .tissue import job_grid, job_limits, job_tissue
+
+NOBODY = Hooks()
+"""Hooks of a run that no worker follows."""
 
 
 def run_pipeline(
@@ -41,12 +46,14 @@ def run_pipeline(
     segmenter: Segmenter,
     report: Callable[[Progress], None],
     cancelled: Callable[[], bool],
+    hooks: Hooks = NOBODY,
     *,
     watch: Stopwatch | None = None,
 ) -> None:
     """Label the slide of `run`; leave overlay, label map, `result.json` and outputs in its directory.
 
-    Goes on from what an earlier attempt at the same run left there. `watch` sees every stage begin and end.
+    Goes on from what an earlier attempt at the same run left there, made the same way. `watch` sees every
+    stage begin and end.
 
     Raises:
         WsiError: The slide cannot be read, its mpp is unknown or too coarse for the model, or an output
@@ -60,8 +67,10 @@ def run_pipeline(
     report(Progress(stage="plan"))
     with open_slide(Path(run.slide_path), mpp=run.parameters.mpp) as slide:
         identity = run_identity(run, slide.info, segmenter)
+        hooks.identified(identity)
         if adopt(files, identity):
             telling(report, stored_warnings(files))(Progress(fraction=1.0, stage="done"))
+            clean(files, hooks)
             return
         with watch.stage("plan"):
             throttle = ProgressThrottle("plan", 0, report, cancelled)
@@ -69,26 +78,36 @@ def run_pipeline(
             write_plan(files, identity, card, plan)
             warnings = job_warnings(run, slide, card, plan, tissue)
             report = telling(report, warnings)
-        labels, kept = LabelStore(files.patches, plan.grid), probability_store(run, files, plan.grid)
+        labels, kept = label_stores(run, files, plan.grid, identity)
         patches = PatchRun(slide, plan, tissue, labels, segmenter, watch, kept)
         with watch.stage("segment"):
             labelled_slices = segment_patches(patches, report, cancelled)
         finished = Finished(run, slide.info, segmenter, plan, warnings, labelled_slices, started)
         write_results(finished, patches, files, report, cancelled)
-    remove_patches(files)
+    clean(files, hooks)
 
 
-def probability_store(run: RunJob, files: JobFiles, grid: Grid) -> LabelStore | None:
-    """Return the store of the probabilities of a job's patches; None where no output is made of them."""
-    if not keeps_probabilities(run.parameters.outputs):
-        return None
-    return LabelStore(files.probability_patches, grid, reduce_mean)
+def label_stores(
+    run: RunJob, files: JobFiles, grid: Grid, identity: LabelIdentity
+) -> tuple[LabelStore, LabelStore | None]:
+    """Return the stores of the patches made this way: of labels, and of their probabilities if kept.
+
+    Their folders are named by the identity: patches made in another way are neither seen nor touched.
+    """
+    folders = [files.patches]
+    if keeps_probabilities(run.parameters.outputs):
+        folders.append(files.probability_patches)
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+    labels, *kept = [folder / identity.digest for folder in folders]
+    return LabelStore(labels, grid), LabelStore(kept[0], grid, reduce_mean) if kept else None
 
 
-def write_plan(files: JobFiles, identity: Mapping[str, Any], card: ModelCard, plan: Plan) -> None:
+def write_plan(files: JobFiles, identity: LabelIdentity, card: ModelCard, plan: Plan) -> None:
     """Write `plan.json`: what is run, its classes, and the patches; label tiles are served by it."""
     classes = [asdict(label) for label in card.classes]
-    write_json(files.plan, {"run": identity, "classes": classes, **plan.to_json()})
+    run = {"run": identity.members(), "patch_folder": identity.digest}
+    write_json(files.plan, {**run, "classes": classes, **plan.to_json()})
 
 
 def write_results(

@@ -1,7 +1,8 @@
-"""Resume a job: check whether this attempt may go on from the files that an earlier one left.
+"""Resume a job: check what an earlier attempt left, and what of it this one may go on from.
 
 Patches of another model, precision or slide must never end up in one label map, so every attempt states what
-makes its labels, and goes on only from files made in exactly that way.
+makes its labels, and keeps its patches in a folder of that name. Nothing is removed before the job is
+finished: an attempt that counts as lost may still be at work.
 """
 
 import json
@@ -10,68 +11,86 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from model.inference.segmenter import Segmenter
 from wsi.reading.slide_info import SlideInfo
 
+from ..errors import RecordInvalidError
+from ..identity import LabelIdentity
 from ..jobs import JobFiles
 from ..protocol import RunJob
+from .hooks import Hooks
 from .provenance import slide_identity, software
 from .result import file_facts
 
 
-def run_identity(run: RunJob, info: SlideInfo, segmenter: Segmenter) -> dict[str, Any]:
-    """Return everything the labels of a run depend on, as JSON values."""
-    card, device = segmenter.card, segmenter.device.partition(":")[0]
-    identity = {
-        "slide": slide_identity(Path(run.slide_path), info),
-        "model": {
+def run_identity(run: RunJob, info: SlideInfo, segmenter: Segmenter) -> LabelIdentity:
+    """Return everything the labels of a run depend on."""
+    card, in_torch = segmenter.card, segmenter.backend == "torch"
+    is_cpu = segmenter.device.partition(":")[0] == "cpu"
+    return LabelIdentity(
+        slide=slide_identity(Path(run.slide_path), info, run.slide_sha256),
+        model={
             "name": card.name,
             "sha256": card.weights.sha256,
             "input": asdict(card.input),
             "normalisation": asdict(card.normalisation),
             "onnx": None if card.onnx is None else asdict(card.onnx),
         },
-        "parameters": run.parameters.of_labels(),
-        "device": device,
-        "dtype": segmenter.dtype,
-        "compiled": segmenter.compiled,
-        "backend": segmenter.backend,
+        parameters=run.parameters.of_labels(),
+        device=device_kind(segmenter.device),
+        dtype=segmenter.dtype,
+        backend=f"torch {torch.__version__}" if in_torch else segmenter.backend,
+        software=software(),
+        compiled=segmenter.compiled,
         # In torch on a CPU labels do not depend on it. What "auto" finds on a GPU is not pinned:
         # docs/decisions/0015-same-slide-same-bytes.md says how far that goes.
-        "batch_size": None
-        if device == "cpu" and segmenter.backend == "torch"
-        else segmenter.batch_size_asked,
-        "software": software(),
-    }
-    # As it reads back: JSON has no tuples.
-    stated: dict[str, Any] = json.loads(json.dumps(identity))
-    return stated
+        batch_size=None if is_cpu and in_torch else segmenter.batch_size_asked,
+    )
 
 
-def adopt(files: JobFiles, identity: dict[str, Any]) -> bool:
-    """Make the directory ready for this run; return whether an earlier attempt finished the job.
+def device_kind(device: str) -> str:
+    """Return the kind of a torch device: of a GPU its card, of a CPU the instructions that torch uses."""
+    kind = device.partition(":")[0]
+    if kind == "cuda" and torch.cuda.is_available():
+        return f"cuda {torch.cuda.get_device_name(device)}"
+    return f"cpu {torch.backends.cpu.get_cpu_capability()}" if kind == "cpu" else kind
 
-    It may have: then all is written and only its last message was lost. Half-written files are removed
-    always, whole ones if they were made in another way. The tissue mask stays: it says itself what it was
-    made of, and may have been made ahead of the first attempt (see `workers.engine.tissue`).
+
+def adopt(files: JobFiles, identity: LabelIdentity) -> bool:
+    """Return whether an earlier attempt finished the job, on whatever host.
+
+    It may have: then all is written and only its last message was lost. Results of another slide, model or
+    parameters are removed: the folder was another job's. All else stays where it is.
     """
-    for leftover in files.directory.glob(".*.partial"):
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            leftover.unlink(missing_ok=True)
-    if stored_json(files.plan).get("run") == identity:
+    if _made_by(files, identity):
         return _is_finished(files)
-    remove_patches(files)
     for path in (files.result, files.plan):
         path.unlink(missing_ok=True)
     return False
 
 
-def remove_patches(files: JobFiles) -> None:
-    """Remove the finished patches of a job, labels and probabilities."""
+def _made_by(files: JobFiles, identity: LabelIdentity) -> bool:
+    """Return whether the plan is of the same job."""
+    try:
+        made = LabelIdentity.from_json(json.dumps(stored_json(files.plan).get("run")))
+    except RecordInvalidError:
+        return False
+    return LabelIdentity.from_json(identity.to_json()).is_of_job(made)
+
+
+def clean(files: JobFiles, hooks: Hooks) -> None:
+    """Remove all that a finished job does not need any more: patches of all kinds, half-written files."""
+    if not hooks.may_clean():
+        return
     for folder in (files.patches, files.probability_patches):
         shutil.rmtree(folder, ignore_errors=True)
+    for leftover in files.directory.glob(".*.partial"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def _is_finished(files: JobFiles) -> bool:

@@ -22,9 +22,11 @@ from ..errors import JobCancelledError
 from ..jobs import Progress
 from ..protocol import (
     Cancel,
+    Clean,
     DeviceMemory,
     Failed,
     FromEngine,
+    Identified,
     LoadFailed,
     ProgressMade,
     Ready,
@@ -32,13 +34,19 @@ from ..protocol import (
     Stopped,
     Succeeded,
     ToEngine,
+    Written,
     to_bytes,
 )
 from ..settings import WorkerSettings
 from .failures import expected, permanent, problem_of
+from .faults import fault_of, fault_problem
 from .full_disk import run_when_there_is_room
+from .hooks import Hooks
 
 logger = logging.getLogger(__name__)
+
+ANSWER_S = 0.1
+"""How often a cancel is looked for while an answer of the worker is waited for, in seconds."""
 
 N = TypeVar("N")
 Report = Callable[[Progress], None]
@@ -53,7 +61,7 @@ class Engine(Generic[N]):
     """Message that says which models there are."""
     network: Callable[[RunJob], N]
     """Returns the network of a run."""
-    pipeline: Callable[[RunJob, N, Report, Cancelled], None]
+    pipeline: Callable[[RunJob, N, Report, Cancelled, Hooks], None]
     """Runs a job to its end."""
     memory: Callable[[], DeviceMemory | None] = lambda: None
     """Returns the memory of the GPU, None if there is none."""
@@ -100,10 +108,11 @@ def run_job(run: RunJob, engine: Engine[N], worker: "WorkerPipe") -> FromEngine:
     While the disk is full it waits.
     """
     logger.info("job %s, attempt %d: %r with %r", run.job_id, run.attempt, run.slide_name, run.model)
+    hooks = Hooks(lambda identity: worker.send(Identified(identity)), worker.may_clean)
     try:
         network = engine.network(run)
         run_when_there_is_room(
-            lambda report: engine.pipeline(run, network, report, worker.cancelled),
+            lambda report: engine.pipeline(run, network, report, worker.cancelled, hooks),
             Path(run.directory),
             lambda progress: worker.send(ProgressMade(progress)),
             worker.cancelled,
@@ -113,11 +122,12 @@ def run_job(run: RunJob, engine: Engine[N], worker: "WorkerPipe") -> FromEngine:
     except Exception as error:
         if worker.cancelled():
             return Stopped()
-        if expected(error):
+        fault = fault_of(error, run)
+        if expected(error) or fault is not None:
             # Errors of slides name their file; the log calls it as the rest of the run does.
             told = str(error).replace(Path(run.slide_path).name, run.slide_name)
             logger.warning("job %s: %s", run.job_id, told)
-            return Failed(problem_of(error), suspect=False)
+            return Failed(fault_problem(error, run), suspect=False, fault=fault)
         logger.exception("job %s: unexpected error", run.job_id)
         return Failed(problem_of(error), suspect=True)
     return Succeeded()
@@ -132,6 +142,7 @@ class WorkerPipe:
         self._runs: queue.SimpleQueue[RunJob] = queue.SimpleQueue()
         self._running: str | None = None
         self._cancel = threading.Event()
+        self._clean = threading.Event()
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
 
     def send(self, message: FromEngine) -> None:
@@ -146,6 +157,21 @@ class WorkerPipe:
         """Wait for the next job and return it."""
         return self._runs.get()
 
+    def may_clean(self) -> bool:
+        """Ask whether the job that is finished is still this process's, and wait for the answer.
+
+        A worker that has lost the job answers by ending this process.
+
+        Raises:
+            JobCancelledError: the job is cancelled.
+        """
+        self._clean.clear()
+        self.send(Written())
+        while not self._clean.wait(ANSWER_S):
+            if self.cancelled():
+                raise JobCancelledError
+        return True
+
     def cancelled(self) -> bool:
         """Return whether the worker wants the running job stopped."""
         return self._cancel.is_set()
@@ -153,7 +179,7 @@ class WorkerPipe:
     def _listen(self) -> None:
         """Take the worker's messages off the pipe until it ends.
 
-        Anything but a run or a cancel, the end of the pipe too, ends the process.
+        Anything but a run, a cancel or an answer, the end of the pipe too, ends the process.
         """
         while True:
             try:
@@ -167,5 +193,8 @@ class WorkerPipe:
             elif isinstance(message, Cancel):
                 if message.job_id == self._running:
                     self._cancel.set()
+            elif isinstance(message, Clean):
+                if message.job_id == self._running:
+                    self._clean.set()
             else:
                 os._exit(0)

@@ -59,7 +59,7 @@ def job_tissue(
     """
     path = JobFiles(Path(run.directory)).tissue
     origin = {
-        "slide": slide_identity(Path(run.slide_path), slide.info),
+        "slide": slide_identity(Path(run.slide_path), slide.info, run.slide_sha256),
         "grid": asdict(grid),
         "rules": TISSUE_RULES,
         "software": software(),

@@ -12,10 +12,13 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 from redis import Redis
+from redis.exceptions import RedisError
 
 from ..errors import IdempotencyConflictError, JobFinalError, JobNotFoundError
 from ..jobs import EVERY_JOB, Job, JobFilter, JobRequest, JobState, new_job, submitted_at
@@ -23,10 +26,20 @@ from . import lua
 from .batches import BatchStore
 from .connection import connect, text
 from .fair_share import FairShare
-from .records import ALL_JOBS, PREFIX, JobRecords, encode_job, job_key, state_key
+from .records import (
+    ALL_JOBS,
+    PREFIX,
+    JobRecords,
+    encode_job,
+    encode_request,
+    job_key,
+    slide_key,
+    state_key,
+)
 from .recovery import forget_request, keep_request
 from .registry import PublishedModels, WorkerInfo, WorkerRegistry, WorkerState
 from .rq_lists import RqLists
+from .storage import STORAGE, storage_token
 from .suitable import require_suitable
 from .tallies import Metric, Parts, Tallies
 
@@ -46,6 +59,7 @@ class JobClient:
         """Job `id` keeps its files in `jobs_root/<id>`."""
         self._redis = redis
         self._jobs_root = jobs_root
+        self._token = ""
         self._records = JobRecords(redis, jobs_root)
         self._lists = RqLists(redis)
         self._registry = WorkerRegistry(redis)
@@ -65,6 +79,16 @@ class JobClient:
     def close(self) -> None:
         """Give the connections back."""
         self._redis.close()
+
+    def claim_storage(self) -> None:
+        """Tell workers which data folder this process uses, so that those with another one take no job.
+
+        `submit` tells them, too: a queue that does not answer yet, or a folder that takes no file, is no
+        error.
+        """
+        with suppress(RedisError):
+            if token := self._storage():
+                self._redis.set(STORAGE, token)
 
     def ping(self) -> None:
         """Raise `redis.exceptions.RedisError` unless the server answers."""
@@ -100,10 +124,12 @@ class JobClient:
         job = new_job(request, self._jobs_root)
         fields = encode_job(job)
         fields |= {name: value for name, value in (("work", work), ("lane", lane)) if value}
-        fingerprint = _sha256(fields["request"])
+        # Of what the client asked for: the same request finds its job when the model's weights have changed.
+        fingerprint = _sha256(encode_request(replace(request, model_sha256=None)))
         key = _idempotency_key(idempotency_key) if idempotency_key else ""
         parts = [part for item in fields.items() for part in item]
-        reply = self._submit(args=[job.id, key, fingerprint, IDEMPOTENCY_TTL_S, *parts])
+        own = [request.slide_id, request.priority, request.model_sha256 or "", self._storage()]
+        reply = self._submit(args=[job.id, key, fingerprint, IDEMPOTENCY_TTL_S, *own, *parts])
         held_id, held_fingerprint = text(reply[0]), text(reply[1])
         if held_fingerprint != fingerprint:
             raise IdempotencyConflictError(idempotency_key or "", held_id)
@@ -197,18 +223,9 @@ class JobClient:
         return dict(zip(JobState, pipeline.execute(), strict=True))
 
     def unfinished(self, slide_id: str) -> tuple[str, ...]:
-        """Return the ids of the jobs on a slide that are not over, oldest first.
-
-        Reads every job that is not over, whatever its slide.
-        """
-        ids = [
-            text(key)
-            for state in JobState
-            if not state.is_final
-            for key in self._redis.zrange(state_key(state), 0, -1)
-        ]
-        jobs = self._records.get_many(sorted(ids))
-        return tuple(job.id for job in jobs if job.request.slide_id == slide_id)
+        """Return the ids of the jobs on a slide that are not over, oldest first."""
+        ids = sorted(text(key) for key in self._redis.smembers(slide_key(slide_id)))
+        return tuple(job.id for job in self._records.get_many(ids) if not job.state.is_final)
 
     def position(self, job_id: str) -> int | None:
         """Return how many jobs are before this one in the queue; None if it does not wait there."""
@@ -276,6 +293,12 @@ class JobClient:
         """
         first = self._redis.zrange(state_key(JobState.QUEUED), 0, 0)
         return max(0.0, time.time() - submitted_at(text(first[0]))) if first else 0.0
+
+    def _storage(self) -> str:
+        """Return the token of the data folder, '' while it has none and takes none."""
+        if not self._token:
+            self._token = storage_token(self._jobs_root.parent)
+        return self._token
 
     def _cancel_and_wait(self, job_id: str, wait_s: float) -> Job:
         try:

@@ -10,9 +10,11 @@ from pathlib import Path
 from redis import Redis
 
 from ..errors import JobNotFoundError, RecordInvalidError
+from ..identity import LabelIdentity
 from ..jobs import Job, JobState, Problem, Progress, is_job_id
-from . import lua
+from . import lua, lua_fleet
 from .records import JobRecords, encode_problem, progress_arguments, record_problem
+from .refusals import Refusals
 from .rq_lists import RqLists
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,9 @@ class JobLease:
         self._max_crashes = max_crashes
         self._records = JobRecords(redis, jobs_root)
         self._lists = RqLists(redis)
+        self.refusals = Refusals(redis)
+        """Which jobs workers cannot run."""
+        self._pin = redis.register_script(lua_fleet.PIN)
         self._start = redis.register_script(lua.START)
         self._heartbeat = redis.register_script(lua.HEARTBEAT)
         self._finish = redis.register_script(lua.FINISH)
@@ -67,6 +72,14 @@ class JobLease:
         """Renew the lease, save progress, and learn whether the job is still ours and still wanted."""
         reply = self._heartbeat(args=[job_id, attempt, self._lease_s, *progress_arguments(progress)])
         return Ownership(int(reply))
+
+    def pin(self, job_id: str, attempt: int, identity: LabelIdentity) -> None:
+        """Keep what makes a job's labels, unless an earlier attempt has done so."""
+        self._pin(args=[job_id, attempt, identity.to_json()])
+
+    def pinned(self, job_id: str) -> LabelIdentity | None:
+        """Return what makes a job's labels as its first start pinned it; None if that cannot be read."""
+        return self._records.identity(job_id)
 
     def succeed(self, job_id: str, attempt: int, progress: Progress | None = None) -> bool:
         """Publish success.

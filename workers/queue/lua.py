@@ -5,11 +5,17 @@ are the server's alone. Keys, all under `darefine:`
 
     job:<id>              hash, the record (workers.queue.records.encode_job) and members of the queue's own:
                           patches_done; losses, the leases that ended since the last newly finished
-                          patch; crashes_at and losses_at, the patches done at the last of either
+                          patch; crashes_at and losses_at, the patches done at the last of either;
+                          slide, priority and model_sha256, copies out of the request
     jobs                  sorted set of all ids, score 0: lexical order is order of age
     jobs:<state>          the same, by state
     leases                sorted set of running ids by the time their lease ends
+    order:<priority>      sorted set of queued ids in the order in which RQ's list of that priority has them
     missing               sorted set of queued ids by the time they were first missed in RQ's lists
+    slide:<id>            set of the ids of jobs on that slide that are not over
+    refused:<worker>      hash of the jobs that this worker cannot run: id -> problem
+    unserved              sorted set of queued ids by the time since when no live worker can run them
+    storage               token of the data folder of the API (workers.queue.storage)
     idempotency:<sha256>  hash: job, fingerprint
     work:<sha256>         id of the newest job of this slide, model and parameters that succeeded
 
@@ -40,17 +46,32 @@ local function note_final(id, state)
   local work = redis.call('HGET', key_of(id), 'work')
   if state == 'succeeded' and work then redis.call('SET', prefix .. 'work:' .. work, id) end
 end
+local function order_of(priority)
+  return prefix .. 'order:' .. (priority == 'high' and 'high' or 'normal')
+end
+-- Notes that a job waits behind all others of its priority, or, with a `sign` of -1, before them.
+local function note_order(id, priority, sign)
+  redis.call('ZADD', order_of(priority), sign * redis.call('INCR', prefix .. 'sequence'), id)
+end
+-- Moves a job to another state and all indices with it.
 local function set_state(id, state)
   local key = key_of(id)
-  local old = redis.call('HGET', key, 'state')
+  local found = redis.call('HMGET', key, 'state', 'priority', 'slide')
+  local old, priority, slide = found[1], found[2], found[3]
   if old then redis.call('ZREM', prefix .. 'jobs:' .. old, id) end
   redis.call('ZADD', prefix .. 'jobs:' .. state, 0, id)
   redis.call('HSET', key, 'state', state)
-  redis.call('ZREM', prefix .. 'missing', id)
-  if state ~= 'running' then redis.call('ZREM', prefix .. 'leases', id) end
+  if old == 'queued' then
+    redis.call('ZREM', order_of(priority), id)
+    redis.call('ZREM', prefix .. 'missing', id)
+    redis.call('ZREM', prefix .. 'unserved', id)
+  elseif old == 'running' then
+    redis.call('ZREM', prefix .. 'leases', id)
+  end
   if state == 'succeeded' or state == 'failed' or state == 'cancelled' then
     redis.call('HSET', key, 'finished_at', timestamp())
     note_final(id, state)
+    if slide then redis.call('SREM', prefix .. 'slide:' .. slide, id) end
   end
   raise_revision(id)
 end
@@ -78,6 +99,7 @@ local function requeue(id)
   redis.call('HDEL', key, 'worker')
   local attempt = add_one(key, 'attempt')
   set_state(id, 'queued')
+  note_order(id, redis.call('HGET', key, 'priority'), -1)
   return attempt
 end
 -- Adds one to `counter`, 'crashes' or 'losses', which starts again at 1 after a newly finished patch. Returns
@@ -103,22 +125,29 @@ SUBMIT = (
     PRELUDE
     + """
 local id, idempotency, fingerprint, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local slide, priority, model, storage = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 if idempotency ~= '' then
   local held = redis.call('HMGET', idempotency, 'job', 'fingerprint')
   if held[1] and redis.call('EXISTS', key_of(held[1])) == 1 then return {held[1], held[2] or ''} end
   redis.call('HSET', idempotency, 'job', id, 'fingerprint', fingerprint)
   redis.call('EXPIRE', idempotency, ttl)
 end
-redis.call('HSET', key_of(id), unpack(ARGV, 5))
-redis.call('HSET', key_of(id), 'created_at', timestamp())
+local key = key_of(id)
+redis.call('HSET', key, unpack(ARGV, 9))
+redis.call('HSET', key, 'created_at', timestamp(), 'slide', slide, 'priority', priority)
+if model ~= '' then redis.call('HSET', key, 'model_sha256', model) end
+if storage ~= '' then redis.call('SET', prefix .. 'storage', storage) end
 redis.call('ZADD', prefix .. 'jobs', 0, id)
+redis.call('SADD', prefix .. 'slide:' .. slide, id)
 set_state(id, 'queued')
+note_order(id, priority, 1)
 return {id, fingerprint}
 """
 )
 """Record a new job, unless its idempotency key already stands for one.
 
-(id, idempotency key or '', fingerprint, ttl_s, field, value, ...)
+(id, idempotency key or '', fingerprint, ttl_s, slide id, priority, sha256 of the model or '', token of the
+data folder or '', field, value, ...)
 -> (id, fingerprint) of the job that now stands.
 """
 
@@ -272,15 +301,18 @@ DELETE = (
     PRELUDE
     + """
 local id = ARGV[1]
-local state = redis.call('HGET', key_of(id), 'state')
+local found = redis.call('HMGET', key_of(id), 'state', 'priority', 'slide')
+local state = found[1]
 if not state then return 0 end
 local work = redis.call('HGET', key_of(id), 'work')
 if work and redis.call('GET', prefix .. 'work:' .. work) == id then
   redis.call('DEL', prefix .. 'work:' .. work)
 end
-for _, index in ipairs({'jobs', 'jobs:' .. state, 'leases', 'missing'}) do
+for _, index in ipairs({'jobs', 'jobs:' .. state, 'leases', 'missing', 'unserved'}) do
   redis.call('ZREM', prefix .. index, id)
 end
+redis.call('ZREM', order_of(found[2]), id)
+if found[3] then redis.call('SREM', prefix .. 'slide:' .. found[3], id) end
 return redis.call('DEL', key_of(id))
 """
 )

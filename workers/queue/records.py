@@ -14,7 +14,8 @@ from typing import Any
 from redis import Redis
 
 from ..errors import JobNotFoundError, RecordInvalidError
-from ..jobs import Job, JobRequest, JobState, Priority, Problem, Progress, is_job_id
+from ..identity import LabelIdentity
+from ..jobs import Job, JobRequest, JobState, Problem, Progress, is_job_id
 from .codec import JsonCodec
 from .connection import text
 
@@ -51,6 +52,11 @@ def state_key(state: JobState) -> str:
     return f"{ALL_JOBS}:{state}"
 
 
+def slide_key(slide_id: str) -> str:
+    """Return the key of the set of ids of the jobs on a slide that are not over."""
+    return f"{PREFIX}slide:{slide_id}"
+
+
 def encode_request(request: JobRequest) -> str:
     """Return a request as JSON text; equal requests give equal text.
 
@@ -62,6 +68,12 @@ def encode_request(request: JobRequest) -> str:
     return encoded
 
 
+def own_fields(request: JobRequest) -> dict[str, str]:
+    """Return the members of a record that are copies out of its request, for scripts to read."""
+    fields = {"slide": request.slide_id, "priority": request.priority}
+    return fields | ({"model_sha256": request.model_sha256} if request.model_sha256 else {})
+
+
 def decode_request(encoded: str) -> JobRequest:
     """Read a request from JSON text.
 
@@ -69,14 +81,6 @@ def decode_request(encoded: str) -> JobRequest:
         RecordInvalidError: it is not of the expected form.
     """
     return _REQUEST.from_json(encoded)
-
-
-def priority_of(encoded: str) -> Priority:
-    """Return the priority that a request states; normal if it cannot be read: the worker will say so."""
-    try:
-        return decode_request(encoded).priority
-    except RecordInvalidError:
-        return "normal"
 
 
 def encode_problem(problem: Problem) -> str:
@@ -228,6 +232,15 @@ class JobRecords:
         if not fields:
             raise JobNotFoundError(job_id)
         return self._decode(job_id, fields)
+
+    def identity(self, job_id: str) -> LabelIdentity | None:
+        """Return what makes the labels of a job; None before its first start, and if it cannot be read."""
+        encoded = self._redis.hget(job_key(job_id), "identity")
+        try:
+            return None if encoded is None else LabelIdentity.from_json(text(encoded))
+        except RecordInvalidError as error:
+            logger.warning("job %s: %s", job_id, error)
+            return None
 
     def get_many(self, job_ids: Iterable[str]) -> tuple[Job, ...]:
         """Return the records of jobs in the order of their ids, as `get` does.

@@ -13,7 +13,15 @@ from redis import Redis
 
 from ..errors import RecordInvalidError
 from ..jobs import Job, JobFiles, JobRequest, JobState, Progress, is_job_id
-from .records import ALL_JOBS, decode_request, encode_job, encode_request, job_key, state_key
+from .records import (
+    ALL_JOBS,
+    decode_request,
+    encode_job,
+    encode_request,
+    job_key,
+    own_fields,
+    state_key,
+)
 from .rq_lists import RqLists
 
 logger = logging.getLogger(__name__)
@@ -141,7 +149,7 @@ def write_jobs(redis: Redis, jobs: Sequence[Job]) -> None:
     """Write the records of jobs that the queue does not know, and list them; queue none."""
     pipeline = redis.pipeline(transaction=True)
     for job in jobs:
-        fields: dict[Any, Any] = dict(encode_job(job))
+        fields: dict[Any, Any] = {**encode_job(job), **own_fields(job.request)}
         pipeline.hset(job_key(job.id), mapping=fields)
         pipeline.zadd(ALL_JOBS, {job.id: 0})
         pipeline.zadd(state_key(job.state), {job.id: 0})

@@ -3,6 +3,9 @@
 import json
 import logging
 import socket
+import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Any, NotRequired, TypeVar
@@ -16,6 +19,7 @@ from wsi.grid import ContextMode
 
 from ..errors import RecordInvalidError
 from ..jobs import ADDED, STRICT, Problem
+from . import lua_fleet
 from .codec import JsonCodec
 from .connection import text
 from .records import PREFIX
@@ -28,7 +32,13 @@ WORKERS = f"{PREFIX}workers"
 """Set of all announced names; a name counts only while its own key lives."""
 
 MODELS = f"{PREFIX}models"
-"""JSON text of the PublishedModels."""
+"""JSON text of the PublishedModels of the worker that came last, for APIs that know no others."""
+
+CARDS = f"{PREFIX}cards"
+"""What the names of the keys with each worker's PublishedModels begin with."""
+
+CARDS_TTL_S = 600.0
+"""How long the cards of a worker are listed after it was last there, in seconds: workers restart."""
 
 
 class WorkerState(StrEnum):
@@ -38,12 +48,14 @@ class WorkerState(StrEnum):
     IDLE = "idle"
     BUSY = "busy"
     FAILED = "failed"
+    QUARANTINED = "quarantined"
+    """Its host is not fit to run jobs; the problem says why."""
 
 
 @with_config(STRICT)
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """One worker: its engine process's device and number format, and why it has no model if it has failed."""
+    """One worker: its engine process's device and number format, and why it takes no jobs, if so."""
 
     name: str
     state: WorkerState
@@ -55,17 +67,23 @@ class WorkerInfo:
     memory_used: Annotated[int | None, ADDED] = None
     """Bytes of the GPU's memory in use, by all processes, as of the end of the last job."""
     memory_total: Annotated[int | None, ADDED] = None
+    host: Annotated[str, ADDED] = ""
+    weights: Annotated[tuple[str, ...], ADDED] = ()
+    """sha256 of the weights of each model that it has."""
 
     @property
     def is_ready(self) -> bool:
-        """Whether the worker's model is loaded."""
+        """Whether the worker takes jobs: its model is loaded and nothing is wrong with its host."""
         return self.state in (WorkerState.IDLE, WorkerState.BUSY)
 
 
 @with_config(STRICT)
 @dataclass(frozen=True, slots=True)
 class PublishedModels:
-    """Model cards as workers announced them last; `default` is a card's name, None before any worker did."""
+    """Model cards that workers have; `default` is a card's name, None before any worker announced one.
+
+    Of cards of one name the first is the one to use: it is what most live workers have.
+    """
 
     default: str | None
     cards: tuple[dict[str, Any], ...]
@@ -91,22 +109,31 @@ _WORKER = JsonCodec(WorkerInfo)
 _MODELS = JsonCodec(PublishedModels)
 
 
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What a worker learns when it announces itself."""
+
+    storage: str | None = None
+    """Token of the API's data folder; None before an API has told it."""
+    workers: int = 1
+    """Number of announced workers, this one included."""
+
+
 class WorkerRegistry:
     """Announced workers and their model cards in Redis.
 
-    Signs of life are keys that expire; the model cards stay, so that they can be listed while workers
+    Signs of life are keys that expire; the model cards stay longer, so that they can be listed while workers
     restart.
     """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._announce = redis.register_script(lua_fleet.ANNOUNCE)
 
-    def announce(self, worker: WorkerInfo, *, ttl_s: float) -> None:
-        """Say that `worker` lives, for `ttl_s` seconds."""
-        pipeline = self._redis.pipeline()
-        pipeline.sadd(WORKERS, worker.name)
-        pipeline.set(_key(worker.name), _WORKER.to_json(worker), px=int(ttl_s * 1000))
-        pipeline.execute()
+    def announce(self, worker: WorkerInfo, *, ttl_s: float) -> Fleet:
+        """Say that `worker` lives, for `ttl_s` seconds; return what it should know of the others."""
+        storage, workers = self._announce(args=[worker.name, _WORKER.to_json(worker), int(ttl_s * 1000)])
+        return Fleet(None if storage is None else text(storage), int(workers))
 
     def withdraw(self, name: str) -> None:
         """Say that the worker is gone."""
@@ -134,15 +161,73 @@ class WorkerRegistry:
         own = host_name()
         return tuple(worker for worker in self.workers() if worker.name.rsplit("-", 2)[0] == own)
 
-    def publish_models(self, default: str, cards: tuple[str, ...]) -> None:
-        """Keep the cards (JSON texts) of the worker that came last; all are expected to serve the same."""
-        models = PublishedModels(default, tuple(json.loads(card) for card in cards))
-        self._redis.set(MODELS, _MODELS.to_json(models))
+    def publish_models(self, default: str, cards: tuple[str, ...], *, worker: str | None = None) -> None:
+        """Keep the cards (JSON texts) of a worker.
+
+        They are listed for CARDS_TTL_S seconds; those of a worker without a name until others come.
+        """
+        models = _MODELS.to_json(PublishedModels(default, tuple(json.loads(card) for card in cards)))
+        self._redis.set(MODELS, models)
+        if worker is not None:
+            self._redis.set(f"{CARDS}:{worker}", models, px=int(CARDS_TTL_S * 1000))
+            self._redis.zadd(CARDS, {worker: time.time()})
 
     def models(self) -> PublishedModels:
-        """Return the cards announced last; none if they cannot be read, and none of a senseless input."""
-        models = _readable(_MODELS, self._redis.get(MODELS)) or PublishedModels(None, ())
-        return replace(models, cards=tuple(filter(_is_usable, models.cards)))
+        """Return the cards of all live workers, one for each sha256, and those of workers gone a short while.
+
+        Cards that cannot be read are left out, and those of a senseless input. Without any worker's, those
+        that came last.
+        """
+        published = self._published()
+        if not published:
+            last = _readable(_MODELS, self._redis.get(MODELS)) or PublishedModels(None, ())
+            return replace(last, cards=tuple(filter(_is_usable, last.cards)))
+        live = {worker.name for worker in self.workers()}
+        here = [one for name, one in published.items() if name in live]
+        return united(here, [one for name, one in published.items() if name not in live])
+
+    def cards_of_workers(self) -> dict[str, tuple[tuple[str, str], ...]]:
+        """Return name and sha256 of the model cards of each worker."""
+        return {
+            name: tuple(_identity(card) for card in models.cards)
+            for name, models in self._published().items()
+        }
+
+    def _published(self) -> dict[str, PublishedModels]:
+        """Return what workers have published and is kept yet, latest first."""
+        names = [text(name) for name in self._redis.zrevrange(CARDS, 0, -1)]
+        if not names:
+            return {}
+        found = dict(zip(names, self._redis.mget([f"{CARDS}:{name}" for name in names]), strict=True))
+        if gone := [name for name, encoded in found.items() if encoded is None]:
+            self._redis.zrem(CARDS, *gone)
+        return {
+            name: one for name, encoded in found.items() if (one := _readable(_MODELS, encoded)) is not None
+        }
+
+
+def united(live: Sequence[PublishedModels], gone: Sequence[PublishedModels]) -> PublishedModels:
+    """Return the cards of live workers and, of names that none of those has, of workers just gone.
+
+    One for each name and sha256; what most workers have comes first among cards of one name. The default is
+    the one of most workers.
+    """
+    counted = Counter(_identity(card) for one in live for card in one.cards)
+    names = {name for name, _ in counted}
+    missing = [card for one in gone for card in one.cards if _identity(card)[0] not in names]
+    cards = {_identity(card): card for card in [card for one in live for card in one.cards] + missing}
+    ordered = sorted(cards, key=lambda identity: (identity[0], -counted[identity], identity[1]))
+    defaults = Counter(one.default for one in (live or gone))
+    return PublishedModels(
+        min(defaults, key=lambda name: (-defaults[name], name or "")),
+        tuple(card for identity in ordered if _is_usable(card := cards[identity])),
+    )
+
+
+def _identity(card: dict[str, Any]) -> tuple[str, str]:
+    """Return name and sha256 of a card, '' where it does not say."""
+    weights = card.get("weights")
+    return str(card.get("name", "")), str(weights.get("sha256", "")) if isinstance(weights, dict) else ""
 
 
 def host_name() -> str:

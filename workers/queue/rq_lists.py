@@ -4,13 +4,15 @@ RQ only carries (job id, attempt) to a worker: which jobs there are and how they
 Every method raises `redis.exceptions.RedisError` when the queue server does not answer.
 """
 
+from collections.abc import Sequence
+
 import rq
 import rq.job
 from redis import Redis
 
 from ..jobs import Priority
 from .connection import text
-from .records import job_key, priority_of
+from .records import job_key
 
 QUEUES: dict[Priority, str] = {"high": "darefine-high", "normal": "darefine"}
 """RQ's queues in the order in which workers listen to them: first in, first out within each priority.
@@ -40,10 +42,10 @@ class RqLists:
 
         RQ's job id holds the attempt, so an old entry can never run a new attempt.
         """
-        request = self._redis.hget(job_key(job_id), "request")
-        if request is None:
+        state, priority = self._redis.hmget(job_key(job_id), "state", "priority")
+        if state is None:
             return
-        self._queues[priority_of(text(request))].enqueue_call(
+        self._queues["high" if priority == b"high" else "normal"].enqueue_call(
             TASK,
             args=(job_id, attempt),
             job_id=rq_id(job_id, attempt),
@@ -60,6 +62,28 @@ class RqLists:
         for queue in self._queues.values():
             queue.remove(name)
         self._redis.delete(rq.job.Job.key_for(name))
+
+    def hand_back(self, job_id: str, attempt: int) -> None:
+        """Put an attempt that has fallen out of RQ's lists before all others of its priority."""
+        self.dequeue(job_id, attempt)
+        self.enqueue(job_id, attempt, at_front=True)
+
+    def are_listed(self, attempts: Sequence[tuple[str, int]]) -> tuple[bool, ...]:
+        """Return whether each (job id, attempt) waits in a list. Each takes a walk along the lists."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for job_id, attempt in attempts:
+            for queue in self._queues.values():
+                pipeline.lpos(queue.key, rq_id(job_id, attempt))
+        replies, lists = pipeline.execute(), len(self._queues)
+        return tuple(
+            any(index is not None for index in replies[start : start + lists])
+            for start in range(0, len(replies), lists)
+        )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of the lists, in the order in which workers listen to them."""
+        return tuple(queue.key for queue in self._queues.values())
 
     def listed(self) -> set[str]:
         """Return RQ's names of all attempts that wait in its lists."""

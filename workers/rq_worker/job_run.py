@@ -7,24 +7,41 @@ for a cancel and for a stop. The engine process computes on while the queue serv
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TypeVar
 
 from redis.exceptions import RedisError
 
 from wsi.errors import SlideUnreadableError
 from wsi.log_setup import logging_job
-from wsi.stored_slides import stored_slide_path
+from wsi.stored_slides import SLIDE_ID, is_seen, stored_slide_path
 
 from ..errors import EngineDiedError
+from ..identity import LabelIdentity
 from ..jobs import Job, Problem, Progress
-from ..protocol import Cancel, Failed, FromEngine, ProgressMade, RunJob, Stopped, Succeeded
+from ..protocol import (
+    Cancel,
+    Clean,
+    Failed,
+    Fault,
+    FromEngine,
+    Identified,
+    ProgressMade,
+    RunJob,
+    Stopped,
+    Succeeded,
+    Written,
+)
 from ..queue.lease import JobLease, Ownership
 from ..queue.recovery import forget_request
+from ..queue.registry import host_name
 from ..queue.tallies import Addition
 from ..settings import WorkerSettings
 from .engine_process import EngineProcess, EngineState
+from .host_health import HostFault, HostHealth, disk_full_problem, over_when_fit
 from .job_tally import job_additions
 
 logger = logging.getLogger(__name__)
@@ -35,6 +52,13 @@ POLL_S = 0.25
 """How long the worker listens to the pipe at a time; also how late it may notice a stop."""
 
 
+FULL_S = 2.0
+"""How long a job waits for room on this host's disk while other hosts might have some, in seconds."""
+
+FULL_STAGE = "disk-full"
+"""Stage of a job that waits for room; see `workers.engine.full_disk`."""
+
+
 class Outcome(StrEnum):
     """How a run ended, for RQ's records and the log."""
 
@@ -42,6 +66,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     RELEASED = "released"
+    REFUSED = "refused"
     STALE = "stale"
     LOST = "lost"
 
@@ -62,6 +87,7 @@ class WorkerContext:
     stopping: Callable[[], bool]
     tally: Callable[[Iterable[Addition]], object] = tuple
     """Takes what an attempt adds to the sums of `workers.queue.tallies`; by default they are dropped."""
+    health: HostHealth = field(default_factory=HostHealth)
 
     def run(self, job_id: str, attempt: int) -> Outcome:
         """Run an attempt to its end.
@@ -93,6 +119,10 @@ class JobRun:
         self._job = job
         self._progress: Progress | None = None
         self._sent = False
+        self._slide: Path | None = None
+        self._pin: LabelIdentity | None = None
+        self._may_clean = False
+        self._full_since: float | None = None
         self._heard_at = time.monotonic()
         self._beat_at = 0.0
         self._cancel_at: float | None = None
@@ -116,7 +146,7 @@ class JobRun:
             try:
                 self._send()
             except SlideUnreadableError as error:
-                return self._fail(Problem("slide-unreadable", "The slide cannot be read", str(error)))
+                return self._without_slide(error)
         message = engine.receive(0 if stopping else POLL_S)
         if message is not None:
             self._heard_at = time.monotonic()
@@ -127,8 +157,13 @@ class JobRun:
 
     def _send(self) -> None:
         settings = self._context.settings
-        slide = stored_slide_path(settings.slides_dir, self._job.request.slide_id)
-        run = RunJob.of(self._job, self.attempt, slide, named=settings.slide_names)
+        slide = self._slide = stored_slide_path(settings.slides_dir, self._job.request.slide_id)
+        pinned = None
+        if self.attempt > 1:
+            # Without it the run goes on in a folder of its own, if it makes labels another way.
+            with suppress(RedisError):
+                pinned = self._context.lease.pinned(self._job.id)
+        run = RunJob.of(self._job, self.attempt, slide, named=settings.slide_names, pinned=pinned)
         self._context.engine.send(run)
         self._sent = True
         self._heard_at = time.monotonic()
@@ -139,6 +174,14 @@ class JobRun:
         match message:
             case ProgressMade(progress):
                 self._progress = progress
+                self._full_since = (
+                    (self._full_since or time.monotonic()) if progress.stage == FULL_STAGE else None
+                )
+            case Identified(identity):
+                self._pin = identity
+            case Written():
+                # Answered once a heartbeat has shown that the job is still ours.
+                self._may_clean, self._beat_at = True, 0.0
             case Succeeded():
                 last = replace(self._progress or Progress(), fraction=1.0, stage="done", eta_s=None)
                 return self._publish(Outcome.SUCCEEDED, lambda: lease.succeed(job_id, attempt, last))
@@ -148,9 +191,36 @@ class JobRun:
                 )
             case Failed(problem, suspect=True):
                 return self._after_crash(problem)
+            case Failed(problem, fault=Fault() as fault):
+                return self._refuse(problem, fault)
             case Failed(problem):
+                self._context.health.note_well()
                 return self._fail(problem)
         return None
+
+    def _without_slide(self, error: SlideUnreadableError) -> Outcome:
+        """Leave a job to others whose slide's record is not to be read here."""
+        problem = Problem("slide-unreadable", "The slide cannot be read", str(error))
+        if not SLIDE_ID.fullmatch(self._job.request.slide_id):
+            return self._fail(problem)
+        seen = is_seen(self._context.settings.slides_dir)
+        return self._refuse(problem, Fault.SLIDE if seen else Fault.HOST)
+
+    def _refuse(self, problem: Problem, fault: Fault) -> Outcome:
+        """Leave the job to the workers that have not refused it yet; without any it fails.
+
+        A fault of the host counts against it, and that it does not see a slide counts if others may.
+        """
+        lease, job, worker = self._context.lease, self._job, self._context.worker
+        self._insist(lambda: lease.refusals.note(worker, job.id, problem))
+        others = self._insist(lambda: lease.refusals.others(job.id, job.request, worker))
+        if fault is Fault.HOST or (fault is Fault.SLIDE and others):
+            is_over = over_when_fit(problem, self._slide, self._context.settings)
+            self._context.health.note(HostFault(job.id, problem, is_over))
+        if not others:
+            return self._fail(problem)
+        logger.warning("job %s, attempt %d: left to others: %s", job.id, self.attempt, problem.detail)
+        return Outcome.REFUSED if self._insist(lambda: lease.release(job.id, self.attempt)) else Outcome.LOST
 
     def _fail(self, problem: Problem) -> Outcome:
         """Fail the job for good."""
@@ -163,13 +233,20 @@ class JobRun:
         if now - self._beat_at < self._context.settings.heartbeat_s:
             return None
         self._beat_at = now
+        lease = self._context.lease
         try:
-            ownership = self._context.lease.heartbeat(self._job.id, self.attempt, self._progress)
+            ownership = lease.heartbeat(self._job.id, self.attempt, self._progress)
+            if self._pin is not None:
+                lease.pin(self._job.id, self.attempt, self._pin)
+                self._pin = None
             self._context.beat()
         except RedisError as error:
             self._note_reachable(False, error)
             return None
         self._note_reachable(True)
+        if ownership is Ownership.HELD and self._may_clean:
+            self._may_clean = False
+            self._context.engine.send(Clean(self._job.id))
         if ownership is Ownership.LOST:
             # Another worker may be at it already: both write the same bytes, but one of them is wasted.
             self._drop()
@@ -186,11 +263,24 @@ class JobRun:
         grace_s = settings.cancel_grace_s if self._sent else 0.0
         if self._cancel_at is not None and now - self._cancel_at >= grace_s:
             return self._end_cancelled()
-        if self._sent and now - self._heard_at > settings.stall_timeout_s:
+        if self._full_since is not None and now - self._full_since >= FULL_S:
+            return self._leave_to_roomier()
+        if self._sent and not self._may_clean and now - self._heard_at > settings.stall_timeout_s:
             return self._after_death(
                 f"The pipeline gave no sign of life for {settings.stall_timeout_s:.0f} s and was killed."
             )
         return None
+
+    def _leave_to_roomier(self) -> Outcome | None:
+        """Leave a job that waits for room to another host, if one may have some; else let it wait."""
+        self._full_since = time.monotonic()
+        lease, job, worker = self._context.lease, self._job, self._context.worker
+        others = self._insist(lambda: lease.refusals.others(job.id, job.request, worker)) or ()
+        host = host_name()
+        if all(other.host == host for other in others):
+            return None
+        self._drop()
+        return self._refuse(disk_full_problem(self._context.settings.data_dir), Fault.HOST)
 
     def _after_death(self, detail: str) -> Outcome | None:
         """Go on with a new engine process; a death before the job was handed over is not the job's."""
@@ -241,6 +331,8 @@ class JobRun:
             return Outcome.LOST
         if outcome is not Outcome.SUCCEEDED:
             forget_request(self._job.files)
+        else:
+            self._context.health.note_well()
         return outcome
 
     def _insist(self, publish: Callable[[], T]) -> T | None:

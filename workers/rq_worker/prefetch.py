@@ -24,7 +24,7 @@ from wsi.errors import WsiError
 from wsi.stored_slides import stored_slide_path
 
 from ..errors import JobNotFoundError
-from ..jobs import Job, JobState
+from ..jobs import Job, JobRequest, JobState, is_job_id
 from ..protocol import RunJob
 from ..queue.records import JobRecords
 from ..queue.rq_lists import RqLists
@@ -69,17 +69,18 @@ class Prefetcher:
         """Process id of the prefetching process, None while there is none."""
         return self._process.pid if self._process else None
 
-    def look_ahead(self, cards: Sequence[str]) -> None:
+    def look_ahead(self, cards: Sequence[str], workers: int = 1) -> None:
         """Start on the next job unless a mask is being made; `cards` are the worker's model cards as JSON.
 
-        To be called now and then while a job runs. Waits for nothing but the queue server, and raises
-        nothing.
+        As many waiting jobs are looked at as there are live `workers`, or as there are here: so many may
+        start next. To be called now and then while a job runs. Waits for nothing but the queue server, and
+        raises nothing.
         """
         self.poll()
         if self._process is not None or not self._settings.prepare_ahead:
             return
         try:
-            self._start_next(cards)
+            self._start_next(cards, max(workers, self._settings.workers))
         except (RedisError, WsiError, OSError, ValueError, subprocess.SubprocessError) as error:
             logger.debug("no mask can be made ahead now: %s", error)
 
@@ -111,14 +112,20 @@ class Prefetcher:
             logger.debug("the prefetching process %d does not end yet", self._process.pid)
         self.poll()
 
-    def _start_next(self, cards: Sequence[str]) -> None:
-        """Start on the first unclaimed one of the next jobs, as many as there are workers here."""
-        for job in self._records.get_many(self._lists.waiting(self._settings.workers)):
+    def _start_next(self, cards: Sequence[str], limit: int) -> None:
+        """Start on the first unclaimed one of the next jobs, `limit` at most."""
+        for job_id in self._lists.waiting(limit):
+            if not is_job_id(job_id) or (self._settings.jobs_dir / job_id).exists():
+                continue
+            try:
+                job = self._records.get(job_id)
+            except JobNotFoundError:
+                continue
             if job.state is not JobState.QUEUED or not job.request.parameters.tissue:
                 continue
-            card_input = _input_of(job.request.model, cards)
+            card_input = _input_of(job.request, cards)
             slide = stored_slide_path(self._settings.slides_dir, job.request.slide_id)
-            if card_input and _claim(Path(job.directory)):
+            if card_input and os.access(slide, os.R_OK) and _claim(Path(job.directory)):
                 self._start(job, slide, card_input)
                 return
 
@@ -162,10 +169,11 @@ class Prefetcher:
         self._job = self._process = None
 
 
-def _input_of(model: str, cards: Sequence[str]) -> dict[str, Any] | None:
-    """Return the `input` of the card named `model`, None if there is none."""
+def _input_of(request: JobRequest, cards: Sequence[str]) -> dict[str, Any] | None:
+    """Return the `input` of the card that a job is for, None if there is none."""
     for card in map(json.loads, cards):
-        if card["name"] == model:
+        weights = card.get("weights", {}).get("sha256")
+        if card["name"] == request.model and request.model_sha256 in (None, weights):
             found: dict[str, Any] | None = card.get("input")
             return found
     return None

@@ -16,26 +16,38 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 from rq.exceptions import StopRequested
+from rq.job import JobStatus
 from rq.worker import SimpleWorker, WorkerStatus
 
 from ..errors import ForbiddenTaskError
-from ..jobs import Problem
 from ..queue.connection import connect, connect_patiently, socket_path, unix_url
 from ..queue.lease import JobLease
-from ..queue.registry import WorkerInfo, WorkerRegistry, WorkerState, host_name
-from ..queue.rq_lists import QUEUES, TASK
-from ..queue.tallies import MODEL_LOAD_FAILURES, MODEL_LOADS, Tallies
+from ..queue.registry import host_name
+from ..queue.rq_lists import QUEUES, RQ_TTL_S, TASK
+from ..queue.tallies import Tallies
 from ..settings import WorkerSettings
 from ..work_limits import WorkLimits
+from .announcer import Announcer
 from .engine_process import ENGINE, EngineProcess, EngineState
+from .host_health import HostHealth, is_about_weights
+from .job_choice import JobChoice
 from .job_run import WorkerContext
 from .prefetch import Prefetcher
 from .tasks import run_job, worker_context
 
 logger = logging.getLogger(__name__)
 
-DEQUEUE_S = 2
+DEQUEUE_S = 4
 """How long RQ waits for a job at a time, in seconds; in between the worker looks after its engine process."""
+
+LOOK_S = 0.5
+"""How long the worker listens to an engine process that is not ready at a time, in seconds."""
+
+PASS_S = 1.0
+"""Pause before a worker looks again that found none but jobs for others, in seconds."""
+
+LOOK_AHEAD_S = 2.0
+"""How often the waiting jobs are looked at while one runs, in seconds."""
 
 RQ_MARGIN_S = 15
 """RQ waits `worker_ttl` less this."""
@@ -43,9 +55,6 @@ RQ_MARGIN_S = 15
 RQ_LEASE_S = 60
 RQ_BEAT_S = 15.0
 """RQ's own lease and heartbeat, kept only so that its tools do not call a long job abandoned."""
-
-ANNOUNCEMENT_TTL_S = 15.0
-"""How long the API counts on a worker after its last sign of life, in seconds."""
 
 CANNOT_WRITE = ("MISCONF", "UNBLOCKED", "READONLY")
 """Codes of the server's answers while its disk is full, and as it becomes a replica."""
@@ -111,27 +120,39 @@ class HotWorker(SimpleWorker):
             worker_ttl=RQ_MARGIN_S + DEQUEUE_S,
         )
         lease = JobLease(redis, settings.jobs_dir, lease_s=settings.lease_s, max_crashes=settings.max_crashes)
-        self._tallies = Tallies(redis)
+        self._health = HostHealth()
         self._context = WorkerContext(
-            lease, engine, settings, name, self._beat, lambda: self._stop_requested, self._tallies.add
+            lease,
+            engine,
+            settings,
+            name,
+            self._beat,
+            lambda: self._stop_requested,
+            Tallies(redis).add,
+            self._health,
         )
         self._redis = redis
-        self._registry = WorkerRegistry(redis)
+        self._lease = lease
+        self._choice = JobChoice(redis, lease.refusals, settings)
+        self._announcer = Announcer(redis, name, engine, self._health, settings)
         self._engine = engine
         self._limits = limits
         self._jobs = 0
         self.drained = False
         """Whether the worker ended because of its limits."""
         self._prefetcher = Prefetcher(redis, settings)
-        self._started_at = time.time()
         self._rq_beat_at = 0.0
-        self._published_for: int | None = None
-        self._told_problem: Problem | None = None
+        self._look_ahead_at = 0.0
 
     @property
     def stopping(self) -> bool:
         """Whether the worker was told to end."""
         return bool(self._stop_requested)
+
+    @property
+    def is_unfit(self) -> bool:
+        """Whether this host is set aside."""
+        return self._health.reason is not None
 
     def execute_job(self, job: rq.job.Job, queue: rq.Queue) -> None:
         """Run a job where it finds this worker's engine process."""
@@ -144,17 +165,13 @@ class HotWorker(SimpleWorker):
         timeout: int | None,
         max_idle_time: int | None = None,  # noqa: ARG002 - RQ's signature
     ) -> Any:
-        """Take no job before the model is loaded: another worker may have one that is.
+        """Take no job before the model is loaded, nor while the host is unfit: others may be better off.
 
-        While the queue server refuses to write, because its disk is full or it has become a replica, wait: RQ
-        would end the worker.
+        Take none, either, that this worker cannot run, but the next that it can. While the queue server
+        refuses to write, because its disk is full or it has become a replica, wait: RQ would end the worker.
         """
         while True:
-            while self._engine.state is not EngineState.READY:
-                if self._engine.state is EngineState.MISCONFIGURED or self._gives_up():
-                    raise StopRequested
-                self._engine.poll(DEQUEUE_S / 4)
-                self._announce()
+            self._wait_until_fit()
             now = time.time()
             if self._limits.are_reached(now, self._jobs):
                 self.drained = True
@@ -163,27 +180,90 @@ class HotWorker(SimpleWorker):
             try:
                 # For RQ a time-out of None is not to wait; it refuses 0.
                 taken = super().dequeue_job_and_maintain_ttl(timeout if wait_s != 0 else None, wait_s)
+                if taken is None:
+                    self.drained = True
+                    return None
+                chosen = self._choice.choose(*taken, self._announcer.info(busy=False), self.job_class)
             except ResponseError as error:
                 if not str(error).startswith(CANNOT_WRITE):
                     raise
                 logger.warning("the queue cannot write: %s", error)
                 self.connection.connection_pool.disconnect()
                 time.sleep(DEQUEUE_S)
-            else:
-                self.drained = taken is None
-                return taken
+                continue
+            if chosen is not None:
+                return chosen
+            # All that wait are for others.
+            if wait_s == 0:
+                self.drained = True
+                return None
+            self._announce()
+            time.sleep(PASS_S)
+
+    def _wait_until_fit(self) -> None:
+        """Return once the engine process is ready and nothing is wrong with the host."""
+        while True:
+            self._recover()
+            if self._engine.state is EngineState.READY and self._health.reason is None:
+                return
+            if self._engine.state is EngineState.MISCONFIGURED or self._gives_up():
+                raise StopRequested
+            if self._engine.state is EngineState.READY:
+                time.sleep(LOOK_S)
+            self._engine.poll(LOOK_S)
+            self._announce()
 
     def _gives_up(self) -> bool:
-        """Return whether a worker that is to end by itself cannot load its model: nobody would look at it."""
-        return not self._limits.is_endless and self._engine.state is EngineState.FAILED
+        """Return whether a worker that is to end by itself is of no use: nobody would look at it."""
+        unfit = self._engine.state is EngineState.FAILED or self.is_unfit
+        return unfit and not self._limits.is_endless
+
+    def _recover(self) -> None:
+        """Look whether a host that was set aside is fit again; then it may try all jobs."""
+        try:
+            gone = self._health.recover(self._choice.could_run_nowhere)
+            if gone:
+                self._lease.refusals.forget(self.name)
+        except RedisError as error:
+            logger.debug("cannot look after jobs now: %s", error)
+            return
+        if any(is_about_weights(fault.problem) for fault in gone):
+            self._engine.start()
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """Give RQ's own sign of life; between jobs also look after the engine process."""
-        super().heartbeat(timeout, pipeline)
-        if pipeline is None and self.get_state() != WorkerStatus.BUSY:
+        """Give RQ's own sign of life now and then; between jobs also look after the engine process."""
+        if pipeline is not None:
+            super().heartbeat(timeout, pipeline)
+            return
+        now = time.monotonic()
+        if now - self._rq_beat_at >= RQ_BEAT_S:
+            self._rq_beat_at = now
+            super().heartbeat(timeout)
+        if self.get_state() != WorkerStatus.BUSY:
             self._engine.poll(0)
             self._prefetcher.poll()
             self._announce()
+
+    def set_state(self, state: str, pipeline: Any = None) -> None:  # noqa: ARG002 - RQ's signature
+        """Keep RQ's state here only: the API reads what `_announce` says."""
+        self._state = state
+
+    def check_for_suspension(self, burst: bool) -> None:
+        """Look for no command of RQ that suspends workers."""
+
+    def handle_job_success(
+        self,
+        job: rq.job.Job,
+        queue: rq.Queue,  # noqa: ARG002 - RQ's signature
+        started_job_registry: Any,  # noqa: ARG002
+        execution: Any,
+    ) -> None:
+        """Close RQ's books on a run at little cost: how it ended is in our own record."""
+        with self.connection.pipeline(transaction=False) as pipeline:
+            job.set_status(JobStatus.FINISHED, pipeline=pipeline)
+            pipeline.expire(job.key, RQ_TTL_S)
+            self.cleanup_execution(job, pipeline=pipeline, execution=execution)
+            pipeline.execute()
 
     def get_heartbeat_ttl(self, job: rq.job.Job, working_time: float = 0.0) -> int:  # noqa: ARG002 - RQ's signature
         """Return RQ's lease on a job, in seconds."""
@@ -209,7 +289,7 @@ class HotWorker(SimpleWorker):
         self._redis.set_retry(NO_RETRY)
         self._prefetcher.stop()
         try:
-            self._registry.withdraw(self.name)
+            self._announcer.withdraw()
             super().teardown()  # type: ignore[no-untyped-call]
         except RedisError as error:
             logger.warning("left without good-bye: %s", error)
@@ -217,9 +297,10 @@ class HotWorker(SimpleWorker):
     def _beat(self) -> None:
         """Announce the worker and look ahead; called when a job's heartbeat has reached the queue server."""
         self._announce()
-        if self._engine.ready is not None:
-            self._prefetcher.look_ahead(self._engine.ready.cards)
         now = time.monotonic()
+        if self._engine.ready is not None and now >= self._look_ahead_at:
+            self._look_ahead_at = now + LOOK_AHEAD_S
+            self._prefetcher.look_ahead(self._engine.ready.cards, self._announcer.fleet.workers)
         if now - self._rq_beat_at >= RQ_BEAT_S:
             self._rq_beat_at = now
             job = rq.get_current_job()
@@ -227,38 +308,12 @@ class HotWorker(SimpleWorker):
                 for execution in tuple(self.executions.values()):
                     self.maintain_heartbeats(job, execution)
 
-    def _announce(self) -> None:
-        """Announce this worker to the API and, once for each engine process, publish its models."""
-        engine, ready = self._engine, self._engine.ready
-        info = WorkerInfo(
-            name=self.name,
-            state=self._worker_state(),
-            device=ready.device if ready else None,
-            dtype=ready.dtype if ready else None,
-            models=(ready.default_model,) if ready else (),
-            started_at=self._started_at,
-            problem=engine.problem,
-            memory_used=engine.memory.used if engine.memory else None,
-            memory_total=engine.memory.total if engine.memory else None,
-        )
-        try:
-            self._registry.announce(info, ttl_s=ANNOUNCEMENT_TTL_S)
-            if ready is not None and self._published_for != engine.pid:
-                self._registry.publish_models(ready.default_model, ready.cards)
-                self._published_for = engine.pid
-                self._tallies.add(MODEL_LOADS.observed(engine.load_s or 0.0, ready.default_model))
-            if engine.problem is not self._told_problem:
-                self._told_problem = engine.problem
-                self._tallies.add([MODEL_LOAD_FAILURES.counted()] if engine.problem else [])
-        except RedisError as error:
-            logger.debug("cannot announce: %s", error)
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self.get_state() == WorkerStatus.BUSY)
 
-    def _worker_state(self) -> WorkerState:
-        if self._engine.state in {EngineState.FAILED, EngineState.MISCONFIGURED}:
-            return WorkerState.FAILED
-        if self._engine.state is EngineState.STARTING:
-            return WorkerState.STARTING
-        return WorkerState.BUSY if self.get_state() == WorkerStatus.BUSY else WorkerState.IDLE
+    def _announce(self) -> None:
+        self._announcer.announce(busy=self._is_busy)
 
 
 def run_worker(
@@ -267,8 +322,8 @@ def run_worker(
     """Work until SIGTERM, SIGINT or a limit (exit code 0) or a queue lost for good (1), in the main thread.
 
     Returns EX_CONFIG at once where the settings name a device or precision that this machine lacks, and
-    EX_UNAVAILABLE where a worker with limits cannot load its model. `engine` is an engine process not yet
-    started, by default the real one.
+    EX_UNAVAILABLE where a worker with limits cannot load its model, or its host is unfit. `engine` is an
+    engine process not yet started, by default the real one.
     """
     limits = limits or WorkLimits()
     url = settings.redis_url or unix_url(socket_path(settings.queue_dir))
@@ -285,7 +340,7 @@ def run_worker(
     worker.work()
     if engine.state is EngineState.MISCONFIGURED:
         return os.EX_CONFIG
-    if engine.state is EngineState.FAILED and not (worker.stopping or limits.is_endless):
+    if (engine.state is EngineState.FAILED or worker.is_unfit) and not (worker.stopping or limits.is_endless):
         return os.EX_UNAVAILABLE
     return 0 if worker.stopping or worker.drained else 1
 

@@ -28,7 +28,10 @@ from .valkey import EmbeddedValkey
 logger = logging.getLogger(__name__)
 
 TICK_S = 0.5
-"""How often ended programs are started again and lost jobs looked for."""
+"""How often ended programs are started again."""
+
+BUSY_PAUSE_S, IDLE_PAUSE_S = 1.0, 3.0
+"""How often lost jobs are looked for, while there are jobs and while there are none."""
 
 WORKER_COMMAND = (sys.executable, "-m", "workers")
 
@@ -78,6 +81,7 @@ class Supervisor:
             lease_s=settings.lease_s,
             max_losses=settings.max_losses,
         )
+        self._reconcile_at = 0.0
         self._queue_answers = True
         self._stop = threading.Event()
 
@@ -119,12 +123,15 @@ class Supervisor:
         self._stop.set()
 
     def _tick(self) -> None:
-        if self._valkey is not None and not self._valkey.answers():
-            logger.warning("the embedded queue is gone, starting it again")
-            self._start_queue(self._valkey)
-            self._tallies.add([RESTARTS.counted("queue")])
+        if self._valkey is not None and self._valkey.ended:
+            self._revive(self._valkey)
         restarted = [program.name.split()[0] for program in self._programs if program.poll()]
-        self._tallies.add(RESTARTS.counted(name) for name in restarted)
+        if restarted:
+            self._tallies.add(RESTARTS.counted(name) for name in restarted)
+        now = time.monotonic()
+        if now < self._reconcile_at:
+            return
+        self._reconcile_at = now + (IDLE_PAUSE_S if self._reconciler.is_idle else BUSY_PAUSE_S)
         try:
             done = self._reconciler.tick()
             self._tallies.add(REQUEUED.counted("worker-lost") for _ in done.reaped)
@@ -133,8 +140,16 @@ class Supervisor:
             if self._queue_answers:
                 logger.warning("the queue does not answer: %s", error)
             self._queue_answers = False
+            self._reconcile_at = now + TICK_S
+            if self._valkey is not None and not self._valkey.answers():
+                self._revive(self._valkey)
         else:
             self._queue_answers = True
+
+    def _revive(self, valkey: EmbeddedValkey) -> None:
+        logger.warning("the embedded queue is gone, starting it again")
+        self._start_queue(valkey)
+        self._tallies.add([RESTARTS.counted("queue")])
 
     def _start_queue(self, valkey: EmbeddedValkey) -> None:
         """Start the embedded queue; what it lost comes back from the jobs' folders, as far as that goes."""

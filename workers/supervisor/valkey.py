@@ -80,6 +80,11 @@ class EmbeddedValkey:
         finally:
             redis.close()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the server that we started has ended."""
+        return self._process is not None and self._process.poll() is not None
+
     def stop(self, timeout_s: float = 5.0) -> None:
         """End the server if it is ours, letting it write everything down first."""
         if self._process is None:

@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from model.card import CardWeights, ModelCard, NetworkConfig, Normalisation
 from model.inference.batching import BatchSize
 from model.inference.transfer import PendingLabels
+from workers.engine.hooks import Hooks
 from workers.engine.pipeline import run_pipeline
 from workers.errors import JobCancelledError, NotEnoughDiskError
+from workers.identity import LabelIdentity
 from workers.jobs import JobFiles, JobParameters, Progress
 from workers.protocol import RunJob
 from wsi.errors import MppUnknownError, SlideUnreadableError
@@ -239,7 +241,8 @@ def test_a_mask_of_a_slide_that_was_replaced_is_made_again(run: RunJob, slide: P
     shutil.copyfile(slide, replaced)
     run = replace(run, slide_path=str(replaced))
     before = prepare(run).tissue.read_bytes()
-    os.utime(replaced, ns=(0, 0))
+    with replaced.open("ab") as file:
+        file.write(b"\0")
     assert go(run).tissue.read_bytes() != before
 
 
@@ -281,6 +284,44 @@ def test_patches_of_another_model_are_never_mixed_in(run: RunJob) -> None:
     other.card = replace(CARD, weights=replace(CARD.weights, sha256="1" * 64))
     go(run, other)
     assert other.patches == 4
+
+
+@pytest.mark.slow
+def test_a_like_host_goes_on_with_a_copy_of_the_slide_and_an_unlike_one_removes_nothing(
+    run: RunJob, slide: Path, tmp_path: Path
+) -> None:
+    first, unlike, again = Threshold(), Threshold(), Threshold()
+    with pytest.raises(JobCancelledError):
+        go(run, first, cancelled=lambda: first.patches >= 3)
+    files = JobFiles(Path(run.directory))
+    stored = {path.relative_to(files.patches): path.read_bytes() for path in files.patches.glob("*/*")}
+    unlike.dtype = "bfloat16"
+    with pytest.raises(JobCancelledError):
+        go(run, unlike, cancelled=lambda: unlike.patches >= 1)
+    assert (
+        stored.items()
+        <= {path.relative_to(files.patches): path.read_bytes() for path in files.patches.glob("*/*")}.items()
+    )
+    assert len(list(files.patches.iterdir())) == 2
+    copy = tmp_path / "elsewhere" / slide.name
+    copy.parent.mkdir()
+    shutil.copyfile(slide, copy)
+    os.utime(copy, ns=(0, 0))
+    go(replace(run, slide_path=str(copy)), again)
+    assert again.patches == 4 - len(stored)
+    assert not files.patches.exists()
+
+
+def test_nothing_is_removed_while_another_attempt_may_be_at_work(run: RunJob) -> None:
+    seen: list[LabelIdentity] = []
+    run_pipeline(run, Threshold(), lambda _: None, lambda: False, Hooks(seen.append, lambda: False))
+    files = JobFiles(Path(run.directory))
+    assert files.result.exists()
+    assert [folder.name for folder in files.patches.iterdir()] == [seen[0].digest]
+    network = Threshold()
+    go(run, network)
+    assert network.patches == 0, "the result is whole"
+    assert not files.patches.exists()
 
 
 @pytest.mark.slow

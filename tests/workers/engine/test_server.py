@@ -19,7 +19,9 @@ def test_the_log_has_no_name_but_the_runs_own(caplog: pytest.LogCaptureFixture) 
     run = RunJob("j", 1, "5" * 24, "/nas/17-4711 Smith.svs", "/jobs/j", "m", JobParameters())
     engine: Engine[None] = Engine(Ready("cpu", "float32", "m", ()), lambda _: None, refuse)
     caplog.set_level(logging.INFO, logger="workers")
-    answer = run_job(run, engine, cast("WorkerPipe", SimpleNamespace(cancelled=lambda: False)))
+    answer = run_job(
+        run, engine, cast("WorkerPipe", SimpleNamespace(cancelled=lambda: False, may_clean=lambda: True))
+    )
     assert isinstance(answer, Failed)
     assert not answer.suspect
     assert "Smith" not in caplog.text

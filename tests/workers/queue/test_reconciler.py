@@ -11,7 +11,7 @@ from tests.workers.conftest import Queue
 from workers.jobs import Job, JobState, Progress
 from workers.queue.connection import connect
 from workers.queue.reconciler import LAST_TICK, SETTLING, WORKER_LOST, Reconciled, Reconciler
-from workers.queue.rq_lists import QUEUES, rq_id
+from workers.queue.rq_lists import rq_id
 from workers.settings import WorkerSettings
 
 from .examples import submit
@@ -210,10 +210,50 @@ def test_lost_jobs_come_back_in_their_order_behind_those_of_high_priority(
     assert [queue.client.position(job_id) for job_id in order] == list(range(len(order)))
 
 
-def test_the_whole_queue_is_not_read_at_every_tick(queue: Queue) -> None:
-    submit(queue)
+def commands(queue: Queue, call: Callable[[], object]) -> int:
+    """Commands that the server runs for a call, those inside of scripts too."""
     queue.redis.config_resetstat()
-    reconciler = Reconciler(queue.redis, lost_after_s=60, lease_s=LEASE_S)
-    for _ in range(3):
+    call()
+    return sum(one["calls"] for one in queue.redis.info("commandstats").values())
+
+
+def test_the_work_of_a_tick_does_not_grow_with_the_queue(queue: Queue) -> None:
+    costs = []
+    for waiting in (30, 60):
+        for _ in range(waiting):
+            submit(queue)
+        reconciler = Reconciler(queue.redis, lost_after_s=0, lease_s=LEASE_S)
         reconciler.tick()
-    assert queue.redis.info("commandstats")["cmdstat_lrange"]["calls"] == len(QUEUES)
+        costs.append(commands(queue, reconciler.tick))
+    assert costs[0] == costs[1]
+
+
+def test_jobs_of_a_version_without_an_order_get_one_and_are_found_when_lost(
+    queue: Queue, reconciler: Reconciler
+) -> None:
+    lost, urgent, kept = submit(queue), submit(queue, priority="high"), submit(queue)
+    for job in (lost, urgent, kept):
+        queue.redis.hdel(f"darefine:job:{job.id}", "priority", "slide")
+    queue.redis.delete(
+        "darefine:order:normal", "darefine:order:high", f"darefine:slide:{lost.request.slide_id}"
+    )
+    queue.redis.delete("darefine:indexed")
+    queue.lists.dequeue(lost.id, 1)
+    queue.lists.dequeue(urgent.id, 1)
+    assert set(tick_until(reconciler, lambda done: done.restored)) == {lost.id, urgent.id}
+    assert [queue.client.position(job.id) for job in (urgent, lost, kept)] == [0, 1, 2]
+    assert set(queue.client.unfinished(lost.request.slide_id)) == {lost.id, urgent.id, kept.id}
+
+
+def test_a_job_that_waits_behind_others_is_not_missed_before_its_turn(
+    queue: Queue, reconciler: Reconciler
+) -> None:
+    first, lost = submit(queue), submit(queue)
+    queue.lists.dequeue(lost.id, 1)
+    for _ in range(3):
+        time.sleep(0.11)
+        assert reconciler.tick() == Reconciled()
+    queue.lease.start(first.id, 1, "w")
+    queue.lists.dequeue(first.id, 1)
+    queue.lease.succeed(first.id, 1)
+    assert tick_until(reconciler, lambda done: done.restored) == (lost.id,)

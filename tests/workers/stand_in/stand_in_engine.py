@@ -8,10 +8,12 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from model.errors import DeviceError, WeightsError
+from workers.engine.hooks import Hooks
 from workers.engine.server import Engine, serve
 from workers.errors import JobCancelledError
 from workers.jobs import Progress
@@ -44,7 +46,7 @@ class Plan:
 
 
 def run_pipeline(
-    run: RunJob, _: str, report: Callable[[Progress], None], cancelled: Callable[[], bool]
+    run: RunJob, _: str, report: Callable[[Progress], None], cancelled: Callable[[], bool], hooks: Hooks
 ) -> None:
     plan = Plan(**json.loads(run.slide_name))
     directory = Path(run.directory)
@@ -74,6 +76,7 @@ def run_pipeline(
                 raise JobCancelledError
             time.sleep(0.01)
     (directory / "overlay.tif").touch()
+    hooks.may_clean()
 
 
 def die(mark: Path, plan: Plan) -> None:
@@ -85,14 +88,27 @@ def die(mark: Path, plan: Plan) -> None:
 
 
 def load(settings: WorkerSettings) -> Engine[str]:
-    """The engine; a file in the data folder, or a device that is none, makes loading fail."""
+    """The engine; a file in the data folder, or a device that is none, makes loading fail.
+
+    The name of the default model, if there is one, is the sha256 of its weights.
+    """
     if settings.device == "none":
         raise DeviceError("device 'none' is not usable here")
     broken = settings.data_dir / "broken-weights"
     if broken.exists():
         raise WeightsError("weights.safetensors is not the file its card describes")
-    card = json.dumps({"name": "stand-in", "input": INPUT})
-    return Engine(Ready("cpu", "float32", "stand-in", (card,)), lambda _: "network", run_pipeline)
+    weights = {"sha256": settings.default_model or "ab" * 32}
+    card = json.dumps({"name": "stand-in", "input": INPUT, "weights": weights})
+    return Engine(
+        Ready("cpu", "float32", "stand-in", (card,)), partial(network, settings.weights_dir), run_pipeline
+    )
+
+
+def network(weights_dir: Path, _: RunJob) -> str:
+    """The network of a run; a file in the weights folder makes loading it fail."""
+    if (weights_dir / "torn").exists():
+        raise WeightsError("weights.safetensors is not the file its card describes")
+    return "network"
 
 
 def main(pipe: Connection, worker_pid: int, settings: WorkerSettings) -> None:
