@@ -1,5 +1,6 @@
 """Confine the engine process, which decodes untrusted slides, as far as settings and platform have it."""
 
+import contextlib
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -29,6 +30,11 @@ def confine_engine(settings: WorkerSettings) -> Confinement:
     It reads the weights and slides, and changes the jobs' folders; with torch.compile it may also start a
     compiler and write to the folder of temporary files.
     """
+    for folder in (settings.slides_dir, settings.jobs_dir):
+        # The sandbox knows only what is there when it is set up. A folder that cannot be made is a host's fault,
+        # which the first job tells.
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
     temporary = [Path(tempfile.gettempdir())] if settings.compile else []
     found = confine(
         readable=[

@@ -45,12 +45,13 @@ def test_a_confined_engine_makes_the_same_files(tmp_path: Path) -> None:
         settings = settings_in(tmp_path / state, sandbox=state).model_copy(
             update={"weights_dir": tmp_path / "weights"}
         )
-        settings.slides_dir.mkdir(parents=True)
-        directory = settings.jobs_dir / "job"
-        directory.mkdir(parents=True)
-        slide = settings.slides_dir / "a.tif"
-        write_phantom(slide, size_px=1600, seed=1)
         with LocalEngine(settings) as engine:
+            engine.loaded()  # with a data folder that is new
+            directory = settings.jobs_dir / "job"
+            directory.mkdir(parents=True)
+            slide = settings.slides_dir / "a.tif"
+            slide.parent.mkdir(parents=True, exist_ok=True)
+            write_phantom(slide, size_px=1600, seed=1)
             engine.run(run_for(slide, directory))
             if state == "on":
                 outside = tmp_path / "outside.tif"
