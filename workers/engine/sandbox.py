@@ -31,8 +31,8 @@ def confine_engine(settings: WorkerSettings) -> Confinement:
     compiler and write to the folder of temporary files.
     """
     for folder in (settings.slides_dir, settings.jobs_dir):
-        # The sandbox knows only what is there when it is set up. A folder that cannot be made is a host's fault,
-        # which the first job tells.
+        # The sandbox knows only what is there when it is set up. A folder that cannot be made is a fault of
+        # the host, which the first job tells.
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
     temporary = [Path(tempfile.gettempdir())] if settings.compile else []
