@@ -229,8 +229,7 @@ def make_grid(
 
     n is the largest integer whose n * slide_mpp is at most 10 % coarser than the card's mpp, so that no more
     detail than that is thrown away; at least 1. Within 10 % the network reads label px as they are. Otherwise
-    slices and context are resampled to the card's mpp, and a patch has as many slices as bring it nearest to
-    the card's size in mm.
+    they are resampled to the card's, and a patch has as many slices as bring it nearest to its size in mm.
 
     Raises:
         MppOutOfRangeError: the slide is more than twice as coarse as the model.
@@ -239,28 +238,21 @@ def make_grid(
     """
     _check_mpp(slide_mpp, geometry.mpp)
     context_margin = _checked_halo(geometry.halo_px)
-    halo = context_margin if halo_px is None else _checked_halo(halo_px)
     n = max(1, math.floor((1 + EXACT_TOLERANCE) * geometry.mpp / slide_mpp))
-    label_size = Size(slide.width // n, slide.height // n)
-    if label_size.width < 1 or label_size.height < 1:
-        raise SlideLimitError(
-            f"The slide is {slide.width} x {slide.height} px, smaller than one {n} px block. "
-            "Send a larger one."
-        )
-    network_per_label_px = _network_per_label_px(n, geometry.mpp / slide_mpp)
-    slices_per_side = max(1, round(geometry.slices_per_side / network_per_label_px))
+    scale = _network_per_label_px(n, geometry.mpp / slide_mpp)
+    slices_per_side = max(1, round(geometry.slices_per_side / scale))
     context_px = slices_per_side * TILE_PX + 2 * context_margin
     grid = Grid(
         slide=slide,
         slide_mpp=slide_mpp,
         downsample=n,
-        label_size=label_size,
-        halo_px=halo,
+        label_size=_label_size(slide, n),
+        halo_px=context_margin if halo_px is None else _checked_halo(halo_px),
         context_margin_px=context_margin,
         slices_per_side=slices_per_side,
-        network_per_label_px=network_per_label_px,
+        network_per_label_px=scale,
         slice_network_px=0,
-        context_network_px=_to_network_multiple(context_px * network_per_label_px / geometry.context_ratio),
+        context_network_px=_to_network_multiple(context_px * scale / geometry.context_ratio),
         context=geometry.context,
         window=window or geometry.window,
     )
@@ -274,6 +266,16 @@ def _check_mpp(slide_mpp: float, model_mpp: float) -> None:
             f"made up. Send a slide of at most {2 * model_mpp:g} um/px, or mpp=... (--mpp on the command "
             "line) if its own value is wrong."
         )
+
+
+def _label_size(slide: Size, n: int) -> Size:
+    size = Size(slide.width // n, slide.height // n)
+    if size.width < 1 or size.height < 1:
+        raise SlideLimitError(
+            f"The slide is {slide.width} x {slide.height} px, smaller than one {n} px block. "
+            "Send a larger one."
+        )
+    return size
 
 
 def _network_per_label_px(n: int, wanted: float) -> float:

@@ -86,10 +86,6 @@ def run(
     recursive: bool,
     shard: tuple[int, int] | None,
     as_json: bool,
-    mpp: float | None,
-    halo_px: int | None,
-    window: WindowSpan | None,
-    precision: str | None,
     outputs: tuple[str, ...],
     **chosen: Any,
 ) -> None:
@@ -105,9 +101,8 @@ def run(
     found = some_slides(slides, recursive=recursive, leave_out=folder)
     require_writable(folder)
     where = where_of(chosen.pop("regions"), tissue_on(found, chosen.pop("tissue")))
-    parameters = JobParameters(
-        mpp, halo_px, precision, window=window, outputs=tuple(sorted(set(outputs))), **where
-    )
+    same_name = {name: chosen.pop(name) for name in ("mpp", "halo_px", "window", "precision")}
+    parameters = JobParameters(**same_name, outputs=tuple(sorted(set(outputs))), **where)
     # What becomes of a slide is told here; of the engine's log only what nobody expected.
     logging.getLogger("workers").setLevel(logging.ERROR)
     console = Console(stderr=as_json, quiet=as_json, highlight=False)

@@ -95,13 +95,9 @@ class DaRefineNet(SegmentationNetwork):
             concatenate = fusion != "add" or second_input == "hooked"
             self.coarse_fusion = CoarseFusion(widths[3], concatenate=concatenate) if coarse_context else None
         if not self.fuses_finer:
-            kernel: Literal[1, 3] = 1 if light else 3
-            own = widths[:3] if has_context else widths
-            pairs = ((ResidualConvUnit(width, kernel) for _ in range(2)) for width in own)
-            self.previous_units = nn.ModuleList(nn.Sequential(*pair) for pair in pairs)
-        self.fuse = nn.ModuleList(
-            FUSIONS[fusion](width, has_context=self.fuses_finer) for width in widths[:3]
-        )
+            self.previous_units = _unit_pairs(widths[:3] if has_context else widths, light=light)
+        fuse = (FUSIONS[fusion](width, has_context=self.fuses_finer) for width in widths[:3])
+        self.fuse = nn.ModuleList(fuse)
         self.refine = nn.ModuleList(Refinement(width, light=light) for width in widths)
         self.reduce = nn.Conv2d(widths[3], decoder_width, 1, bias=False)
         self.dropout = nn.Dropout(dropout)
@@ -109,9 +105,8 @@ class DaRefineNet(SegmentationNetwork):
         if second_input in {"aligned", "hooked"}:
             # Last, so that a seed gives "aligned" the first weights of "dual" and these besides.
             into = widths if second_input == "aligned" else (widths[3],) * 4
-            self.align = nn.ModuleList(
-                nn.Conv2d(width, out, 1, bias=False) for width, out in zip(widths, into, strict=True)
-            )
+            pairs = zip(widths, into, strict=True)
+            self.align = nn.ModuleList(nn.Conv2d(width, out, 1, bias=False) for width, out in pairs)
 
     def encode_context(self, context: Tensor, windows: ContextWindows | None = None) -> ContextFeatures:
         """Encode contexts (P, 3, h, w), normalised, sides multiples of 32, for use in `forward`.
@@ -251,3 +246,9 @@ def _crops(coarse: Tensor, windows: ContextWindows) -> Tensor:
 def _adaptations(encoder: ResNetEncoder, widths: tuple[int, ...], *, light: bool) -> nn.ModuleList:
     pairs = zip(encoder.channels, widths, strict=True)
     return nn.ModuleList(Adaptation(channels, width, light=light) for channels, width in pairs)
+
+
+def _unit_pairs(widths: Sequence[int], *, light: bool) -> nn.ModuleList:
+    kernel: Literal[1, 3] = 1 if light else 3
+    pairs = ((ResidualConvUnit(width, kernel) for _ in range(2)) for width in widths)
+    return nn.ModuleList(nn.Sequential(*pair) for pair in pairs)
