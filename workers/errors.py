@@ -14,6 +14,7 @@ WorkersError
 ├── EngineDiedError             the engine process ended while it was needed
 ├── ModelUnknownError           no card of this name lies in the weights folder
 ├── WeightsMissingError         the weights folder holds no usable card
+├── OutsideSandboxError         the slide lies where the sandbox of the engine does not let it read
 ├── JobCancelledError           the pipeline stopped because it was told to
 ├── LocalRunError               a job that runs without a service did not succeed
 ├── BenchFailedError            what was to be measured did not run
@@ -22,6 +23,8 @@ WorkersError
 
 from pathlib import Path
 from typing import Self
+
+from wsi.errors import SlideUnreadableError
 
 
 class WorkersError(Exception):
@@ -130,6 +133,10 @@ class ModelUnknownError(WorkersError, LookupError):
 
 class WeightsMissingError(WorkersError):
     """The weights folder holds no usable model card."""
+
+
+class OutsideSandboxError(WorkersError, SlideUnreadableError):
+    """The slide lies in a folder that this worker's sandbox does not open."""
 
 
 class JobCancelledError(WorkersError):

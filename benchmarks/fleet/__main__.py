@@ -109,9 +109,9 @@ def start(folder: Path, log: Path, closing: ExitStack) -> tuple[Fleet, tuple[Wro
     slide = write_phantom(slides / "small.tif", size_px=SLIDE_PX, seed=SEED).slide
     url, port = closing.enter_context(tcp_queue(folder)), free_port()
     shared = {"REDIS_URL": url, "DAREFINE_DATA_DIR": str(data_dir), "DAREFINE_WEIGHTS_DIR": str(weights)}
-    served = {**shared, "DAREFINE_SLIDE_ROOTS": str(slides)}
+    shared["DAREFINE_SLIDE_ROOTS"] = str(slides)
     hosts = [
-        FleetHost("host-1", ["serve", "--port", str(port)], served, log),
+        FleetHost("host-1", ["serve", "--port", str(port)], shared, log),
         FleetHost("host-2", ["worker"], shared, log),
         FleetHost(WRONG_HOST, ["worker"], shared, log),
     ]

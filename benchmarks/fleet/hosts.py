@@ -46,6 +46,7 @@ def kinds_of(slides: Path, data_dir: Path, folder: Path, torn: Path) -> tuple[Wr
             "disk full",
             (f"mount -t tmpfs -o size=8m none {jobs}", f"(head -c 9m /dev/zero > {jobs}/ballast || true)"),
         ),
+        Wrong("no DAREFINE_SLIDE_ROOTS", settings={"DAREFINE_SLIDE_ROOTS": ""}),
         Wrong("a data folder of its own", settings={"DAREFINE_DATA_DIR": str(folder / "own")}),
     )
 

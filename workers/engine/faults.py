@@ -9,7 +9,7 @@ from model.errors import CardError, DeviceError, WeightsError
 from wsi.errors import WsiError
 from wsi.stored_slides import is_seen
 
-from ..errors import ModelUnknownError, NotEnoughDiskError, WeightsMissingError
+from ..errors import ModelUnknownError, NotEnoughDiskError, OutsideSandboxError, WeightsMissingError
 from ..jobs import Problem
 from ..protocol import Fault, RunJob
 from .failures import expected, problem_of
@@ -34,7 +34,9 @@ def fault_of(error: Exception, run: RunJob) -> Fault | None:
     """Return where the fault of a failed run may lie, other than with the job; None if it is the job's."""
     if isinstance(error, ModelUnknownError | DeviceError):
         return Fault.UNFIT
-    if isinstance(error, WeightsError | CardError | WeightsMissingError | NotEnoughDiskError):
+    if isinstance(
+        error, WeightsError | CardError | WeightsMissingError | NotEnoughDiskError | OutsideSandboxError
+    ):
         return Fault.HOST
     slide = Path(run.slide_path)
     about_files = isinstance(error, WsiError) or any(_system_errors(error))

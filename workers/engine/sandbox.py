@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wsi.confinement import Confinement, confine
-from wsi.errors import SlideUnreadableError
 
-from ..errors import SandboxUnavailableError
+from ..errors import OutsideSandboxError, SandboxUnavailableError
 from ..protocol import RunJob
 from ..settings import WorkerSettings
 
@@ -69,11 +68,11 @@ def check_readable(run: RunJob, settings: WorkerSettings) -> None:
     """Check that the sandbox lets a job read its slide.
 
     Raises:
-        SlideUnreadableError: the slide lies elsewhere.
+        OutsideSandboxError: the slide lies elsewhere.
     """
     folders = [settings.slides_dir, *(root.resolve() for root in settings.slide_roots)]
     if not any(Path(run.slide_path).is_relative_to(folder) for folder in folders):
-        raise SlideUnreadableError(
+        raise OutsideSandboxError(
             f"{run.slide_name} lies in a folder that this worker's sandbox does not open. Set "
             "DAREFINE_SLIDE_ROOTS for the workers as for the API."
         )

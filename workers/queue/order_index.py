@@ -24,14 +24,17 @@ INDEXED = f"{PREFIX}indexed"
 
 BATCH = 500
 
+MOST = 5000
+"""Jobs that are given a place in one call: a tick of the reconciler must not take long."""
+
 
 def order_key(priority: str) -> str:
     """Return the key of the sorted set of waiting jobs of a priority."""
     return f"{PREFIX}order:{priority}"
 
 
-def index_orders(redis: Redis, *, always: bool) -> None:
-    """Give each waiting job a place if it has none, oldest first, and take those away that do not wait.
+def index_orders(redis: Redis, *, always: bool, most: int = MOST) -> None:
+    """Give waiting jobs a place that have none, `most` at a time, oldest first, and take others' places away.
 
     Jobs that are not over are entered under their slides, too. Unless `always` is true, nothing is done
     where it was done before.
@@ -48,7 +51,7 @@ def index_orders(redis: Redis, *, always: bool) -> None:
     if gone := placed.difference(waiting):
         for priority in QUEUES:
             redis.zrem(order_key(priority), *gone)
-    new = [job_id for job_id in waiting if is_job_id(job_id) and job_id not in placed]
+    new = [job_id for job_id in waiting if is_job_id(job_id) and job_id not in placed][:most]
     others = [job_id for job_id in running if is_job_id(job_id)]
     for start in range(0, len(new), BATCH):
         _enter(redis, new[start : start + BATCH], placed=True)

@@ -6,6 +6,7 @@ A worker that sees another folder than the API would write its results where nob
 import logging
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from wsi.atomic import write_atomically
@@ -25,24 +26,30 @@ TOKEN_DIGITS = 32
 
 def storage_token(data_dir: Path) -> str:
     """Return the token of a data folder, written there if it has none; '' if the folder takes no file."""
-    path = data_dir / TOKEN
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="ascii") as file:
-            file.write(secrets.token_hex(TOKEN_DIGITS // 2))
-    except FileExistsError:
-        pass
+        return _written(data_dir / TOKEN)
     except OSError as error:
         logger.warning("%s takes no token that workers could know it by: %s", data_dir, error)
         return ""
+
+
+def _written(path: Path) -> str:
+    """Return the token in a file, made by whoever comes first.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with suppress(FileExistsError), path.open("x", encoding="ascii") as file:
+        file.write(secrets.token_hex(TOKEN_DIGITS // 2))
     for _ in range(50):
-        if token := read_token(data_dir):
+        if token := read_token(path.parent):
             return token
         # Another process has made the file and not written it yet.
         time.sleep(0.02)
     # Its maker died in between.
     write_atomically(path, secrets.token_hex(TOKEN_DIGITS // 2).encode())
-    return read_token(data_dir)
+    return read_token(path.parent)
 
 
 def read_token(data_dir: Path) -> str:

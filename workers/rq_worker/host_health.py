@@ -36,6 +36,9 @@ STORAGE = "storage-differs"
 WEIGHTS = ("weights", "weights-missing", "card")
 """Types of problems that other files in the weights folder may cure."""
 
+SETTINGS = ("outside-sandbox",)
+"""Types of problems that only a worker with other settings does not have."""
+
 
 @dataclass(frozen=True, slots=True)
 class HostFault:
@@ -156,6 +159,8 @@ def over_when_fit(problem: Problem, slide: Path | None, settings: WorkerSettings
 def _is_fit(
     kind: str, slide: Path | None, settings: WorkerSettings, weights: Sequence[tuple[str, int]]
 ) -> bool:
+    if kind in SETTINGS:
+        return False
     if slide is not None and not (os.access(slide, os.R_OK) or is_seen(slide.parent)):
         return False
     if kind in WEIGHTS and _signature(settings.weights_dir) == weights:

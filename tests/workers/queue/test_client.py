@@ -131,3 +131,12 @@ def test_a_job_is_found_by_what_it_has_done_once_it_has_succeeded(queue: Queue) 
     assert queue.client.succeeded("w") == found
     queue.client.delete(job.id)
     assert queue.client.succeeded("w") is None
+
+
+def test_a_key_finds_its_job_when_the_model_has_other_weights(queue: Queue) -> None:
+    jobs = [
+        queue.client.submit(replace(REQUEST, model_sha256=digest * 32), idempotency_key="k")
+        for digest in ("01", "02")
+    ]
+    assert jobs[0] == jobs[1]
+    assert jobs[0].request.model_sha256 == "01" * 32

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.workers.conftest import Queue
 from workers.errors import JobNotFoundError, RecordInvalidError
 from workers.jobs import Job, JobParameters, JobRequest, JobState, Problem, Progress
-from workers.queue.records import SCHEMA, JobRecords, decode_job, encode_job
+from workers.queue.records import SCHEMA, JobRecords, decode_job, decode_request, encode_job
 
 from .examples import REQUEST, running, submit
 
@@ -145,6 +145,17 @@ def test_the_version_before_reads_what_this_one_writes(job: Job) -> None:
     request = json.loads(fields["request"])
     assert set(request) == MEMBERS_0_1_0["request"]
     assert set(request["parameters"]) == {"mpp", "halo_px", "precision", "tissue"}
+
+
+def test_a_pinned_model_is_a_member_that_the_version_before_passes_over(queue: Queue) -> None:
+    job = submit(queue, model_sha256="ab" * 32)
+    fields = {
+        name.decode(): value.decode() for name, value in queue.redis.hgetall(f"darefine:job:{job.id}").items()
+    }
+    request = json.loads(fields["request"])
+    assert request.pop("model_sha256") == fields["model_sha256"] == "ab" * 32
+    assert decode_request(json.dumps(request)) == replace(job.request, model_sha256=None)
+    assert set(fields) - set(encode_job(job)) == {"slide", "priority", "model_sha256"}, "the queue's own"
 
 
 def test_a_path_in_a_record_is_not_believed() -> None:

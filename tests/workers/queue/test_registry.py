@@ -7,7 +7,7 @@ import pytest
 
 from tests.workers.conftest import Queue
 from workers.jobs import Problem
-from workers.queue.registry import WorkerInfo, WorkerState
+from workers.queue.registry import Fleet, WorkerInfo, WorkerState
 
 from .examples import PROBLEM
 
@@ -47,6 +47,47 @@ def test_published_models_are_listed_with_their_default(queue: Queue) -> None:
     assert queue.client.models().cards == cards
 
 
+def card(name: str, sha256: str, **members: object) -> dict[str, object]:
+    """A card of a model with these weights."""
+    return {**CARD, "name": name, "weights": {"sha256": sha256}, **members}
+
+
+def join(queue: Queue, worker: str, default: str, *cards: dict[str, object]) -> None:
+    """Announce a worker with its cards."""
+    queue.registry.announce(replace(READY, name=worker), ttl_s=60)
+    queue.registry.publish_models(default, tuple(map(json.dumps, cards)), worker=worker)
+
+
+def test_cards_are_those_of_all_workers_one_for_each_sha256(queue: Queue) -> None:
+    new, old, other = card("m", "02" * 32), card("m", "01" * 32), card("other", "03" * 32)
+    join(queue, "a", "other", new, other)
+    join(queue, "b", "m", new)
+    join(queue, "c", "m", old)
+    found = queue.client.models()
+    assert found.default == "m", "of most workers"
+    assert found.cards == (new, old, other), "of one name the weights of most workers are first"
+    assert queue.registry.cards_of_workers()["a"] == (("m", "02" * 32), ("other", "03" * 32))
+
+
+def test_cards_of_a_worker_that_restarts_stay_unless_others_have_the_model(queue: Queue) -> None:
+    gone, here = card("m", "01" * 32), card("m", "02" * 32)
+    join(queue, "a", "m", gone, card("other", "03" * 32))
+    queue.registry.withdraw("a")
+    assert {one["name"] for one in queue.client.models().cards} == {"m", "other"}
+    join(queue, "b", "m", here)
+    assert queue.client.models().cards == (here, card("other", "03" * 32))
+    queue.redis.delete("darefine:cards:a")
+    assert queue.client.models().cards == (here,)
+
+
+def test_a_worker_learns_how_many_there_are_and_whose_data_folder_it_must_be(queue: Queue) -> None:
+    assert queue.registry.announce(READY, ttl_s=60) == Fleet(None, 1)
+    queue.client.claim_storage()
+    fleet = queue.registry.announce(replace(READY, name="b"), ttl_s=60)
+    assert fleet.workers == 2
+    assert fleet.storage is not None
+
+
 # As version 0.1.0 wrote them
 
 WORKER = (
@@ -82,6 +123,15 @@ def test_an_announcement_of_another_form_is_left_out(queue: Queue, change: dict[
     queue.registry.announce(replace(READY, name="b"), ttl_s=60)
     queue.redis.set("darefine:workers:a", json.dumps({**json.loads(WORKER), **change}))
     assert [worker.name for worker in queue.client.workers()] == ["b"]
+
+
+def test_cards_of_workers_of_the_version_before_are_listed_until_others_come(
+    queue: Queue,
+) -> None:
+    queue.redis.set("darefine:models", MODELS)
+    join(queue, "new", "other", card("other", "03" * 32))
+    assert [one["name"] for one in queue.client.models().cards] == ["other"]
+    assert json.loads(queue.redis.get("darefine:models"))["default"] == "other", "the version before reads it"
 
 
 def test_an_announcement_of_a_later_version_is_read(queue: Queue) -> None:

@@ -24,6 +24,14 @@ SIGNATURES: dict[Callable[..., Any], tuple[str, ...]] = {
     SimpleWorker.request_stop: ("self", "signum", "frame"),
     SimpleWorker.teardown: ("self",),
     SimpleWorker.get_state: ("self",),
+    SimpleWorker.set_state: ("self", "state", "pipeline"),
+    SimpleWorker.check_for_suspension: ("self", "burst"),
+    SimpleWorker.handle_job_success: ("self", "job", "queue", "started_job_registry", "execution"),
+    SimpleWorker.cleanup_execution: ("self", "job", "pipeline", "execution"),
+    rq.job.Job.set_status: ("self", "status", "pipeline"),
+    rq.Queue.from_queue_key: (
+        *("queue_key", "connection", "job_class", "serializer", "death_penalty_class"),
+    ),
     rq.Queue.remove: ("self", "job_or_id", "pipeline"),
     rq.job.Job.key_for: ("job_id",),
 }
@@ -66,6 +74,9 @@ OVERRIDDEN = {
     "subscribe",
     "teardown",
     "get_heartbeat_ttl",
+    "set_state",
+    "check_for_suspension",
+    "handle_job_success",
 }
 
 
