@@ -72,5 +72,7 @@ def take_over_server() -> None:
     """Send the web server's lines through this process's handler, once the server has set up its own."""
     for name in SERVER:
         logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = True
+        # Without handlers it was switched off, as by --no-access-log, or passes its lines on already.
+        if logger.handlers:
+            logger.handlers.clear()
+            logger.propagate = True

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from rich.console import Console
 from darefine.client import Client, ClientError, Job, JobState, Result
 from model.evaluation.label_maps import compare_label_maps, scheme_of
 from model.evaluation.metrics import Metrics
+from workers.errors import QueueUnavailableError
+from workers.supervisor.mounts import require_local_disk
 from wsi.palette import LabelClass, Palette
 from wsi.phantom import PHANTOM_PALETTE, PhantomFiles, Version, write_phantom
 
@@ -139,9 +142,9 @@ def running_service(data_dir: Path, log: Path, *, port: int | None = None) -> It
     port = port if port is not None and is_free(port) else free_port()
     client = Client(f"http://127.0.0.1:{port}")
     environment = {**own_environment(), "DAREFINE_DATA_DIR": str(data_dir.resolve())}
-    with log.open("wb") as output:
+    with log.open("wb") as output, local_queue(data_dir) as queue:
         command = [sys.executable, "-m", "darefine", "serve", "--port", str(port)]
-        service = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        service = subprocess.Popen(command, env=environment | queue, stdout=output, stderr=subprocess.STDOUT)
         try:
             wait_ready(client, service, log)
             yield client
@@ -151,6 +154,18 @@ def running_service(data_dir: Path, log: Path, *, port: int | None = None) -> It
             client.close()
             service.send_signal(signal.SIGTERM)
             service.wait(timeout=30)
+
+
+@contextlib.contextmanager
+def local_queue(data_dir: Path) -> Iterator[dict[str, str]]:
+    """Yield the setting that keeps a queue off a network file system, if the data folder lies on one."""
+    try:
+        require_local_disk(data_dir)
+    except QueueUnavailableError:
+        with tempfile.TemporaryDirectory(prefix="darefine-queue-") as folder:
+            yield {"DAREFINE_QUEUE_DIR": folder}
+    else:
+        yield {}
 
 
 def own_environment() -> dict[str, str]:

@@ -49,11 +49,13 @@ def test_a_traceback_is_part_of_its_line() -> None:
 
 @pytest.mark.slow
 def test_the_api_and_its_web_server_log_the_same_way(tmp_path: Path) -> None:
-    code = (
-        "import logging, uvicorn; from uvicorn import Config\n"
-        "Config('service.app:create_app', factory=True).load()\n"
-        "logging.getLogger('uvicorn.error').info('up'); logging.getLogger('service.app').warning('here')"
-    )
+    code = """
+import logging, uvicorn
+uvicorn.Config("service.app:create_app", factory=True, access_log=False).load()
+logging.getLogger("uvicorn.error").info("up")
+logging.getLogger("uvicorn.access").info("switched off")
+logging.getLogger("service.app").warning("here")
+"""
     environment = {
         "PYTHONPATH": str(ROOT),
         "DAREFINE_DATA_DIR": str(tmp_path),
