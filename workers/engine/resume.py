@@ -36,11 +36,9 @@ def run_identity(run: RunJob, info: SlideInfo, segmenter: Segmenter) -> dict[str
         "dtype": segmenter.dtype,
         "compiled": segmenter.compiled,
         "backend": segmenter.backend,
-        # In torch on a CPU labels do not depend on it. What "auto" finds on a GPU is not pinned:
+        # What "auto" finds on a GPU is not pinned:
         # docs/decisions/0015-same-slide-same-bytes.md says how far that goes.
-        "batch_size": None
-        if device == "cpu" and segmenter.backend == "torch"
-        else segmenter.batch_size_asked,
+        "batch_size": segmenter.batch_size_asked if segmenter.batch_matters else None,
         "software": software(),
     }
     # As it reads back: JSON has no tuples.
