@@ -66,8 +66,12 @@ class WorkerSettings(LogSettings):
     device: str = "auto"
     """Torch device; several, separated by commas, are dealt out to the workers in turn: `cuda:0,cuda:1`."""
 
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Number format of the network. `auto` is what the device is fast at."""
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"
+    """Number format of the network. `auto` is what the device is fast at, and never int8, which is asked for
+    by name (docs/int8.md)."""
+
+    backend: Literal["auto", "torch", "openvino"] = "auto"
+    """What computes networks. `auto`: torch, and OpenVINO for int8."""
 
     batch_size: Literal["auto"] | PositiveInt = "auto"
     """Slices in one pass of the network. `auto`: 4 on a CPU, on a GPU what its memory holds, at most 32."""
@@ -149,6 +153,11 @@ class WorkerSettings(LogSettings):
     def slides_dir(self) -> Path:
         """Folder of the stored slides' own folders."""
         return self.data_dir / "slides"
+
+    @property
+    def int8_dir(self) -> Path:
+        """Folder of quantised networks."""
+        return self.data_dir / "int8"
 
     def device_of(self, worker: int) -> str:
         """Return the device of worker number `worker`, counted from 0."""

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 
 from model.card import ModelCard
 from model.errors import ModelError
-from workers.bench.bench import run_bench
+from workers.bench.bench import run_bench, time_models
 from workers.bench.options import BenchOptions
 from workers.errors import WorkersError
 from workers.settings import WorkerSettings
@@ -23,7 +23,13 @@ from .progress_bar import progress_bar
 PHANTOM_PX = 12_288
 PHANTOM_SEED = 11
 COUNTED_PX = 50_000
-"""Side of the slides in the figure of slides an hour, level-0 px."""
+"""Side of the slides in the figures of slides an hour, level-0 px."""
+COUNTED_TISSUE = 0.3
+"""Their tissue, in the figures of each model."""
+
+
+Show = Callable[[str, float], None]
+"""Told what is done and how far it is, 0..1."""
 
 
 @click.command()
@@ -48,7 +54,10 @@ COUNTED_PX = 50_000
     help="Model card.  [default: the service's default model]",
 )
 @click.option("--device", help="cpu, cuda, cuda:1 ...  [default: DAREFINE_DEVICE, or what is there]")
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]))
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16", "int8"]))
+@click.option(
+    "--backend", type=click.Choice(["auto", "torch", "openvino"]), help="What computes the network."
+)
 @click.option("--batch-size", type=click.IntRange(min=1), help="Slices in one pass of the network.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of the network.")
 @click.option(
@@ -72,8 +81,9 @@ def bench(
 ) -> None:
     """Measure whole jobs, the network alone, and everything but the network, in a real model process.
 
-    All of it runs on this machine, without a service. Stop other work first: whatever else runs is in the
-    figures.
+    Then one job of each model that is served, or of --model alone, on a phantom with 30 % tissue: slides an
+    hour. All of it runs on this machine, without a service. Stop other work first: whatever else runs is in
+    the figures.
     """
     try:
         settings = settings_of(card, chosen)
@@ -81,6 +91,8 @@ def bench(
             folder = Path(name)
             options = BenchOptions(slide or make_phantom(folder, size_px, show), mpp=mpp, repeats=repeats)
             measured = run_bench(options, settings, folder, report=lambda now: show("measure", now.fraction))
+            measured["asked"] = {"backend": settings.backend, "precision": settings.precision}
+            measured["models"] = models_of(measured, card, size_px, settings, folder, show)
     except (WorkersError, ModelError) as error:
         raise click.ClickException(str(error)) from error
     measured = {**measured, "slides_per_hour": slides_per_hour(measured)}
@@ -107,12 +119,47 @@ def settings_of(card: Path | None, chosen: dict[str, Any]) -> WorkerSettings:
     return settings.model_copy(update={"device": settings.device_of(0)})
 
 
-def make_phantom(folder: Path, size_px: int, show: Callable[[str, float], None]) -> Path:
-    """Write a phantom slide with 70 % tissue and return its path."""
-    out = folder / f"phantom-{size_px}.tif"
+def make_phantom(folder: Path, size_px: int, show: Show, *, tissue: float = 0.7) -> Path:
+    """Write a phantom slide and return its path; `tissue` is the share of it that is tissue."""
     return write_phantom(
-        out, size_px=size_px, seed=PHANTOM_SEED, progress=lambda share: show("phantom slide", share)
+        folder / f"phantom-{size_px}-{tissue}.tif",
+        size_px=size_px,
+        seed=PHANTOM_SEED,
+        tissue_fraction=tissue,
+        progress=lambda share: show("phantom slide", share),
     ).slide
+
+
+def models_of(
+    measured: dict[str, Any],
+    card: Path | None,
+    size_px: int,
+    settings: WorkerSettings,
+    folder: Path,
+    show: Show,
+) -> list[dict[str, Any]]:
+    """Time a job of the measured model, and without `card` of all others that are served.
+
+    Returns the rows of `time_models`, with `slides_per_hour`: of COUNTED_PX square with COUNTED_TISSUE.
+    """
+    first = measured["model"]["name"]
+    served = (
+        [] if card else [ModelCard.load(path).name for path in sorted(settings.weights_dir.glob("*.json"))]
+    )
+    slide = make_phantom(folder, size_px, show, tissue=COUNTED_TISSUE)
+    rows = time_models(
+        slide,
+        [first, *(name for name in served if name != first)],
+        settings,
+        folder / "models",
+        report=lambda model, now: show(model, now.fraction),
+    )
+    return [
+        row
+        if "error" in row
+        else {**row, "slides_per_hour": round(3600 / (row["seconds"] * COUNTED_PX**2 / row["pixels"]), 1)}
+        for row in rows
+    ]
 
 
 def slides_per_hour(measured: dict[str, Any]) -> dict[str, Any]:
@@ -125,17 +172,29 @@ def slides_per_hour(measured: dict[str, Any]) -> dict[str, Any]:
     return {"size_px": COUNTED_PX, "slides": round(3600 / seconds, 1)}
 
 
-def tables_of(measured: dict[str, Any]) -> tuple[str, Table, Table]:
-    """Return text and tables for a terminal: the setting, the speeds, and the stages of a job."""
-    slide, memory, hourly = measured["slide"], measured["memory_mb"], measured["slides_per_hour"]
-    busy = measured["load_before"]
-    text = (
-        f"{measured['model']['name']} on {measured['device']}, {measured['dtype']}, "
-        f"{measured['threads']} threads, batches of {measured['batch_size']}; "
+def tables_of(measured: dict[str, Any]) -> tuple[str, Table, Table, Table]:
+    """Return text and tables for a terminal: the setting, speeds, stages of a job, slides an hour."""
+    return setting_of(measured), speeds_of(measured), stages_of(measured), hourly_of(measured["models"])
+
+
+def setting_of(measured: dict[str, Any]) -> str:
+    """Return in words what was measured on what, and what `auto` chose."""
+    slide, busy, asked, machine = (measured[key] for key in ("slide", "load_before", "asked", "machine"))
+    by_auto = ", chosen by auto" if "auto" in asked.values() else ""
+    features = ", ".join(machine["cpu_features"]) or machine["cpu_capability"]
+    return (
+        f"{measured['model']['name']} on {measured['device']}, {measured['dtype']} in {measured['backend']}"
+        f"{by_auto}; {measured['threads']} threads, batches of {measured['batch_size']}; "
         f"{slide['name']}, {slide['width']} x {slide['height']} px "
         f"of {slide['mpp']:.3g} um; median of {measured['repeats']}"
         + (f"; load average before: {busy:.1f}" if busy is not None else "")
+        + f". The CPU, {machine['processor']}, has {features}."
     )
+
+
+def speeds_of(measured: dict[str, Any]) -> Table:
+    """Return the table of speeds."""
+    hourly = measured["slides_per_hour"]
     speeds = Table("", Column("seconds", justify="right"), Column("MP/s", justify="right"))
     for key, title in (
         ("job", "whole job"),
@@ -147,10 +206,27 @@ def tables_of(measured: dict[str, Any]) -> tuple[str, Table, Table]:
         )
     speeds.add_row("whole job / network alone", "", f"{measured['job_to_network']:.1%}")
     speeds.add_row(f"slides of {hourly['size_px']} px square an hour", "", f"{hourly['slides']:g}")
+    return speeds
+
+
+def stages_of(measured: dict[str, Any]) -> Table:
+    """Return the table of a job's stages, and of memory."""
     stages = Table("stage", Column("seconds", justify="right"))
     for stage, seconds in measured["job"]["stage_seconds"].items():
         stages.add_row(stage, f"{seconds:.2f}")
-    for title, size in memory.items():
+    for title, size in measured["memory_mb"].items():
         if size is not None:
             stages.add_row(f"memory, {title.replace('_', ' ')}", f"{size} MB")
-    return text, speeds, stages
+    return stages
+
+
+def hourly_of(rows: list[dict[str, Any]]) -> Table:
+    """Return the table of slides an hour by model."""
+    title = f"slides an hour: {COUNTED_PX} px square, {COUNTED_TISSUE:.0%} tissue"
+    table = Table("model", "computed in", Column(title, justify="right"))
+    for row in rows:
+        if "error" in row:
+            table.add_row(row["model"], row["error"], "-")
+        else:
+            table.add_row(row["model"], f"{row['backend']}, {row['dtype']}", f"{row['slides_per_hour']:g}")
+    return table

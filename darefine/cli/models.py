@@ -14,6 +14,7 @@ from model.network.zoo import NETWORKS, NamedNetwork
 
 from .connect import url_option
 from .model_files import check, export
+from .quantise import quantise
 from .served_models import list_served
 
 SIDE_NOTE = (
@@ -52,6 +53,7 @@ def models(context: click.Context, *, as_json: bool, card_schema: bool, served: 
 
 models.add_command(check)
 models.add_command(export)
+models.add_command(quantise)
 
 
 def row_of(name: str, network: NamedNetwork) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Interface between the Segmenter and what computes a network: torch, or ONNX Runtime."""
+"""Interface between the Segmenter and what computes a network: torch, OpenVINO or ONNX Runtime."""
 
 from typing import Protocol, Self, runtime_checkable
 
@@ -24,7 +24,7 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """What computes, for identity and results: "torch", or "onnxruntime" with its version."""
+        """What computes, for identity and results: "torch", or another with its version."""
 
     @property
     def device(self) -> torch.device:
@@ -32,7 +32,7 @@ class Backend(Protocol):
 
     @property
     def dtype(self) -> str:
-        """Number format: "fp32", "bf16" or "fp16"."""
+        """Number format: "fp32", "bf16", "fp16" or "int8"."""
 
     @property
     def compiled(self) -> bool:
@@ -41,6 +41,10 @@ class Backend(Protocol):
     @property
     def logit_px(self) -> int | None:
         """Side of a logit in px of the windows, where `logits` can leave out a margin; None: it cannot."""
+
+    @property
+    def batch_matters(self) -> bool:
+        """Whether labels may depend on how many slices go in one pass."""
 
     def encode_context(self, image: Tensor, windows: ContextWindows | None) -> EncodedContext:
         """Prepare the context (1, 3, side, side) of a patch; with `windows`, each slice sees its own of it.

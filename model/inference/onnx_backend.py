@@ -61,6 +61,7 @@ class OnnxBackend:
     device = CPU
     compiled = False
     logit_px: int | None = None
+    batch_matters = True
 
     def __init__(self, session: OnnxSession, card: ModelCard) -> None:
         """Match the graph with what the card says of it.

@@ -22,6 +22,7 @@ from ..weights import load_weights
 from .argmax import argmax_labels, centre_logits, largest_labels
 from .backend import Backend, EncodedContext
 from .batching import Batching, BatchSize, with_second_try
+from .choose_backend import choose_backend, openvino_backend
 from .device import computing_on
 from .onnx_backend import OnnxBackend
 from .preprocess import context_from_region
@@ -113,27 +114,36 @@ class Segmenter:
         precision: str = "auto",
         batch_size: BatchSize = "auto",
         compiled: bool = False,
+        backend: str = "auto",
+        int8_dir: Path | None = None,
     ) -> Self:
         """Load the model of a card; its weights, or its ONNX file, lie beside it.
+
+        What computes it is chosen by `choose_backend`; that of an ONNX file is ONNX Runtime. A quantised form
+        lies in `int8_dir` (`inference.int8_graph`).
 
         Raises:
             CardError: the card cannot be read, or is not that of the ONNX file.
             WeightsError: the weights cannot be read or are not the card's.
-            DeviceError: the device or precision is not to be had here.
+            DeviceError: the back end, device or precision is not to be had here.
         """
         card = ModelCard.load(card_path)
         if card.network.architecture == "onnx":
-            backend = OnnxBackend.load(card_path, card, device=device, precision=precision)
-            return cls(backend, card, batch_size=batch_size)
+            graph = OnnxBackend.load(card_path, card, device=device, precision=precision)
+            return cls(graph, card, batch_size=batch_size)
+        chosen = choose_backend(backend, precision, device)
         network = build_network(card.network, len(card.classes))
         load_weights(network, card_path.with_name(card.weights.file), sha256=card.weights.sha256)
+        if chosen == "openvino":
+            own = openvino_backend(network, card, precision=precision, int8_dir=int8_dir)
+            return cls(own, card, batch_size=batch_size)
         return cls(
             network, card, device=device, precision=precision, batch_size=batch_size, compiled=compiled
         )
 
     @property
     def backend(self) -> str:
-        """Name of what computes: "torch", or "onnxruntime" with its version."""
+        """Name of what computes: "torch", or another with its version."""
         return self._backend.name
 
     @property
@@ -143,8 +153,18 @@ class Segmenter:
 
     @property
     def dtype(self) -> str:
-        """Number format: "fp32", "bf16" or "fp16"."""
+        """Number format: "fp32", "bf16", "fp16" or "int8"."""
         return self._backend.dtype
+
+    @property
+    def batch_matters(self) -> bool:
+        """Whether labels may depend on how many slices go in one pass."""
+        return self._backend.batch_matters
+
+    @property
+    def computing(self) -> Backend:
+        """The back end itself, for measuring it alone."""
+        return self._backend
 
     @property
     def compiled(self) -> bool:

@@ -48,6 +48,11 @@ class TorchBackend:
         self.logit_px = self.network.logit_px
         self._normalise = Normaliser(normalisation, self.device)
 
+    @property
+    def batch_matters(self) -> bool:
+        """Whether labels may depend on the batch: not on a CPU; docs/decisions/0015 says how far on a GPU."""
+        return self.device.type != "cpu"
+
     def encode_context(self, image: Tensor, windows: ContextWindows | None) -> ContextFeatures:
         """Encode the context of a patch, once for all its slices; see `Backend`."""
         image = self._input(image)

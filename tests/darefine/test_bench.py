@@ -38,7 +38,9 @@ def measured(card: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     """What the command prints as JSON."""
     path = tmp_path_factory.mktemp("slide") / "noise.tif"
     answer = bench(
-        card, slide(path, resolution=(1e4, 1e4), resolutionunit="CENTIMETER"), "--precision", "fp32", "--json"
+        card,
+        slide(path, resolution=(1e4, 1e4), resolutionunit="CENTIMETER"),
+        *("--precision", "fp32", "--size", "1024", "--json"),
     )
     assert answer.exit_code == 0, answer.output
     found: dict[str, Any] = json.loads(answer.stdout)
@@ -85,9 +87,14 @@ def test_every_key_is_documented(measured: dict[str, Any]) -> None:
 
 def test_the_same_figures_stand_in_the_tables(measured: dict[str, Any]) -> None:
     text, *tables = tables_of(measured)
-    assert "tiny on cpu, fp32" in text
+    assert "tiny on cpu, fp32 in torch, chosen by auto" in text
+    assert all(name in text for name in measured["machine"]["cpu_features"])
     cells = {cell for table in tables for column in table.columns for cell in column.cells}
     assert f"{measured['job']['megapixels_per_second']:.1f}" in cells
+    (row,) = measured["models"]
+    hourly = 3600 / (row["seconds"] * 50_000**2 / 1024**2)
+    assert row["slides_per_hour"] == pytest.approx(hourly, abs=0.06)
+    assert {"tiny", "torch, fp32", f"{row['slides_per_hour']:g}"} <= cells
 
 
 def test_a_slide_that_cannot_be_run_is_refused_with_what_to_do(card: Path, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ No torch here; see `workers.bench.measure`.
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,48 @@ def run_bench(
         raise BenchFailedError(str(error)) from error
     measured: dict[str, Any] = json.loads((directory / RESULT).read_text(encoding="ascii"))
     return {**measured, "load_before": load_before}
+
+
+def time_models(
+    slide: Path,
+    models: Sequence[str],
+    settings: WorkerSettings,
+    directory: Path,
+    *,
+    report: Callable[[str, Progress], None] = lambda _model, _progress: None,
+) -> list[dict[str, Any]]:
+    """Time one job of each model on a slide, in one engine process.
+
+    Returns `model`, and `backend`, `dtype`, `seconds` and the slide's `pixels`, or `error` where it did not
+    run.
+
+    Args:
+        slide: Slide to label.
+        models: Names of cards in the settings' weights folder; the first is loaded at once.
+        settings: Of a worker.
+        directory: Gets the jobs' files.
+        report: Gets the progress of each.
+
+    Raises:
+        BenchFailedError: The first model cannot be loaded.
+    """
+    once = settings.model_copy(update={"max_crashes": 1, "default_model": models[0], "models_in_memory": 1})
+    rows = []
+    try:
+        with LocalEngine(once, entry_named("workers.bench.hourly:main")) as engine:
+            engine.loaded()
+            for model in models:
+                own = directory / model
+                job = RunJob("bench", 1, slide.name, str(slide), str(own), model, JobParameters())
+                try:
+                    engine.run(job, partial(report, model))
+                    timed = json.loads((own / RESULT).read_text(encoding="ascii"))
+                except LocalRunError as error:
+                    timed = {"error": str(error)}
+                rows.append({"model": model, **timed})
+    except LocalRunError as error:
+        raise BenchFailedError(str(error)) from error
+    return rows
 
 
 def load_average() -> float | None:

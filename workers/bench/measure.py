@@ -19,10 +19,11 @@ import numpy as np
 import torch
 
 from model.evaluation.regions import spread
+from model.inference.backend import EncodedContext
 from model.inference.batching import pass_size
 from model.inference.device import PRECISIONS, computing_on
 from model.inference.segmenter import Segmenter
-from model.network.base import ContextFeatures, ContextWindows
+from model.network.base import ContextWindows
 from wsi.patch_view import PatchView
 from wsi.plan import Plan
 from wsi.reading.slide import open_slide
@@ -38,6 +39,9 @@ from ..settings import WorkerSettings
 from .memory import MemoryWatch
 from .options import RESULT, BenchOptions
 from .stand_in import StandInNetwork
+
+FEATURES = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+"""What a CPU may have that makes bf16 or int8 fast, by Linux' names."""
 
 REPLAYED_PATCHES = 12
 """The network alone runs the batches of all patches of the job, but of at most so many, evenly spread."""
@@ -114,6 +118,7 @@ def conditions(segmenter: Segmenter, result: dict[str, Any]) -> dict[str, Any]:
         "model": result["model"],
         "machine": machine(segmenter.device),
         "device": segmenter.device,
+        "backend": segmenter.backend,
         "dtype": segmenter.dtype,
         "compiled": segmenter.compiled,
         "threads": torch.get_num_threads(),
@@ -134,10 +139,14 @@ class _Part:
 
 
 def stand_in_of(segmenter: Segmenter, batch_size: int) -> Segmenter:
-    """Return a segmenter of the same card, device and precision whose network costs next to nothing."""
+    """Return a segmenter of the same card, device and precision whose network costs next to nothing.
+
+    It computes in torch; in fp32 where that does not have the precision.
+    """
     card = segmenter.card
+    precision = segmenter.dtype if segmenter.dtype in PRECISIONS else "fp32"
     return Segmenter(
-        StandInNetwork(card), card, device=segmenter.device, precision=segmenter.dtype, batch_size=batch_size
+        StandInNetwork(card), card, device=segmenter.device, precision=precision, batch_size=batch_size
     )
 
 
@@ -194,20 +203,18 @@ def time_job(
 def time_network(segmenter: Segmenter, plan: Plan, batch_size: int) -> Run:
     """Time the network alone, on batches of a job's shapes and order: contexts once a patch, then slices.
 
-    Images are in memory and normalised.
+    Images are in memory; normalising them is part of the network.
     """
-    grid, device, dtype = plan.grid, segmenter.device, PRECISIONS[segmenter.dtype]
+    grid, device = plan.grid, segmenter.device
     patches = spread(list(plan.patches), REPLAYED_PATCHES)
 
     def images(count: int, side_px: int) -> torch.Tensor:
-        noise = torch.rand(count, 3, side_px, side_px, device=device) - 0.5
-        return noise.to(dtype).contiguous(memory_format=torch.channels_last)
+        return 255 * torch.rand(count, 3, side_px, side_px, device=device)
 
     slices = images(batch_size, grid.slice_network_px)
     context = images(1, grid.patch_view(0, ()).context_network_px)
     boxes = torch.tensor([[0.4, 0.4, 0.6, 0.6]], device=device).expand(batch_size, -1)
     left_out = segmenter.margin(grid.patch_view(0, ()))
-    margin = (left_out,) if left_out else ()
     _wait_for(device)
     start = time.perf_counter()
     with computing_on(torch.device(device)):
@@ -219,7 +226,7 @@ def time_network(segmenter: Segmenter, plan: Plan, batch_size: int) -> Run:
                 # As in a job: a compiled network gets whole batches only.
                 count = batch_size if segmenter.compiled else pass_size(left, batch_size)
                 own = encoded.part(done, done + count) if encoded and view.context_windows else encoded
-                segmenter.network(slices[:count], own, boxes[:count], *margin)
+                segmenter.computing.logits(slices[:count], own, boxes[:count], left_out)
                 done += count
     _wait_for(device)
     seconds = time.perf_counter() - start
@@ -227,13 +234,13 @@ def time_network(segmenter: Segmenter, plan: Plan, batch_size: int) -> Run:
     return Run(seconds, slices_run * grid.slice_megapixels_l0, len(patches))
 
 
-def _encoded(segmenter: Segmenter, view: PatchView, context: torch.Tensor) -> ContextFeatures:
+def _encoded(segmenter: Segmenter, view: PatchView, context: torch.Tensor) -> EncodedContext:
     """Encode a context as a job does: once a patch, with each slice's window where it has its own."""
     if not view.context_windows:
-        return segmenter.network.encode_context(context)
+        return segmenter.computing.encode_context(context, None)
     boxes = torch.from_numpy(view.context_boxes).to(context.device)
     windows = ContextWindows(boxes, view.context_window_network_px)
-    return segmenter.network.encode_context(context, windows)
+    return segmenter.computing.encode_context(context, windows)
 
 
 def _wait_for(device: str) -> None:
@@ -264,10 +271,19 @@ def machine(device: str = "cpu") -> dict[str, Any]:
         "cores": os.cpu_count(),
         "processor": _processor(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cpu_features": cpu_features(),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
+
+
+def cpu_features() -> list[str]:
+    """Return those of FEATURES that this CPU has; none where Linux does not tell."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
+    flags = next((line for line in text.splitlines() if line.startswith("flags")), "").split()
+    return [name for name in FEATURES if name in flags]
 
 
 def _processor() -> str:

@@ -1,4 +1,4 @@
-"""State what to measure, and where the measuring process leaves its result."""
+"""State what to measure, and where the measuring processes leave their results."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -103,7 +103,7 @@ class ModelCache:
             while len(self._loaded) >= settings.models_in_memory:
                 self._loaded.popitem(last=False)
             path, card = self._cards[name]
-            # Device and precision of the settings are those of networks in torch; a graph has its own.
+            # Device, precision and back end of the settings are those of our networks; a graph has its own.
             in_graph = card.network.architecture == "onnx"
             self._loaded[key] = Segmenter.load(
                 path,
@@ -111,6 +111,8 @@ class ModelCache:
                 precision=(precision or "auto") if in_graph else key[1],
                 batch_size=settings.batch_size,
                 compiled=settings.compile,
+                backend=settings.backend,
+                int8_dir=settings.int8_dir,
             )
         self._loaded.move_to_end(key)
         return self._loaded[key]

@@ -34,7 +34,7 @@ def versions() -> dict[str, str]:
         "rasterio",
         "shapely",
     )
-    extras = tuple(name for name in ("highdicom", "zarr") if find_spec(name) is not None)
+    extras = tuple(name for name in ("highdicom", "openvino", "zarr") if find_spec(name) is not None)
     return {"python": platform.python_version(), **{name: version(name) for name in names + extras}}
 
 

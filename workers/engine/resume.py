@@ -27,8 +27,7 @@ from .result import file_facts
 
 def run_identity(run: RunJob, info: SlideInfo, segmenter: Segmenter) -> LabelIdentity:
     """Return everything the labels of a run depend on."""
-    card, in_torch = segmenter.card, segmenter.backend == "torch"
-    is_cpu = segmenter.device.partition(":")[0] == "cpu"
+    card = segmenter.card
     return LabelIdentity(
         slide=slide_identity(Path(run.slide_path), info, run.slide_sha256),
         model={
@@ -41,12 +40,12 @@ def run_identity(run: RunJob, info: SlideInfo, segmenter: Segmenter) -> LabelIde
         parameters=run.parameters.of_labels(),
         device=device_kind(segmenter.device),
         dtype=segmenter.dtype,
-        backend=f"torch {torch.__version__}" if in_torch else segmenter.backend,
+        backend=f"torch {torch.__version__}" if segmenter.backend == "torch" else segmenter.backend,
         software=software(),
         compiled=segmenter.compiled,
-        # In torch on a CPU labels do not depend on it. What "auto" finds on a GPU is not pinned:
+        # What "auto" finds on a GPU is not pinned:
         # docs/decisions/0015-same-slide-same-bytes.md says how far that goes.
-        batch_size=None if is_cpu and in_torch else segmenter.batch_size_asked,
+        batch_size=segmenter.batch_size_asked if segmenter.batch_matters else None,
     )
 
 

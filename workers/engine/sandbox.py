@@ -26,7 +26,7 @@ def is_wanted(settings: WorkerSettings) -> bool:
 def confine_engine(settings: WorkerSettings) -> Confinement:
     """Confine this process: call it before it has other threads. What is missing is logged.
 
-    It reads the weights and slides, and changes the jobs' folders; with torch.compile it may also start a
+    It reads the weights, quantised ones too, and slides, and changes the jobs' folders; with torch.compile it may also start a
     compiler and write to the folder of temporary files.
     """
     for folder in (settings.slides_dir, settings.jobs_dir):
@@ -40,6 +40,7 @@ def confine_engine(settings: WorkerSettings) -> Confinement:
             settings.weights_dir,
             *_linked(settings.weights_dir),
             settings.data_dir / "slides",
+            settings.int8_dir,
             *settings.slide_roots,
         ],
         writable=[settings.jobs_dir, *temporary],

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.card import NetworkConfig
 from model.inference.segmenter import Segmenter
-from model.network.base import ContextFeatures, ContextWindows, SegmentationNetwork
+from model.network.base import ContextFeatures, ContextWindows
 from workers.bench.measure import Run, figures, machine, stand_in_of, time_network
 from workers.bench.memory import MemoryWatch
 from wsi.geometry import Rect, Size
@@ -22,28 +22,25 @@ from wsi.plan import Patch, Plan
 from ..engine.test_pipeline import CARD
 
 
-class Slow(SegmentationNetwork):
-    """Sleeps, and notes what it was given."""
+class Slow:
+    """Back end that sleeps, and notes what it was given."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.seen: list[tuple[int, ...]] = []
 
-    def encode_context(self, context: Tensor, windows: ContextWindows | None = None) -> ContextFeatures:
-        self.seen.append(tuple(context.shape))
-        empty = context.new_zeros(1 if windows is None else len(windows.boxes), 1)
+    def encode_context(self, image: Tensor, windows: ContextWindows | None) -> ContextFeatures:
+        self.seen.append(tuple(image.shape))
+        empty = image.new_zeros(1 if windows is None else len(windows.boxes), 1)
         return ContextFeatures(empty[..., None, None])
 
-    def forward(
-        self, slices: Tensor, context: Tensor | ContextFeatures | None = None, boxes: Tensor | None = None
-    ) -> Tensor:
-        assert boxes is not None
-        assert len(boxes) == len(slices)
-        if isinstance(context, ContextFeatures):
-            assert len(context.coarse) in {1, len(slices)}
-        self.seen.append(tuple(slices.shape))
+    def logits(self, windows: Tensor, context: ContextFeatures | None, boxes: Tensor) -> Tensor:
+        assert len(boxes) == len(windows)
+        assert windows.max() > 200  # pixels, as a job hands them over
+        if context is not None:
+            assert len(context.coarse) in {1, len(windows)}
+        self.seen.append(tuple(windows.shape))
         time.sleep(0.01)
-        return slices[:, :2]
+        return windows[:, :2]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +55,7 @@ def test_the_network_alone_runs_the_batches_of_the_job(
     plan = Plan(grid, tuple(Patch(index, index, 0, tiles) for index in range(2)))
     network = Slow()
     card = SimpleNamespace(network=NetworkConfig(second_input=second_input))
-    segmenter = SimpleNamespace(network=network, card=card, device="cpu", dtype="fp32", compiled=False)
+    segmenter = SimpleNamespace(computing=network, card=card, device="cpu", compiled=False)
 
     run = time_network(segmenter, plan, batch_size=2)  # type: ignore[arg-type]
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from model.card import UNWRITTEN, ModelCard, NetworkConfig, Normalisation
+from model.inference.openvino_backend import OpenVinoBackend
+from model.inference.openvino_runtime import has_openvino
 from model.inference.segmenter import Segmenter
 from model.network.base import ContextFeatures, ContextWindows, SegmentationNetwork
 from model.network.blocks import box_means
@@ -123,17 +125,35 @@ def after(patches: int) -> Iterator[bool]:
         yield True
 
 
-@pytest.mark.parametrize("batch_size", [1, 3])
+def in_openvino(network: SegmentationNetwork, **options: Any) -> Segmenter:
+    return Segmenter(OpenVinoBackend(network, CARD.normalisation), CARD, **options)
+
+
+needs_openvino = pytest.mark.skipif(not has_openvino(), reason="openvino is not installed")
+
+
+@pytest.mark.parametrize(
+    ("load", "batch_size"),
+    [
+        (segmenter_of, 1),
+        (segmenter_of, 3),
+        pytest.param(in_openvino, 3, marks=[needs_openvino, pytest.mark.slow]),
+    ],
+)
 def test_a_job_that_was_stopped_goes_on_to_the_same_bytes(
-    slide: Path, tmp_path: Path, network: SegmentationNetwork, batch_size: int
+    slide: Path,
+    tmp_path: Path,
+    network: SegmentationNetwork,
+    load: Callable[..., Segmenter],
+    batch_size: int,
 ) -> None:
-    whole = go(slide, tmp_path / "whole", segmenter_of(network, batch_size=4))
+    whole = go(slide, tmp_path / "whole", load(network, batch_size=4))
     answers = after(2)
     with pytest.raises(JobCancelledError):
-        go(slide, tmp_path / "parts", segmenter_of(network, batch_size=4), lambda: next(answers))
+        go(slide, tmp_path / "parts", load(network, batch_size=4), lambda: next(answers))
     done = sorted(path.name for path in JobFiles(tmp_path / "parts").patches.glob("*/*"))
     assert 1 <= len(done) < 9
-    parts = go(slide, tmp_path / "parts", segmenter_of(network, batch_size=batch_size))
+    parts = go(slide, tmp_path / "parts", load(network, batch_size=batch_size))
     assert len(np.unique(tifffile.imread(whole.labels))) > 1
     assert parts.labels.read_bytes() == whole.labels.read_bytes()
     assert parts.overlay.read_bytes() == whole.overlay.read_bytes()

@@ -81,8 +81,10 @@ def test_networks_are_loaded_as_the_settings_say(weights: Path, monkeypatch: pyt
     monkeypatch.setattr(
         "workers.engine.model_cache.Segmenter.load", lambda _, **keywords: seen.update(keywords)
     )
-    models_of(weights, batch_size=7, compile=True, precision="bf16").default()
-    assert seen == {"device": "cpu", "precision": "bf16", "batch_size": 7, "compiled": True}
+    models = models_of(weights, batch_size=7, compile=True, precision="bf16")
+    models.default()
+    backend = {"backend": "auto", "int8_dir": models._settings.int8_dir}
+    assert seen == {"device": "cpu", "precision": "bf16", "batch_size": 7, "compiled": True, **backend}
 
 
 def test_a_graph_runs_where_it_can_whatever_the_host_prefers(weights: Path, tmp_path: Path) -> None:

@@ -60,6 +60,10 @@ class Threshold:
     batch_size_asked: BatchSize = "auto"
     backend = "torch"
 
+    @property
+    def batch_matters(self) -> bool:
+        return self.device != "cpu"
+
     def __init__(self) -> None:
         self.patches = 0
 
@@ -378,6 +382,7 @@ def test_a_gpu_has_the_next_patch_before_the_last_is_waited_for(
     [
         ("cpu", "compiled", True, True),
         ("cpu", "backend", "onnxruntime 1.20.0", True),
+        ("cpu", "backend", "openvino 2026.4.1, int8 graph 0123456789ab", True),
         ("cuda:0", "batch_size_asked", 8, True),
         ("cpu", "batch_size_asked", 8, False),
     ],

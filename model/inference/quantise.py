@@ -1,0 +1,218 @@
+"""Quantise a network to int8 with OpenVINO and NNCF, and check that its labels are those of fp32."""
+
+import contextlib
+import importlib
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wsi.patch_view import PatchView
+
+from ..card import ModelCard
+from ..errors import CardError, DeviceError
+from ..network.base import ContextFeatures, ContextWindows, SegmentationNetwork
+from ..network.build import build_network
+from ..weights import load_weights
+from .backend import EncodedContext
+from .int8_graph import Int8Files, Int8Report
+from .openvino_backend import CPU, OpenVinoBackend
+from .openvino_runtime import cpu_has_vnni, numbered, openvino_package, without_telemetry
+from .segmenter import Segmenter
+
+Step = Callable[[str, float], None]
+"""Told the name of what is done and how far it is, 0..1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SamplePatch:
+    """Patch to calibrate or to compare on: some of its slices."""
+
+    region: NDArray[np.uint8]
+    """(H, W, 3) RGB of the view's region."""
+    view: PatchView
+    context: NDArray[np.uint8] | None
+    """See `Segmenter.submit`."""
+    tissue: NDArray[np.bool_]
+    """(N, slice_px, slice_px): which pixels of the slices count."""
+
+
+def quantise(
+    card_path: Path,
+    calibration: Sequence[SamplePatch],
+    check: Sequence[SamplePatch],
+    folder: Path,
+    *,
+    slides: int,
+    step: Step = lambda _what, _share: None,
+) -> Int8Report:
+    """Quantise the network of a card, compare its labels with fp32, and keep it in `folder`.
+
+    The same patches, software and CPU give the same files. Of a network whose labels differ too much only
+    the report is kept. Memory: the network's inputs for all slices of `calibration`, beside what labelling
+    takes.
+
+    Args:
+        card_path: Card of a network in torch; its weights lie beside it.
+        calibration: Patches that show the range of values in the network.
+        check: Other patches, which labels are compared on.
+        folder: Where `Int8Files` lie.
+        slides: How many slides the patches are of, for the report.
+        step: Told how far it is.
+
+    Raises:
+        CardError: The card cannot be read, or its network cannot be quantised.
+        WeightsError: The weights cannot be read.
+        DeviceError: OpenVINO or NNCF is not installed.
+    """
+    card = ModelCard.load(card_path)
+    _check_kind(card)
+    packages = openvino_package(), nncf_package()
+    network = build_network(card.network, len(card.classes))
+    load_weights(network, card_path.with_name(card.weights.file), sha256=card.weights.sha256)
+    files = Int8Files.of(folder, card)
+    step("calibrate", 0.0)
+    with tempfile.TemporaryDirectory() as temporary:
+        written = Path(temporary) / "graph.xml"
+        count = _write_quantised(network, card, calibration, written, packages)
+        graph = Int8Files(written, written.with_suffix(".bin"), written.with_suffix(".json"))
+        step("compare", 0.5)
+        quantised = OpenVinoBackend(
+            network,
+            card.normalisation,
+            precision="int8",
+            int8_model=graph.model_for(),
+            int8_sha256=graph.sha256(),
+        )
+        same, px = _agreement(network, quantised, card, check, lambda share: step("compare", share))
+        report = Int8Report(
+            weights_sha256=card.weights.sha256,
+            graph_sha256=graph.sha256(),
+            versions={**{own.__name__: own.__version__ for own in packages}, "torch": torch.__version__},
+            vnni=cpu_has_vnni(),
+            slides=slides,
+            calibration_slices=count,
+            checked_slices=sum(len(patch.view.corners) for patch in check),
+            checked_px=px,
+            agreement=round(same / px, 6) if px else 0.0,
+        )
+        files.write(written, report) if report.good else files.write_report(report)
+    return report
+
+
+def nncf_package() -> Any:
+    """Import nncf, which the extra "quantise" installs, without its telemetry.
+
+    Raises:
+        DeviceError: It is not installed.
+    """
+    try:
+        with without_telemetry():
+            package = importlib.import_module("nncf")
+    except ModuleNotFoundError as error:
+        raise DeviceError(
+            f"quantising needs {error.name}, which is not installed: pip install 'darefine[quantise]'. "
+            "Machines that run what is quantised do without it."
+        ) from error
+    package.set_log_level(logging.ERROR)
+    return package
+
+
+def _check_kind(card: ModelCard) -> None:
+    if card.network.architecture == "onnx":
+        raise CardError(f"{card.name} is an ONNX file, which computes in its own format; it stays as it is")
+    if card.network.second_input == "multi-size":
+        # Its second input is resized as the traced window is.
+        raise CardError(f"{card.name} is multi-size, which cannot be quantised; single, dual and aligned can")
+
+
+def _write_quantised(
+    network: SegmentationNetwork,
+    card: ModelCard,
+    patches: Sequence[SamplePatch],
+    out: Path,
+    packages: tuple[Any, Any],
+) -> int:
+    """Write the quantised graph to `out`; return the number of slices that it was calibrated with."""
+    openvino, nncf = packages
+    recorder = _Recorder(OpenVinoBackend(network, card.normalisation, precision="fp32"), len(card.classes))
+    segmenter = Segmenter(recorder, card)
+    for patch in patches:
+        segmenter.label_patch(patch.region, patch.view, context=patch.context)
+    with _silently():
+        quantised = nncf.quantize(
+            recorder.backend.model_for(recorder.inputs[0]),
+            nncf.Dataset(recorder.inputs),
+            subset_size=len(recorder.inputs),
+            preset=nncf.QuantizationPreset.MIXED,
+            # Attention weights are a few products of single vectors: no time to win, and labels hang on them.
+            ignored_scope=nncf.IgnoredScope(types=["MatMul"], validate=False),
+        )
+        openvino.save_model(numbered(quantised), str(out), compress_to_fp16=False)
+    return len(recorder.inputs)
+
+
+@contextlib.contextmanager
+def _silently() -> Iterator[None]:
+    """Keep back the progress bars and warnings of NNCF."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _agreement(
+    network: SegmentationNetwork,
+    quantised: OpenVinoBackend,
+    card: ModelCard,
+    patches: Sequence[SamplePatch],
+    progress: Callable[[float], None],
+) -> tuple[int, int]:
+    """Return how many tissue pixels have the label of fp32 in torch, and how many there are."""
+    ours, theirs = Segmenter(network, card, device="cpu", precision="fp32"), Segmenter(quantised, card)
+    same = px = 0
+    for number, patch in enumerate(patches, start=1):
+        expected, found = (
+            own.label_patch(patch.region, patch.view, context=patch.context) for own in (ours, theirs)
+        )
+        same += int(np.count_nonzero((expected == found) & patch.tissue))
+        px += int(np.count_nonzero(patch.tissue))
+        progress(0.5 + 0.5 * number / len(patches))
+    return same, px
+
+
+class _Recorder:
+    """Back end that keeps the inputs of its graph, and computes no slices."""
+
+    name = "recorder"
+    device = CPU
+    dtype = "fp32"
+    compiled = False
+    logit_px: int | None = None
+    batch_matters = False
+
+    def __init__(self, backend: OpenVinoBackend, classes: int) -> None:
+        self.backend = backend
+        self.inputs: list[list[NDArray[np.float32]]] = []
+        self._classes = classes
+
+    def encode_context(self, image: Tensor, windows: ContextWindows | None) -> ContextFeatures:
+        return self.backend.encode_context(image, windows)
+
+    def logits(
+        self,
+        windows: Tensor,
+        context: EncodedContext | None,
+        boxes: Tensor,
+        margin: int = 0,  # noqa: ARG002
+    ) -> Tensor:
+        self.inputs += self.backend.inputs_of(windows, context, boxes)
+        return torch.zeros(len(windows), self._classes, windows.shape[2] // 4, windows.shape[3] // 4)
