@@ -8,6 +8,7 @@ from pathlib import Path
 
 from model.inference.segmenter import Segmenter
 
+from ..engine.hooks import Hooks
 from ..engine.main import load_engine
 from ..engine.server import Engine, serve
 from ..jobs import Progress
@@ -31,6 +32,7 @@ def time_once(
     segmenter: Segmenter,
     report: Callable[[Progress], None],
     cancelled: Callable[[], bool],
+    _: Hooks,
 ) -> None:
     """Time one whole job after a warm-up, and leave RESULT in its directory.
 
