@@ -41,7 +41,7 @@ def time_once(
         WsiError: As `run_pipeline`.
     """
     warm_up(segmenter, run)
-    timed, result, _ = time_job(run, segmenter, report, cancelled)
+    timed, result, _plan = time_job(run, segmenter, report, cancelled)
     slide = result["slide"]
     found = {
         "backend": segmenter.backend,
