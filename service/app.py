@@ -18,12 +18,13 @@ from .assets import Assets
 from .batches.feeder import BatchFeeder
 from .compress import GzipMiddleware
 from .conversions import Conversions
-from .errors import add_error_handlers
+from .error_handlers import add_error_handlers
 from .events import JobWatches
 from .methods import HeadMiddleware, MethodTable
 from .metrics.requests import RequestMetrics, RequestMetricsMiddleware
 from .openapi import DocumentedApp, operation_id
 from .query_rules import require_known_parameters
+from .retention import Retention, RetentionRules
 from .routes import (
     batches,
     events,
@@ -32,12 +33,14 @@ from .routes import (
     label_tiles,
     models,
     pages,
+    prune,
     regions,
     results,
     session,
     slide_tiles,
     slides,
     uploads,
+    webhooks,
 )
 from .schemas import PREFIX, ProblemOut
 from .settings import ServiceSettings
@@ -48,6 +51,8 @@ from .stop_signals import on_stop_signal
 from .tiles.job_labels import JobLabelsCache
 from .tiles.slide_readers import SlideReaders
 from .turns import Turns
+from .webhooks.networks import AllowedNetworks
+from .webhooks.sender import WebhookSender
 
 DESCRIPTION = """\
 Whole-slide segmentation with DA-RefineNet. POST a slide to `/v1/jobs`, poll the job, download `overlay.tif`.
@@ -60,6 +65,8 @@ ROUTERS = (
     session.router,
     jobs.router,
     batches.router,
+    webhooks.router,
+    prune.router,
     results.router,
     regions.router,
     label_tiles.router,
@@ -113,25 +120,17 @@ async def lifespan(settings: ServiceSettings, app: FastAPI) -> AsyncIterator[Non
     state = app.state
     state.settings = settings
     state.assets = Assets.load()
-    state.slides = SlideStore(
-        (settings.data_dir / "slides").resolve(),
-        allowed=settings.slide_roots,
-        max_bytes=settings.max_slide_bytes,
-        inspect=partial(inspect_slide, timeout_s=settings.inspect_timeout_s),
-        keep_names=settings.slide_names,
-    )
-    state.uploads = ResumableUploads(
-        (settings.data_dir / "slides" / ".uploads").resolve(),
-        state.slides,
-        max_bytes=settings.max_slide_bytes,
-        lifetime_s=settings.upload_hours * 3600,
-    )
+    state.slides = slides_of(settings)
+    state.uploads = uploads_of(settings, state.slides)
     state.turns = Turns()
     state.inspections = Semaphore(settings.inspections)
     state.conversions = Conversions(settings.conversions)
     state.queue = JobClient.connect(settings.redis_url, settings.data_dir.resolve() / "jobs")
     state.queue.require_suitable()
     state.batches = state.queue.batches()
+    state.webhooks = state.queue.webhooks()
+    state.webhook_networks = AllowedNetworks(settings.webhook_networks)
+    sender = WebhookSender(state.webhooks, state.queue, state.batches, state.webhook_networks)
     feeder = BatchFeeder(state.batches, state.queue, state.slides, state.inspections)
     await asyncio.to_thread(state.queue.claim_storage)
     state.label_tiles = JobLabelsCache(state.queue)
@@ -143,8 +142,31 @@ async def lifespan(settings: ServiceSettings, app: FastAPI) -> AsyncIterator[Non
         timeout_s=settings.tile_timeout_s,
         quarantine_s=settings.tile_quarantine_s,
     )
-    with on_stop_signal(state.watches.close), sweeping(state.slides.sweep, state.uploads.sweep):
-        async with feeder.feeding():
+    state.retention = retention = Retention(state.queue, state.slides, RetentionRules.of(settings))
+    sweeps = (state.slides.sweep, state.uploads.sweep, retention.sweep)
+    with on_stop_signal(state.watches.close), sweeping(*sweeps):
+        async with feeder.feeding(), sender.sending():
             yield
     await state.readers.close()
     state.queue.close()
+
+
+def slides_of(settings: ServiceSettings) -> SlideStore:
+    """Return the store of slides that settings name."""
+    return SlideStore(
+        (settings.data_dir / "slides").resolve(),
+        allowed=settings.slide_roots,
+        max_bytes=settings.max_slide_bytes,
+        inspect=partial(inspect_slide, timeout_s=settings.inspect_timeout_s),
+        keep_names=settings.slide_names,
+    )
+
+
+def uploads_of(settings: ServiceSettings, slides: SlideStore) -> ResumableUploads:
+    """Return the unfinished uploads beside a store of slides."""
+    return ResumableUploads(
+        (settings.data_dir / "slides" / ".uploads").resolve(),
+        slides,
+        max_bytes=settings.max_slide_bytes,
+        lifetime_s=settings.upload_hours * 3600,
+    )

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from workers.queue.batches import BatchStore
 from workers.queue.client import JobClient
+from workers.queue.webhooks import WebhookStore
 
 from .access.keys import KeyStore
 from .access.middleware import LOCAL, STATE
@@ -17,12 +18,14 @@ from .assets import Assets
 from .conversions import Conversions
 from .events import JobWatches
 from .metrics.requests import RequestMetrics
+from .retention import Retention
 from .settings import ServiceSettings
 from .slides.resumable import ResumableUploads
 from .slides.store import SlideStore
 from .tiles.job_labels import JobLabelsCache
 from .tiles.slide_readers import SlideReaders
 from .turns import Turns
+from .webhooks.networks import AllowedNetworks
 
 
 def held(name: str) -> Callable[[Request], Any]:
@@ -42,6 +45,9 @@ def caller(request: Request) -> AccessCaller:
 
 Queue = Annotated[JobClient, Depends(held("queue"))]
 Batches = Annotated[BatchStore, Depends(held("batches"))]
+Keeper = Annotated[Retention, Depends(held("retention"))]
+WebhookNetworks = Annotated[AllowedNetworks, Depends(held("webhook_networks"))]
+Webhooks = Annotated[WebhookStore, Depends(held("webhooks"))]
 Slides = Annotated[SlideStore, Depends(held("slides"))]
 Uploads = Annotated[ResumableUploads, Depends(held("uploads"))]
 UploadTurns = Annotated[Turns, Depends(held("turns"))]

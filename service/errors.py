@@ -36,19 +36,16 @@ ServiceError
 ├── OriginNotAllowedError
 ├── RateLimitedError
 ├── MetricsOffError
+├── WebhookAddressError
 ├── KeyNameError
 └── KeyUnknownError
 """
 
-import math
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
-from starlette.exceptions import HTTPException
 
 from workers.errors import (
     BatchFinalError,
@@ -56,6 +53,7 @@ from workers.errors import (
     IdempotencyConflictError,
     JobFinalError,
     JobNotFoundError,
+    WebhookNotFoundError,
 )
 from workers.jobs import problem_type
 from wsi.errors import (
@@ -237,6 +235,10 @@ class MetricsOffError(ServiceError):
     """This service shows no metrics."""
 
 
+class WebhookAddressError(ServiceError):
+    """The address of a webhook cannot be sent to, or lies in a network that this service may not reach."""
+
+
 class KeyNameError(ServiceError):
     """A new key cannot have this name."""
 
@@ -253,6 +255,7 @@ STATUS: dict[type[Exception], int] = {
     SlideNotFoundError: 404,
     JobNotFoundError: 404,
     BatchNotFoundError: 404,
+    WebhookNotFoundError: 404,
     ModelNotFoundError: 404,
     TileNotFoundError: 404,
     MetricsOffError: 404,
@@ -280,6 +283,7 @@ STATUS: dict[type[Exception], int] = {
     SlideUnreadableError: 422,
     SlideLimitError: 422,
     MppUnknownError: 422,
+    WebhookAddressError: 422,
     MppOutOfRangeError: 422,
     HaloError: 422,
     RegionsInvalidError: 422,
@@ -328,73 +332,3 @@ def problem(
     """Return a problem document as a response."""
     body = problem_document(status, kind=kind, detail=detail, **members)
     return JSONResponse(body, status, headers=headers, media_type=PROBLEM_JSON)
-
-
-async def handle_known(request: Request, error: Exception) -> JSONResponse:
-    """Answer an error of the table; if the request brought a slide that is kept, say how to go on with it."""
-    status = next(STATUS[ancestor] for ancestor in type(error).__mro__ if ancestor in STATUS)
-    detail = QUEUE_UNAVAILABLE if isinstance(error, RedisError) else str(error)
-    members = {}
-    if slide_id := getattr(request.state, "kept_slide_id", None):
-        members["slide_id"] = slide_id
-        detail += (
-            f' The uploaded slide is kept: send the job again as JSON, {{"slide_id": "{slide_id}", ...}} '
-            "with the options, without a new upload, or DELETE the slide."
-        )
-    # A protocol on top of HTTP may want headers on every answer (`service.routes.uploads`).
-    headers = {**getattr(request.state, "answer_headers", {}), **(headers_of(error, status) or {})}
-    return problem(status, kind=problem_kind(type(error)), detail=detail, headers=headers, **members)
-
-
-def headers_of(error: Exception, status: int) -> dict[str, str] | None:
-    """Return the headers that go with the problem document of `error`."""
-    if isinstance(error, UploadOffsetError):
-        return {"Upload-Offset": str(error.offset)}
-    if isinstance(error, RangeNotSatisfiableError):
-        return {"Content-Range": f"bytes */{error.size}"}
-    if isinstance(error, KeyNeededError):
-        return {"WWW-Authenticate": 'Bearer realm="darefine"'}
-    if isinstance(error, RateLimitedError):
-        return {"Retry-After": str(math.ceil(error.retry_s))}
-    coming = isinstance(error, ResultNotReadyError) and error.is_coming
-    return {"Retry-After": RETRY_SECONDS} if status in (423, 503) or coming else None
-
-
-async def handle_validation(_: Request, error: Exception) -> JSONResponse:
-    """Answer a request that does not fit its schema, naming every invalid field."""
-    assert isinstance(error, RequestValidationError)
-    detail = "; ".join(
-        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
-    )
-    return problem(422, kind="request-invalid", detail=detail)
-
-
-async def handle_http(request: Request, error: Exception) -> Response:
-    """Answer the framework's own refusals (unknown path, wrong method, body too large).
-
-    The framework names in `Allow` the methods of one route of the path, and others may have more.
-    """
-    assert isinstance(error, HTTPException)
-    headers = dict(error.headers) if error.headers else None
-    if error.status_code == 204:
-        return Response(status_code=204, headers=headers)
-    if error.status_code == 405:
-        headers = {"Allow": request.app.state.methods.allowed(request.url.path)}
-    phrase = HTTPStatus(error.status_code).phrase
-    return problem(
-        error.status_code, kind=phrase.lower().replace(" ", "-"), detail=error.detail, headers=headers
-    )
-
-
-async def handle_unexpected(_: Request, __: Exception) -> JSONResponse:
-    """Answer an unexpected error; the traceback goes to the log, not to the client."""
-    return problem(500, kind="internal", detail="This is a fault of the service; its log says more.")
-
-
-def add_error_handlers(app: FastAPI) -> None:
-    """Make every error leave `app` as a problem document."""
-    for error in STATUS:
-        app.add_exception_handler(error, handle_known)
-    app.add_exception_handler(RequestValidationError, handle_validation)
-    app.add_exception_handler(HTTPException, handle_http)
-    app.add_exception_handler(Exception, handle_unexpected)

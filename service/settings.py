@@ -1,6 +1,7 @@
 """Read the settings of the API process from `DAREFINE_*` environment variables."""
 
 import os
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -83,10 +84,25 @@ class ServiceSettings(BaseSettings):
     log_format: LogFormat = "text"
     """Lines of text, or of JSON: an object each, with the job's id."""
 
+    webhook_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
+    """Networks that webhooks may reach though not public, such as 10.0.0.0/8, separated by commas."""
+
+    keep_results_days: float | None = Field(default=None, gt=0)
+    """Days after which a job that is over, and its results, are removed. None: never."""
+
+    keep_slides_days: float | None = Field(default=None, gt=0)
+    """Days without a job after which a slide is removed; of one registered in place only the record."""
+
+    max_results_gb: float | None = Field(default=None, ge=0)
+    """Gigabytes of results beyond which the oldest are removed."""
+
+    max_slides_gb: float | None = Field(default=None, ge=0)
+    """Gigabytes of uploaded slides beyond which those are removed that no job used for longest."""
+
     session_hours: float = Field(default=12, gt=0)
     """Hours until a login of the browser page ends."""
 
-    @field_validator("allowed_hosts", "cors_origins", mode="before")
+    @field_validator("allowed_hosts", "cors_origins", "webhook_networks", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         """Split names separated by commas."""

@@ -5,6 +5,7 @@ WorkersError
 ├── JobFinalError               the job is over, so it cannot be cancelled
 ├── BatchNotFoundError          no batch has this id
 ├── BatchFinalError             the batch is over
+├── WebhookNotFoundError        no webhook has this id
 ├── IdempotencyConflictError    an idempotency key came back with another request
 ├── RecordInvalidError          a record or message is not of the form that this version reads
 ├── QueueUnavailableError       no queue server can be started or reached
@@ -66,6 +67,13 @@ class BatchFinalError(WorkersError):
     def __init__(self, batch_id: str, state: str) -> None:
         super().__init__(f"Batch {batch_id} is already {state}. Send its slides as a new batch.")
         self.batch_id = batch_id
+
+
+class WebhookNotFoundError(WorkersError, LookupError):
+    """No webhook has this id."""
+
+    def __init__(self, webhook_id: str) -> None:
+        super().__init__(f"No webhook has the id {webhook_id!r}; GET /v1/webhooks lists those there are.")
 
 
 class IdempotencyConflictError(WorkersError):

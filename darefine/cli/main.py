@@ -31,6 +31,7 @@ COMMANDS = {
     "batch": ("batch", "Have a service label many slides at once; watch, pause, resume or cancel that."),
     "jobs": ("jobs", "List, show, wait for, cancel, download or remove jobs of a service."),
     "slides": ("slides", "List or remove slides of a service."),
+    "prune": ("prune", "Remove old results and slides of a service, or say which would go."),
     "recover": ("recover", "List jobs again from the data folder, after the queue has lost them."),
     "phantom": ("phantom", "Make a synthetic slide with its truth."),
     "models": ("models", "List the networks of the paper's tables, or the models that a service has."),

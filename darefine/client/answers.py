@@ -221,6 +221,26 @@ class BatchPage(Answer):
     next_cursor: str | None
 
 
+class Removed(Answer):
+    """A job or a slide that goes; `name` is that of the slide."""
+
+    id: str
+    name: str
+    bytes: int
+    why: str
+
+
+class PruneReport(Answer):
+    """What was removed, or would be; of many only the first are named."""
+
+    dry_run: bool
+    job_count: int
+    slide_count: int
+    bytes: int
+    jobs: tuple[Removed, ...]
+    slides: tuple[Removed, ...]
+
+
 class SlidePage(Answer):
     """Answer of a listing of slides."""
 

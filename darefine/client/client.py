@@ -14,7 +14,7 @@ from workers.jobs import JobState, OutputName, Priority, result_stem
 from wsi.atomic import write_atomically
 from wsi.geometry import WindowSpan
 
-from .answers import Job, JobPage, Preflight, Result, ServedModel, ServedModels, Slide, SlidePage
+from .answers import Job, JobPage, Preflight, PruneReport, Result, ServedModel, ServedModels, Slide, SlidePage
 from .batches import Batches
 from .connection import Connection
 from .errors import (
@@ -121,6 +121,13 @@ class Client:
             ServiceRefusedError: when no worker serves it (404, `model-not-found`).
         """
         return self._connection.ask(ServedModel, "GET", f"{V1}/models/{quote(name, safe='')}")
+
+    def prune(self, *, dry_run: bool = True, **rules: float) -> PruneReport:
+        """Remove old results and slides, or say which would go.
+
+        `rules` are `results_days`, `slides_days`, `max_results_gb`, `max_slides_gb`; the rest is kept.
+        """
+        return self._connection.ask(PruneReport, "POST", f"{V1}/prune", json={**rules, "dry_run": dry_run})
 
     def preflight(self, **options: Unpack[JobOptions]) -> Preflight:
         """Have the options of a job judged before a slide is sent; return what it would run with.

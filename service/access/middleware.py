@@ -9,13 +9,12 @@ from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
 
+from ..error_handlers import handle_known, handle_unexpected
 from ..errors import (
     KeyNeededError,
     MetricsOffError,
     ScopeMissingError,
     ServiceError,
-    handle_known,
-    handle_unexpected,
 )
 from ..settings import ServiceSettings
 from .audit import AuditLog

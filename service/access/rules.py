@@ -19,6 +19,8 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 SESSION_PATH = f"{PREFIX}/session"
 UPLOADS_PATH = f"{PREFIX}/uploads"
+WEBHOOKS_PATH = f"{PREFIX}/webhooks"
+PRUNE_PATH = f"{PREFIX}/prune"
 METRICS_PATH = "/metrics"
 HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
 
@@ -44,10 +46,13 @@ def scope_needed(method: str, path: str) -> Scope | None:
     """Return the scope that a call needs, None for what anybody may fetch.
 
     Reading is what changes nothing. Removing results or slides, which are not one caller's alone, is an
-    administrator's; a caller may drop an upload that is not finished.
+    administrator's; a caller may drop an upload that is not finished. So are webhooks, addresses of which may
+    hold secrets, and to which this machine connects.
     """
     if path in OPEN_PATHS or path.startswith(OPEN_FOLDERS) or OPEN_PAGE.fullmatch(path):
         return None
+    if path in (WEBHOOKS_PATH, PRUNE_PATH) or path.startswith(f"{WEBHOOKS_PATH}/"):
+        return Scope.ADMIN
     if method in SAFE_METHODS:
         return Scope.READ
     if method == "DELETE" and not path.startswith(f"{UPLOADS_PATH}/"):

@@ -25,6 +25,7 @@ QUEUE_ERRORS = {
     "IdempotencyConflictError",
     "BatchNotFoundError",
     "BatchFinalError",
+    "WebhookNotFoundError",
 }
 
 

@@ -21,6 +21,7 @@ local id = ARGV[1]
 local key = prefix .. 'batch:' .. id
 local function end_batch(state)
   redis.call('HSET', key, 'state', state, 'finished_at', timestamp())
+  note_event('batch', id, state)
 end
 -- Takes a batch without anything left to do out of the active ones; ends it unless it is over.
 local function end_if_done()

@@ -42,6 +42,7 @@ from .rq_lists import RqLists
 from .storage import STORAGE, storage_token
 from .suitable import require_suitable
 from .tallies import Metric, Parts, Tallies
+from .webhooks import WebhookStore
 
 IDEMPOTENCY_TTL_S = 24 * 3600
 
@@ -167,6 +168,10 @@ class JobClient:
     def batches(self) -> BatchStore:
         """Return the batches behind the same server."""
         return BatchStore(self._redis)
+
+    def webhooks(self) -> WebhookStore:
+        """Return the webhooks behind the same server."""
+        return WebhookStore(self._redis)
 
     def take_turn(self, what: str, who: str, seconds: int) -> bool:
         """Have one of several processes do `what` for `seconds`; tell whether it is `who`."""

@@ -41,8 +41,17 @@ local function add_one(key, field)
 end
 local function number_or(value, default) return tonumber(value or default) or default end
 local function raise_revision(id) add_one(key_of(id), 'revision') end
--- Lets a job that succeeded be found by what it has done.
-local function note_final(id, state)
+-- Keeps what has happened for webhooks, if there is any (workers.queue.webhooks).
+local function note_event(kind, id, state)
+  if redis.call('EXISTS', prefix .. 'webhooks') == 0 then return end
+  local number = redis.call('INCR', prefix .. 'happened:number')
+  redis.call('RPUSH', prefix .. 'happened', table.concat({number, kind, id, state, timestamp()}, ' '))
+  redis.call('LTRIM', prefix .. 'happened', -100000, -1)
+end
+-- Lets a job that succeeded be found by what it has done, and tells whoever wants to hear of it.
+local function note_final(id, old, state)
+  if old == state then return end
+  note_event('job', id, state)
   local work = redis.call('HGET', key_of(id), 'work')
   if state == 'succeeded' and work then redis.call('SET', prefix .. 'work:' .. work, id) end
 end
@@ -70,7 +79,7 @@ local function set_state(id, state)
   end
   if state == 'succeeded' or state == 'failed' or state == 'cancelled' then
     redis.call('HSET', key, 'finished_at', timestamp())
-    note_final(id, state)
+    note_final(id, old, state)
     if slide then redis.call('SREM', prefix .. 'slide:' .. slide, id) end
   end
   raise_revision(id)

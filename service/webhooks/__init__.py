@@ -1,0 +1,1 @@
+"""Webhooks: tell other programs what has become of jobs and batches."""
