@@ -7,6 +7,7 @@ in its list, to where it would stand if lanes had sent their jobs in turn. Jobs 
 from redis import Redis
 
 from ..jobs import Priority
+from .records import PREFIX
 from .rq_lists import QUEUES, rq_id
 
 LOOKED_AT = 200
@@ -17,6 +18,9 @@ local list, name, limit = KEYS[1], ARGV[1], tonumber(ARGV[2])
 if redis.call('LLEN', list) < 2 then return 0 end
 local function lane_of(entry)
   return redis.call('HGET', 'darefine:job:' .. string.match(entry, '^[^-]*'), 'lane') or ''
+end
+local function place_of(entry)
+  return entry and tonumber(redis.call('ZSCORE', KEYS[2], string.match(entry, '^[^-]*')) or nil)
 end
 local own = lane_of(name)
 local before = {}
@@ -36,6 +40,11 @@ for index, lane in ipairs(lanes) do
   if before[lane] > mine then
     if redis.call('LREM', list, -1, name) == 0 then return 0 end
     redis.call('LINSERT', list, 'BEFORE', head[index], name)
+    local place = place_of(head[index])
+    if place then
+      local between = ((place_of(head[index - 1]) or place - 2) + place) / 2
+      redis.call('ZADD', KEYS[2], 'XX', between, string.match(name, '^[^-]*'))
+    end
     return index
   end
 end
@@ -43,7 +52,8 @@ return 0
 """
 """Move the last entry of a list forward.
 
-(list; name of the entry, how many to look at) -> its place, counted from 1; 0 if it stays.
+(list, the order of jobs kept beside it; name of the entry, how many to look at)
+-> its place, counted from 1; 0 if it stays.
 """
 
 
@@ -55,4 +65,5 @@ class FairShare:
 
     def settle(self, job_id: str, attempt: int, priority: Priority) -> None:
         """Move an attempt that was just put at the end of its list to where its lane's turn is."""
-        self._settle(keys=[f"rq:queue:{QUEUES[priority]}"], args=[rq_id(job_id, attempt), LOOKED_AT])
+        keys = [f"rq:queue:{QUEUES[priority]}", f"{PREFIX}order:{priority}"]
+        self._settle(keys=keys, args=[rq_id(job_id, attempt), LOOKED_AT])

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from workers.queue.fair_share import FairShare
+
 from ..conftest import Queue
 from .examples import REQUEST
 
@@ -30,6 +32,20 @@ def test_who_has_a_job_that_runs_has_had_a_turn(queue: Queue) -> None:
     queue.lists.dequeue(first, 1)
     names[submit(queue, "b")] = "b0"
     assert order(queue, names) == "b0 a1 a2"
+
+
+def test_the_order_beside_a_list_stays_that_of_the_list(queue: Queue) -> None:
+    places = {submit(queue, "a"): float(n) for n in range(3)}
+    queue.redis.zadd("darefine:order:normal", places)
+    # What scripts that keep such an order do before a job is put into its list.
+    job_id = submit(queue, "b")
+    queue.lists.dequeue(job_id, 1)
+    queue.redis.zadd("darefine:order:normal", {job_id: 3.0})
+    queue.lists.enqueue(job_id, 1)
+    FairShare(queue.redis).settle(job_id, 1, "normal")
+    ordered = [key.decode() for key in queue.redis.zrange("darefine:order:normal", 0, -1)]
+    assert ordered == list(queue.lists.waiting(10))
+    assert ordered.index(job_id) == 1
 
 
 def test_one_lane_alone_is_first_in_first_out(queue: Queue) -> None:
