@@ -10,7 +10,7 @@ from ..jobs import Priority
 from .records import PREFIX
 from .rq_lists import QUEUES, rq_id
 
-LOOKED_AT = 200
+LOOKED_AT = 100
 """Jobs at the head of a list among which a new one is placed; behind them it is first in, first out."""
 
 SETTLE = """
