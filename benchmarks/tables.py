@@ -12,7 +12,7 @@ from wsi.atomic import write_atomically
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
-DEMO_CARD = HERE.parent / "weights" / "phantom-resnet18-aligned.json"
+DEMO_CARD = HERE.parent / "weights" / "phantom-resnet18-centred.json"
 
 
 def write_results(

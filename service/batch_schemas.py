@@ -100,7 +100,7 @@ class BatchOut(BaseModel):
             },
             "created_at": "2026-03-02T09:14:05.100000Z",
             "finished_at": None,
-            "model": "phantom-resnet18-aligned",
+            "model": "phantom-resnet18-centred",
             "parameters": {
                 "mpp": None,
                 "halo_px": None,

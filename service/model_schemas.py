@@ -10,13 +10,13 @@ from .parameter_schemas import JobParametersOut
 from .schemas import PREFIX, example
 
 CARD: dict[str, Any] = {
-    "name": "phantom-resnet18-aligned",
+    "name": "phantom-resnet18-centred",
     "version": "1",
     "classes": [{"value": 1, "name": "normal", "colour": [0, 0, 0]}],
     "input": {"mpp": 0.934, "context_ratio": 20, "slices_per_side": 5, "halo_px": 64},
     "links": {
-        "self": f"{PREFIX}/models/phantom-resnet18-aligned",
-        "jobs": f"{PREFIX}/jobs?model=phantom-resnet18-aligned",
+        "self": f"{PREFIX}/models/phantom-resnet18-centred",
+        "jobs": f"{PREFIX}/jobs?model=phantom-resnet18-centred",
     },
 }
 
@@ -99,7 +99,7 @@ class PreflightOut(BaseModel):
 
     model_config = example(
         {
-            "model": {"name": "phantom-resnet18-aligned", "version": "1", "sha256": "5c57b512..."},
+            "model": {"name": "phantom-resnet18-centred", "version": "1", "sha256": "9354a9e9..."},
             "parameters": {
                 "mpp": 0.25,
                 "halo_px": None,

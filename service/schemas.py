@@ -256,7 +256,7 @@ class JobOut(BaseModel):
             "created_at": "2026-03-02T09:14:05.100000Z",
             "started_at": "2026-03-02T09:14:05.400000Z",
             "finished_at": None,
-            "model": "phantom-resnet18-aligned",
+            "model": "phantom-resnet18-centred",
             "parameters": {
                 "mpp": None,
                 "halo_px": None,
@@ -271,7 +271,7 @@ class JobOut(BaseModel):
             "links": {
                 "self": f"{PREFIX}/jobs/{JOB_ID}",
                 "slide": f"{PREFIX}/slides/{SLIDE_ID}",
-                "model": f"{PREFIX}/models/phantom-resnet18-aligned",
+                "model": f"{PREFIX}/models/phantom-resnet18-centred",
                 "events": f"{PREFIX}/jobs/{JOB_ID}/events",
                 "tiles": f"{PREFIX}/jobs/{JOB_ID}/tiles",
                 "cancel": f"{PREFIX}/jobs/{JOB_ID}/cancel",

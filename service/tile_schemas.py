@@ -74,7 +74,7 @@ class LabelTilesOut(BaseModel):
             "patch_columns": 10,
             "patch_rows": 7,
             "slide_id": SLIDE_ID,
-            "model": "phantom-resnet18-aligned",
+            "model": "phantom-resnet18-centred",
             "classes": [{"value": 1, "name": "normal", "colour": [0, 0, 0]}],
             "state": "running",
             "finished": False,

@@ -1,6 +1,6 @@
 """Compare windows of a slice, a quarter of a patch and a whole patch: scores, arithmetic, core time, memory.
 
-`python -m benchmarks.decisions.window_sizes --weights weights/phantom-resnet18-aligned.json`; some fifteen
+`python -m benchmarks.decisions.window_sizes --weights weights/phantom-resnet18-centred.json`; some fifteen
 minutes on two cores with the default slides.
 """
 

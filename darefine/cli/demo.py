@@ -39,7 +39,7 @@ SERVED_AT = f"http://127.0.0.1:{KEPT_PORT}"
 """Where `darefine serve` listens by default."""
 
 MODELS = {
-    "phantom-resnet18-aligned": "slice and patch",
+    "phantom-resnet18-centred": "slice and patch",
     "phantom-resnet18-single": "slice alone",
 }
 """The demo weights, and what each network sees; the first is the default model."""

@@ -87,7 +87,7 @@ def test_doctor_finds_nothing_wrong_with_a_sound_installation(tmp_path: Path) ->
     answer = CliRunner().invoke(main, ["doctor"], env=environment)
     assert answer.exit_code == 0, answer.output
     assert "fail" not in answer.output
-    for told in ("embedded: ", "phantom-resnet18-aligned on cpu", "GB free under"):
+    for told in ("embedded: ", "phantom-resnet18-centred on cpu", "GB free under"):
         assert told in answer.output
 
 

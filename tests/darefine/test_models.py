@@ -52,7 +52,7 @@ def test_the_schema_of_cards_names_the_members_of_a_card() -> None:
     answer = CliRunner().invoke(main, ["models", "--card-schema"])
     assert answer.exit_code == 0, answer.output
     schema = json.loads(answer.output)
-    card = json.loads((WEIGHTS / "phantom-resnet18-aligned.json").read_text(encoding="utf-8"))
+    card = json.loads((WEIGHTS / "phantom-resnet18-centred.json").read_text(encoding="utf-8"))
     assert schema["properties"].keys() - card.keys() == {
         "calibration",
         "colours",

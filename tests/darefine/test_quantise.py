@@ -31,7 +31,7 @@ def test_a_model_for_real_slides_wants_some(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_demo_model_in_int8(tmp_path: Path) -> None:
     slide = write_phantom(tmp_path / "phantom.tif", size_px=7168, seed=5, version=1).slide
-    card = WEIGHTS / "phantom-resnet18-aligned.json"
+    card = WEIGHTS / "phantom-resnet18-centred.json"
     refused = darefine(tmp_path, "models", "check", card, DAREFINE_PRECISION="int8")
     assert refused.exit_code == 1
     assert "has no int8 form for this machine" in refused.output

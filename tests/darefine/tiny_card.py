@@ -10,7 +10,7 @@ from model.weights import save_weights
 from tests import WEIGHTS
 from wsi.grid import InputGeometry
 
-DEMO = WEIGHTS / "phantom-resnet18-aligned.json"
+DEMO = WEIGHTS / "phantom-resnet18-centred.json"
 
 
 def write_tiny_card(folder: Path, *, mpp: float) -> Path:

@@ -42,7 +42,7 @@ def test_the_demo_shows_that_the_patch_tells_what_the_slice_cannot(tmp_path: Pat
     )
     assert float(scores["slice and patch"]) > 0.9
     assert float(scores["slice alone"]) < 0.5
-    for model in ("phantom-resnet18-aligned", "phantom-resnet18-single"):
+    for model in ("phantom-resnet18-centred", "phantom-resnet18-single"):
         assert {path.name for path in (out / model).iterdir()} == {"overlay.tif", "labels.tif", "result.json"}
     with Image.open(out / "demo.png") as picture:
         assert picture.width > 4 * 500

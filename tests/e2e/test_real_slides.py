@@ -17,7 +17,7 @@ from workers.protocol import RunJob
 
 pytestmark = pytest.mark.e2e
 
-DEMO_CARD = WEIGHTS / "phantom-resnet18-aligned.json"
+DEMO_CARD = WEIGHTS / "phantom-resnet18-centred.json"
 
 
 def run(client: Client, path: Path, **options: Any) -> Job:

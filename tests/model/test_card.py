@@ -15,7 +15,7 @@ from model.errors import CardError
 from tests import WEIGHTS
 
 CONTRACT = {
-    "name": "phantom-resnet18-aligned",
+    "name": "phantom-resnet18-centred",
     "version": "1",
     "title": "t",
     "description": "d",

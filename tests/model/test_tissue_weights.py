@@ -49,7 +49,7 @@ def test_its_weights_load_and_are_small() -> None:
 
 def test_the_demo_model_stays_the_default_of_the_shipped_folder() -> None:
     ready = ModelCache.of(WorkerSettings(weights_dir=WEIGHTS, device="cpu")).ready()
-    assert ready.default_model == "phantom-resnet18-aligned"
+    assert ready.default_model == "phantom-resnet18-centred"
     assert len(ready.cards) == len(list(WEIGHTS.glob("*.json")))
 
 
