@@ -46,7 +46,8 @@ class Case:
     slices: int
 
 
-CASES = (Case("demo", DEMO, 4), Case("resnet50-50-attention", NETWORKS["resnet50-50-attention"].config, 2))
+PAPERS = ("resnet50-50-attention", "resnet50-50-attention-light")
+CASES = (Case("demo", DEMO, 4), *(Case(name, NETWORKS[name].config, 2) for name in PAPERS))
 
 
 @click.command()
@@ -97,16 +98,16 @@ def ways_of(network: SegmentationNetwork, count: int, window_px: int) -> dict[st
     context = network.encode_context(slices[:1, :, :256, :256])
     boxes = torch.tensor([[0.4, 0.4, 0.6, 0.6]]).expand(count, -1)
 
-    def run(margin: int, widest: int) -> Tensor:
-        with mock.patch.object(pooling, "MAXIMA_BYTES", widest):
+    def run(margin: int, by_maxima: Callable[[Tensor], bool]) -> Tensor:
+        with mock.patch.object(pooling, "maxima_are_faster", by_maxima):
             logits: Tensor = network(slices, context, boxes, margin)
         return logits
 
-    usual = pooling.MAXIMA_BYTES
+    usual = pooling.maxima_are_faster
     return {
-        "before": lambda: run(0, 0),
-        "pooling by maxima": lambda: run(0, 1 << 20),
-        "last block without its margin": lambda: run(MARGIN, 0),
+        "before": lambda: run(0, lambda _: False),
+        "pooling by maxima": lambda: run(0, lambda _: True),
+        "last block without its margin": lambda: run(MARGIN, lambda _: False),
         "both, as it is now": lambda: run(MARGIN, usual),
     }
 
