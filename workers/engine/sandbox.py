@@ -26,8 +26,8 @@ def is_wanted(settings: WorkerSettings) -> bool:
 def confine_engine(settings: WorkerSettings) -> Confinement:
     """Confine this process: call it before it has other threads. What is missing is logged.
 
-    It reads the weights, quantised ones too, and slides, and changes the jobs' folders; with torch.compile it may also start a
-    compiler and write to the folder of temporary files.
+    It reads the weights, quantised ones too, and slides, and changes the jobs' folders; with torch.compile it
+    may also start a compiler and write to the folder of temporary files.
     """
     temporary = [Path(tempfile.gettempdir())] if settings.compile else []
     found = confine(
