@@ -16,10 +16,16 @@ from .task import LABELS, Outcome, Task
 
 ROOT = Path(__file__).resolve().parents[2]
 
-OURS, OURS_LIKE_PEERS, NAIVE, TIATOOLBOX = "ours", "ours, fp32, no halo", "naive loop", "tiatoolbox"
+OURS, OURS_INT8, OURS_LIKE_PEERS, NAIVE, TIATOOLBOX = (
+    "ours",
+    "ours, int8",
+    "ours, fp32, no halo",
+    "naive loop",
+    "tiatoolbox",
+)
 
 MODULES: Mapping[str, str] = MappingProxyType(
-    {OURS: "ours", OURS_LIKE_PEERS: "ours", NAIVE: "naive", TIATOOLBOX: "tiatoolbox_run"}
+    {OURS: "ours", OURS_INT8: "ours", OURS_LIKE_PEERS: "ours", NAIVE: "naive", TIATOOLBOX: "tiatoolbox_run"}
 )
 """Competitor -> module of this package."""
 
@@ -36,9 +42,10 @@ class Turn:
     """(H, W) of label px; 0 where nothing was analysed."""
 
 
-def competitors(tiatoolbox_python: Path | None) -> tuple[str, ...]:
-    """Return who is measured, in order: all, or without its interpreter all but tiatoolbox."""
-    return tuple(who for who in MODULES if who != TIATOOLBOX or tiatoolbox_python is not None)
+def competitors(tiatoolbox_python: Path | None, *, int8: bool) -> tuple[str, ...]:
+    """Return who is measured, in order: tiatoolbox only with its interpreter, int8 only where it is told."""
+    left_out = {TIATOOLBOX} if tiatoolbox_python is None else set()
+    return tuple(who for who in MODULES if who not in left_out and (int8 or who != OURS_INT8))
 
 
 def environment_of(who: str) -> dict[str, str]:
@@ -56,7 +63,8 @@ def run_competitor(who: str, task: Task, tiatoolbox_python: Path | None) -> Turn
     Raises:
         ClickException: when it fails; the message holds the end of what it wrote to stderr.
     """
-    task = replace(task, like_peers=who == OURS_LIKE_PEERS)
+    int8_dir = str(Path(task.card).parent) if who == OURS_INT8 else None
+    task = replace(task, like_peers=who == OURS_LIKE_PEERS, int8_dir=int8_dir)
     python = str(tiatoolbox_python) if who == TIATOOLBOX else sys.executable
     module = f"{__package__}.{MODULES[who]}"
     # In the repository's root `-m` finds this package and those it imports, in any virtual environment.

@@ -31,6 +31,8 @@ class Task:
     """Whether a network that costs nothing takes the place of the card's."""
     like_peers: bool
     """For this service only: fp32 and no halo, which is the arithmetic of the others."""
+    int8_dir: str | None
+    """For this service only: where the network's int8 form lies; None: compute in what `auto` chooses."""
     threads: int
     """CPU threads of torch."""
     downsample: int

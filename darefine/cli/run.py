@@ -70,7 +70,7 @@ class Shard(click.ParamType[tuple[int, int]]):
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "bf16", "fp16"]),
+    type=click.Choice(["fp32", "bf16", "fp16", "int8"]),
     help="Number format [default: what the device is fast at].",
 )
 @where_options

@@ -53,6 +53,7 @@ def quantise(
     folder: Path,
     *,
     slides: int,
+    keep_refused: bool = False,
     step: Step = lambda _what, _share: None,
 ) -> Int8Report:
     """Quantise the network of a card, compare its labels with fp32, and keep it in `folder`.
@@ -67,6 +68,7 @@ def quantise(
         check: Other patches, which labels are compared on.
         folder: Where `Int8Files` lie.
         slides: How many slides the patches are of, for the report.
+        keep_refused: Whether to keep a network that is refused too, for timing it.
         step: Told how far it is.
 
     Raises:
@@ -105,7 +107,10 @@ def quantise(
             checked_px=px,
             agreement=round(same / px, 6) if px else 0.0,
         )
-        files.write(written, report) if report.good else files.write_report(report)
+        if report.good or keep_refused:
+            files.write(written, report)
+        else:
+            files.write_report(report)
     return report
 
 

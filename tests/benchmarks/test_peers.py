@@ -21,6 +21,7 @@ from benchmarks.peers.cases import SIZES_PX, Case, Setting, run_case, task_of
 from benchmarks.peers.competitors import (
     NAIVE,
     OURS,
+    OURS_INT8,
     OURS_LIKE_PEERS,
     TIATOOLBOX,
     Turn,
@@ -234,7 +235,8 @@ def test_all_take_turns_on_the_same_task(task: Task, tmp_path: Path, monkeypatch
 
 
 def test_without_its_interpreter_tiatoolbox_is_left_out() -> None:
-    assert competitors(None) == (OURS, OURS_LIKE_PEERS, NAIVE)
+    assert competitors(None, int8=False) == (OURS, OURS_LIKE_PEERS, NAIVE)
+    assert competitors(None, int8=True) == (OURS, OURS_INT8, OURS_LIKE_PEERS, NAIVE)
 
 
 def test_the_command_measures_what_was_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

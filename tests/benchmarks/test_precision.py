@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from benchmarks import precision
-from benchmarks.precision import Road, Row, agreement, roads_of
+from benchmarks.precision import SEED, Road, Row, agreement, roads_of, whole
+from wsi.phantom import write_phantom
 
 REFERENCE = np.array([[0, 1, 2, 2], [0, 1, 1, 2]], np.uint8)
 
@@ -23,30 +24,44 @@ def test_agreement_is_over_the_tissue_of_the_reference() -> None:
         agreement(labels, np.zeros_like(REFERENCE))
 
 
-def test_roads_begin_with_the_reference_and_compile_only_when_asked() -> None:
+def test_roads_begin_with_the_reference_and_compile_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
+    monkeypatch.setattr(precision, "cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(precision, "has_openvino", lambda: False)
     assert [str(road) for road in roads_of(cpu, compiled=False)] == ["fp32", "bf16"]
     assert [road.compiled for road in roads_of(cpu, compiled=True)] == [False, False, True]
+    monkeypatch.setattr(precision, "cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(precision, "has_openvino", lambda: True)
+    monkeypatch.setattr(precision, "find_spec", lambda _: True)
+    assert [str(road) for road in roads_of(cpu, compiled=False)] == [
+        "fp32",
+        "fp32, openvino",
+        "int8, openvino",
+    ]
 
 
 def test_each_road_runs_the_same_slide_and_is_compared_with_fp32(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    other: NDArray[np.uint8] = REFERENCE.copy()
-    other[0, 1] = 2
+    truth = whole(write_phantom(tmp_path / "same.tif", size_px=1024, seed=SEED, version=1).truth)
+    other: NDArray[np.uint8] = truth.copy()
+    true, changed = truth > 0, np.cumsum(truth > 0) <= 100
+    other[true & changed.reshape(truth.shape)] = 4
 
     def fake(road: Road, _card: Path, slide: Path, *_: Any) -> Row:
         assert slide.exists()
-        return Row(road, 1.0, 2.0, REFERENCE if road.precision == "fp32" else other)
+        fast = road.precision != "fp32"
+        return Row(road, 1.0, (1.0 if fast else 2.0,), other if fast else truth)
 
     monkeypatch.setattr(precision, "run_road", fake)
-    command = ["--size", "1024", "--device", "cpu", "--out", str(tmp_path)]
+    monkeypatch.setattr(precision, "roads_of", lambda *_, **__: [Road("fp32"), Road("bf16")])
+    command = ["--size", "1024", "--device", "cpu", "--rounds", "2", "--out", str(tmp_path)]
     done = CliRunner().invoke(precision.main, command, catch_exceptions=False)
     assert "100.000 %" in done.output
-    assert "83.333 %" in done.output
-    roads = json.loads((tmp_path / "precision.json").read_text())["roads"]
-    assert [(road["precision"], road["agreement"], road["tissue_px"]) for road in roads] == [
-        ("fp32", 1.0, 6),
-        ("bf16", 5 / 6, 6),
-    ]
-    assert [road["class_px"] for road in roads] == [[3, 3], [2, 4]]
+    assert "2.00 (2.00 to 2.00)" in done.output
+    first, second = json.loads((tmp_path / "precision.json").read_text())["roads"]
+    same = 1 - np.count_nonzero(other != truth) / np.count_nonzero(true)
+    assert (first["agreement"], second["agreement"]) == (1.0, pytest.approx(same))
+    assert first["miou"] == 1.0 > second["miou"]
+    assert (second["precision"], second["job_s"], second["speed"]) == ("bf16", [1.0, 1.0], [2.0, 2.0, 2.0])
+    assert second["tissue_px"] == np.count_nonzero(true)
