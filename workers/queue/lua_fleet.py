@@ -132,7 +132,7 @@ for index, list in ipairs(KEYS) do
       end
     end
     if head or #entries < 500 then
-      local until_score = head and string.format('(%d', head) or '+inf'
+      local until_score = head and string.format('(%.17g', head) or '+inf'
       ids = redis.call('ZRANGEBYSCORE', prefix .. 'order:' .. order, '-inf', until_score, 'LIMIT', 0, limit)
     end
   end

@@ -214,6 +214,9 @@ class JobRun:
         lease, job, worker = self._context.lease, self._job, self._context.worker
         self._insist(lambda: lease.refusals.note(worker, job.id, problem))
         others = self._insist(lambda: lease.refusals.others(job.id, job.request, worker))
+        if others is None:
+            # Stopping without an answer of the queue: the lease will end.
+            return Outcome.LOST
         if fault is Fault.HOST or (fault is Fault.SLIDE and others):
             is_over = over_when_fit(problem, self._slide, self._context.settings)
             self._context.health.note(HostFault(job.id, problem, is_over))

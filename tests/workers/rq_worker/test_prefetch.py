@@ -173,6 +173,19 @@ def test_jobs_are_prepared_in_their_order_as_many_as_there_are_workers(
     assert prepared(bench, start_prefetcher(workers=2), (last, second)) == [True, True]
 
 
+def test_as_many_waiting_jobs_are_prepared_as_there_are_live_workers(bench, submit, start_prefetcher) -> None:
+    jobs = [submit() for _ in range(3)]
+    hosts = [start_prefetcher() for _ in range(3)]
+    for host in hosts:
+        host.look_ahead(CARDS, workers=2)
+    assert [host.pid is not None for host in hosts] == [True, True, False]
+    hosts[2].look_ahead(CARDS, workers=3)
+    assert hosts[2].pid is not None
+    for host in hosts:
+        bench.wait_until(lambda host=host: has_ended(host), "end of a preparation")
+    assert all(job.files.tissue.exists() for job in jobs)
+
+
 def test_two_workers_do_not_prepare_the_same_job(submit, start_prefetcher) -> None:
     submit()
     prefetchers = [start_prefetcher() for _ in range(2)]
