@@ -106,6 +106,8 @@ class Retention:
         for job in self._jobs():
             slide_id, at = job.request.slide_id, job.finished_at or job.created_at
             used[slide_id] = max(at, used.get(slide_id, 0.0))
+            if job.created_at == 0:
+                continue  # its record cannot be read, perhaps by this version only
             if job.state.is_final:
                 over.append(_of_job(job))
             else:

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 EVERY_S = 1.0
 """Seconds between two looks at what has happened."""
 
-TURN_S = 30
+TURN_S = 15
 """For how long one process sends before others may, in seconds; renewed at every look."""
 
 ANSWER_S = 15.0

@@ -101,6 +101,12 @@ def test_by_age(house: House) -> None:
     assert house.going() == ([], [])
 
 
+def test_a_job_whose_record_cannot_be_read_stays(house: House) -> None:
+    job = house.job(house.slide("a.tif", days=9), days=8)
+    house.redis.hset(f"darefine:job:{job}", "request", "of a later version")
+    assert house.going(results_days=1, results_bytes=0)[0] == []
+
+
 def test_beyond_a_quota_the_oldest_go(house: House) -> None:
     slide = house.slide("a.tif", days=1)
     first, second, third = (house.job(slide, days=days, kilobytes=10) for days in (3, 2, 1))
