@@ -170,9 +170,11 @@ class HotWorker(SimpleWorker):
         Take none, either, that this worker cannot run, but the next that it can. While the queue server
         refuses to write, because its disk is full or it has become a replica, wait: RQ would end the worker.
         """
+        idle_since: float | None = None
         while True:
             self._wait_until_fit()
             now = time.time()
+            idle_since = idle_since or now
             if self._limits.are_reached(now, self._jobs):
                 self.drained = True
                 raise StopRequested
@@ -194,7 +196,7 @@ class HotWorker(SimpleWorker):
             if chosen is not None:
                 return chosen
             # All that wait are for others.
-            if wait_s == 0:
+            if wait_s is not None and time.time() - idle_since >= wait_s:
                 self.drained = True
                 return None
             self._announce()
