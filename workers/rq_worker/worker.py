@@ -121,15 +121,9 @@ class HotWorker(SimpleWorker):
         )
         lease = JobLease(redis, settings.jobs_dir, lease_s=settings.lease_s, max_crashes=settings.max_crashes)
         self._health = HostHealth()
+        tally = Tallies(redis).add
         self._context = WorkerContext(
-            lease,
-            engine,
-            settings,
-            name,
-            self._beat,
-            lambda: self._stop_requested,
-            Tallies(redis).add,
-            self._health,
+            lease, engine, settings, name, self._beat, lambda: self._stop_requested, tally, self._health
         )
         self._redis = redis
         self._lease = lease
@@ -187,11 +181,7 @@ class HotWorker(SimpleWorker):
                     return None
                 chosen = self._choice.choose(*taken, self._announcer.info(busy=False), self.job_class)
             except ResponseError as error:
-                if not str(error).startswith(CANNOT_WRITE):
-                    raise
-                logger.warning("the queue cannot write: %s", error)
-                self.connection.connection_pool.disconnect()
-                time.sleep(DEQUEUE_S)
+                self._sit_out(error)
                 continue
             if chosen is not None:
                 return chosen
@@ -201,6 +191,14 @@ class HotWorker(SimpleWorker):
                 return None
             self._announce()
             time.sleep(PASS_S)
+
+    def _sit_out(self, error: ResponseError) -> None:
+        """Wait a little, for a new connection, if the queue server said that it cannot write."""
+        if not str(error).startswith(CANNOT_WRITE):
+            raise error
+        logger.warning("the queue cannot write: %s", error)
+        self.connection.connection_pool.disconnect()
+        time.sleep(DEQUEUE_S)
 
     def _wait_until_fit(self) -> None:
         """Return once the engine process is ready and nothing is wrong with the host."""
