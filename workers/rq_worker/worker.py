@@ -121,15 +121,9 @@ class HotWorker(SimpleWorker):
         )
         lease = JobLease(redis, settings.jobs_dir, lease_s=settings.lease_s, max_crashes=settings.max_crashes)
         self._health = HostHealth()
+        tally = Tallies(redis).add
         self._context = WorkerContext(
-            lease,
-            engine,
-            settings,
-            name,
-            self._beat,
-            lambda: self._stop_requested,
-            Tallies(redis).add,
-            self._health,
+            lease, engine, settings, name, self._beat, lambda: self._stop_requested, tally, self._health
         )
         self._redis = redis
         self._lease = lease
@@ -170,9 +164,11 @@ class HotWorker(SimpleWorker):
         Take none, either, that this worker cannot run, but the next that it can. While the queue server
         refuses to write, because its disk is full or it has become a replica, wait: RQ would end the worker.
         """
+        idle_since: float | None = None
         while True:
             self._wait_until_fit()
             now = time.time()
+            idle_since = idle_since or now
             if self._limits.are_reached(now, self._jobs):
                 self.drained = True
                 raise StopRequested
@@ -185,20 +181,24 @@ class HotWorker(SimpleWorker):
                     return None
                 chosen = self._choice.choose(*taken, self._announcer.info(busy=False), self.job_class)
             except ResponseError as error:
-                if not str(error).startswith(CANNOT_WRITE):
-                    raise
-                logger.warning("the queue cannot write: %s", error)
-                self.connection.connection_pool.disconnect()
-                time.sleep(DEQUEUE_S)
+                self._sit_out(error)
                 continue
             if chosen is not None:
                 return chosen
             # All that wait are for others.
-            if wait_s == 0:
+            if wait_s is not None and time.time() - idle_since >= wait_s:
                 self.drained = True
                 return None
             self._announce()
             time.sleep(PASS_S)
+
+    def _sit_out(self, error: ResponseError) -> None:
+        """Wait a little, for a new connection, if the queue server said that it cannot write."""
+        if not str(error).startswith(CANNOT_WRITE):
+            raise error
+        logger.warning("the queue cannot write: %s", error)
+        self.connection.connection_pool.disconnect()
+        time.sleep(DEQUEUE_S)
 
     def _wait_until_fit(self) -> None:
         """Return once the engine process is ready and nothing is wrong with the host."""

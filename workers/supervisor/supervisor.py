@@ -36,6 +36,22 @@ BUSY_PAUSE_S, IDLE_PAUSE_S = 1.0, 3.0
 WORKER_COMMAND = (sys.executable, "-m", "workers")
 
 
+def worker_processes(
+    settings: WorkerSettings, command: Sequence[str], limits: WorkLimits
+) -> list[RestartingProcess]:
+    """Return the workers of a host, not started; one with limits that is done is not started again."""
+    last_codes = (os.EX_CONFIG,) if limits.is_endless else (0, os.EX_CONFIG, os.EX_UNAVAILABLE)
+    return [
+        RestartingProcess(
+            f"worker {index}",
+            [*command, *limits.to_arguments()],
+            settings.model_copy(update={"device": settings.device_of(index)}).environment(),
+            last_codes=last_codes,
+        )
+        for index in range(settings.workers)
+    ]
+
+
 class Supervisor:
     """Runs a whole service, or the workers of one host, until told to stop.
 
@@ -54,22 +70,12 @@ class Supervisor:
 
         Both get the settings in their environment, each worker its `limits` as arguments.
         """
-        limits = limits or WorkLimits()
-        last_codes = (os.EX_CONFIG,) if limits.is_endless else (0, os.EX_CONFIG, os.EX_UNAVAILABLE)
         self._settings = settings
         self._valkey = None if settings.redis_url else EmbeddedValkey(settings.queue_dir)
         url = self._valkey.url if self._valkey else settings.redis_url
         assert url is not None
         shared = settings.model_copy(update={"redis_url": url})
-        self._workers = [
-            RestartingProcess(
-                f"worker {index}",
-                [*worker_command, *limits.to_arguments()],
-                shared.model_copy(update={"device": settings.device_of(index)}).environment(),
-                last_codes=last_codes,
-            )
-            for index in range(settings.workers)
-        ]
+        self._workers = worker_processes(shared, worker_command, limits or WorkLimits())
         self._programs = list(self._workers)
         if api_command is not None:
             self._programs.append(RestartingProcess("api", api_command, shared.environment()))

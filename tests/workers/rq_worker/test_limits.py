@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -49,6 +50,14 @@ def test_a_worker_waits_its_idle_time_for_another_job(bench, workers) -> None:
     bench.wait_until(bench.queue.client.live_workers, "a live worker")
     bench.wait(bench.submit(patches=1), JobState.SUCCEEDED)
     assert worker.wait(60) == 0
+
+
+def test_jobs_that_are_for_other_workers_do_not_hold_a_worker(bench, workers) -> None:
+    first = bench.submit(patches=1)
+    assert workers.start(WorkLimits(max_idle_s=0), default_model="01" * 32).wait(60) == 0
+    bench.queue.client.submit(replace(bench.queue.client.get(first.id).request, model_sha256="02" * 32))
+    assert workers.start(WorkLimits(max_idle_s=1), default_model="01" * 32).wait(60) == 0
+    assert bench.state(first) is JobState.SUCCEEDED
 
 
 def test_a_worker_that_cannot_load_its_model_gives_its_host_back(settings) -> None:
