@@ -26,9 +26,9 @@ def is_wanted(settings: WorkerSettings) -> bool:
 def confine_engine(settings: WorkerSettings) -> Confinement:
     """Confine this process: call it before it has other threads. What is missing is logged.
 
-        It reads slides and weights, quantised ones too, and changes the jobs' folders. With torch.compile it may
+    It reads slides and weights, quantised ones too, and changes the jobs' folders. With torch.compile it may
     also start a compiler, and write to the folder of temporary files.
-        """
+    """
     for folder in (settings.slides_dir, settings.jobs_dir):
         # The sandbox knows only what is there when it is set up. A folder that cannot be made is a fault of
         # the host, which the first job tells.
