@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .PHONY: help install demo serve test test-fast coverage check types imports hooks format wheel wheel-check docs metrics \
-	bench faults fleet hostile floods load study weights lock clean
+	bench faults fleet hostile floods image-check load study weights lock clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -111,6 +111,9 @@ floods: install  ## Throw endless and slow requests at a running service (some 2
 
 fleet: install  ## Run three hosts, one of them wrong in each way there is, and count what the queue costs (some 10 minutes, as root)
 	$(BIN)/python -m benchmarks.fleet
+
+image-check: $(VENV)/dev.stamp  ## Run the Dockerfile's steps without Docker, as a user without rights (as root)
+	PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" $(BIN)/python .ci/image_check.py
 
 load: install  ## Poll, listen and upload while a worker computes and 100 000 jobs are stored (some 5 minutes)
 	$(BIN)/python -m benchmarks.load
