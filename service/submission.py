@@ -60,7 +60,18 @@ def submit_job(
     check_scale(slide, options, card)
     check_outputs(options.outputs, slide.info.vendor)
     check_probabilities(options, card)
-    request = JobRequest(
+    request = job_request(slide, options, card)
+    work = fingerprint_of(request, card["weights"]["sha256"])
+    if not options.force and not queue.knows_key(idempotency_key):
+        earlier = queue.succeeded(work)
+        if earlier is not None:
+            return Submitted(earlier, is_earlier=True)
+    return Submitted(queue.submit(request, idempotency_key=idempotency_key, work=work, lane=lane))
+
+
+def job_request(slide: StoredSlide, options: JobOptions, card: dict[str, Any]) -> JobRequest:
+    """Return the request of a job on `slide` with the model of a card."""
+    return JobRequest(
         slide_id=slide.id,
         slide_name=slide.name,
         slide_path=slide.path,
@@ -70,12 +81,6 @@ def submit_job(
         parameters=job_parameters(options),
         priority=options.priority,
     )
-    work = fingerprint_of(request, card["weights"]["sha256"])
-    if not options.force and not queue.knows_key(idempotency_key):
-        earlier = queue.succeeded(work)
-        if earlier is not None:
-            return Submitted(earlier, is_earlier=True)
-    return Submitted(queue.submit(request, idempotency_key=idempotency_key, work=work, lane=lane))
 
 
 def fingerprint_of(request: JobRequest, model_sha256: str) -> str:

@@ -76,16 +76,13 @@ def report(results: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         PRIOR_ART,
         "## Table I: what the network sees",
         TABLE_1,
-        markdown([_size_header(), *(_size_cells(row, _of(runs, row)) for row in inputs)]),
-        scores(inputs, runs, "all"),
+        *_tables(inputs, runs),
         "## Table II: how the two are fused",
         FUSIONS_NOTE,
-        markdown([_size_header(), *(_size_cells(row, _of(runs, row)) for row in fusions)]),
-        scores(fusions, runs, "all"),
+        *_tables(fusions, runs),
         "## Where the context lies and where it joins, and a light decoder",
         PLACES_NOTE,
-        markdown([_size_header(), *(_size_cells(row, _of(runs, row)) for row in places)]),
-        scores(places, runs, "all"),
+        *_tables(places, runs),
         "## Mixed patches alone",
         MIXED_NOTE,
         scores(rows, runs, "mixed"),
@@ -99,6 +96,12 @@ def report(results: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         *(f"![{shown}]({path})" for shown, path in pictures.items()),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _tables(rows: Sequence[Row], runs: Sequence[Run]) -> tuple[str, str]:
+    """Return the table of sizes and that of scores."""
+    sizes = markdown([_size_header(), *(_size_cells(row, _of(runs, row)) for row in rows)])
+    return sizes, scores(rows, runs, "all")
 
 
 def scores(rows: Sequence[Row], runs: Sequence[Run], part: Part) -> str:

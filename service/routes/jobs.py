@@ -59,6 +59,11 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 POLL_SECONDS = "1"
 
+HOW_TO_SEND = (
+    'Send multipart/form-data with a file part `slide`, or application/json with {"slide_id": ...} '
+    'or {"uri": "/path/on/the/service"}.'
+)
+
 FORM_FIELDS = dict.fromkeys(JobOptions.model_fields, FIELD_BYTES) | {
     "regions": JOB_BYTES,
     "tissue": JOB_BYTES,
@@ -153,27 +158,19 @@ async def create_job(
     If a job of the same slide, weights and parameters has succeeded, that one is the answer (200), unless
     `force` asks for a new one.
     """
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    options: JobOptions
     # Before gigabytes are sent: without a queue or a worker there is nobody to run the job.
     await run_in_threadpool(model_card, queue, None)
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    options: JobOptions
     if content_type == "multipart/form-data":
-        with slides.upload(declared_length(request)) as upload:
-            options = await posted_options(request, upload, queue, settings)
-            async with inspections:
-                slide = await run_in_threadpool(slides.commit, upload, caller.owner)
-        # For handle_known: should the job be refused from here on, the slide stays.
-        request.state.kept_slide_id = slide.id
+        options, slide = await posted_slide(request, queue, slides, inspections, settings, caller)
     elif content_type == "application/json":
         body = await read_small(request, JOB_BYTES)
         # Thousands of vertices take a moment.
         options = create = await run_in_threadpool(parse, JobCreate, body)
         slide = await named_slide(create, slides, inspections)
     else:
-        raise RequestInvalidError(
-            'Send multipart/form-data with a file part `slide`, or application/json with {"slide_id": ...} '
-            'or {"uri": "/path/on/the/service"}.'
-        )
+        raise RequestInvalidError(HOW_TO_SEND)
     submit = partial(submit_job, idempotency_key=idempotency_key, lane=caller.owner)
     submitted = await run_in_threadpool(submit, queue, slide, options)
     response.headers["Location"] = f"{PREFIX}/jobs/{submitted.job.id}"
@@ -181,6 +178,24 @@ async def create_job(
         response.status_code = 200
     job = await awaited(submitted.job, prefer, response, watches, queue)
     return await run_in_threadpool(job_out, response, queue, job)
+
+
+async def posted_slide(
+    request: Request,
+    queue: Queue,
+    slides: Slides,
+    inspections: Inspections,
+    settings: Settings,
+    caller: Caller,
+) -> tuple[JobOptions, StoredSlide]:
+    """Receive the slide of a form and store it; return the options beside it, and the slide."""
+    with slides.upload(declared_length(request)) as upload:
+        options = await posted_options(request, upload, queue, settings)
+        async with inspections:
+            slide = await run_in_threadpool(slides.commit, upload, caller.owner)
+    # For handle_known: should the job be refused from here on, the slide stays.
+    request.state.kept_slide_id = slide.id
+    return options, slide
 
 
 async def posted_options(

@@ -52,8 +52,7 @@ def run_pipeline(
 ) -> None:
     """Label the slide of `run`; leave overlay, label map, `result.json` and outputs in its directory.
 
-    Goes on from what an earlier attempt at the same run left there, made the same way. `watch` sees every
-    stage begin and end.
+    Goes on from what an earlier attempt left there, made the same way. `watch` sees stages begin and end.
 
     Raises:
         WsiError: The slide cannot be read, its mpp is unknown or too coarse for the model, or an output
@@ -68,16 +67,13 @@ def run_pipeline(
     with open_slide(Path(run.slide_path), mpp=run.parameters.mpp) as slide:
         identity = run_identity(run, slide.info, segmenter)
         hooks.identified(identity)
-        if adopt(files, identity):
-            telling(report, stored_warnings(files))(Progress(fraction=1.0, stage="done"))
-            clean(files, hooks)
+        if is_done_before(files, identity, report, hooks):
             return
         with watch.stage("plan"):
             throttle = ProgressThrottle("plan", 0, report, cancelled)
             plan, tissue = plan_job(run, files, slide, card, throttle)
             write_plan(files, identity, card, plan)
-            warnings = job_warnings(run, slide, card, plan, tissue)
-            report = telling(report, warnings)
+            report = telling(report, warnings := job_warnings(run, slide, card, plan, tissue))
         labels, kept = label_stores(run, files, plan.grid, identity)
         patches = PatchRun(slide, plan, tissue, labels, segmenter, watch, kept)
         with watch.stage("segment"):
@@ -85,6 +81,17 @@ def run_pipeline(
         finished = Finished(run, slide.info, segmenter, plan, warnings, labelled_slices, started)
         write_results(finished, patches, files, report, cancelled)
     clean(files, hooks)
+
+
+def is_done_before(
+    files: JobFiles, identity: LabelIdentity, report: Callable[[Progress], None], hooks: Hooks
+) -> bool:
+    """Return whether an earlier attempt finished the job; then say so, and clean up behind it."""
+    if not adopt(files, identity):
+        return False
+    telling(report, stored_warnings(files))(Progress(fraction=1.0, stage="done"))
+    clean(files, hooks)
+    return True
 
 
 def label_stores(
