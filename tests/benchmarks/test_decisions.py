@@ -9,6 +9,8 @@ from click.testing import CliRunner
 from benchmarks.decisions import (
     cell_means,
     context_mean,
+    half_precision,
+    less_work,
     phantom_cues,
     regions,
     row_column_pooling,
@@ -53,7 +55,7 @@ def test_both_ways_to_half_a_tile_agree(tmp_path) -> None:
     [
         (cell_means.main, []),
         (context_mean.main, []),
-        (row_column_pooling.main, ["--channels", "8", "--no-keep-memory"]),
+        (row_column_pooling.main, ["--channels", "8", "--threads", "1", "--no-keep-memory"]),
     ],
 )
 def test_a_measurement_prints_its_table(command: click.Command, options: list[str]) -> None:
@@ -63,6 +65,22 @@ def test_a_measurement_prints_its_table(command: click.Command, options: list[st
     assert "torch" in lines[-1]
     if command is row_column_pooling.main:
         assert sum(line.endswith("| yes         |") for line in lines) == 8  # two precisions, four strides
+
+
+def test_operators_are_timed_in_both_precisions() -> None:
+    result = CliRunner().invoke(half_precision.main, ["--rounds", "1", "--side", "8"], catch_exceptions=False)
+    rows = [line.split("|")[1:-1] for line in result.output.splitlines() if line.startswith("| ")]
+    assert len(rows) == 1 + 3 * 5
+    assert [row[0].strip() for row in rows[1:] if row[5].strip()] == ["3x3 pool of stride 2"] * 3
+
+
+@pytest.mark.slow
+def test_less_work_gives_the_same_bits() -> None:
+    arguments = ["--rounds", "1", "--window", "256", "--network", "demo"]
+    result = CliRunner().invoke(less_work.main, arguments, catch_exceptions=False)
+    rows = [line for line in result.output.splitlines() if line.startswith("| demo")]
+    assert len(rows) in {4, 8}
+    assert all(row.endswith("| yes       |") for row in rows)
 
 
 def test_a_pass_is_timed_in_a_process_of_its_own() -> None:

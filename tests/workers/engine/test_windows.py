@@ -91,7 +91,7 @@ def test_a_stopped_job_goes_on_to_the_same_bytes_with_other_batches(
     answers: Iterator[bool] = after(1)
     with pytest.raises(JobCancelledError):
         go(slide, tmp_path / "parts", network, None, lambda: next(answers), card=card, batch_size=64)
-    assert len(list(JobFiles(tmp_path / "parts").patches.iterdir())) == 1
+    assert len(list(JobFiles(tmp_path / "parts").patches.glob("*/*"))) == 1
     parts = go(slide, tmp_path / "parts", network, None, card=card, batch_size=64)
     assert len(np.unique(tifffile.imread(whole.labels))) > 1
     assert parts.labels.read_bytes() == whole.labels.read_bytes()
