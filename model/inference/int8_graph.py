@@ -86,15 +86,22 @@ class Int8Files:
         """Return the SHA-256 of graph and weights, one after the other."""
         return hashlib.sha256(self.graph.read_bytes() + self.weights.read_bytes()).hexdigest()
 
-    def write(self, written: Path, report: Int8Report) -> None:
-        """Keep a graph that OpenVINO has written beside its weights, and its report, each whole or not."""
-        self.graph.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.weights, written.with_suffix(".bin").read_bytes())
-        write_atomically(self.graph, written.read_bytes())
+    def keep(self, made: "Int8Files", report: Int8Report, *, anyway: bool = False) -> None:
+        """Copy the graph of a good report here, and the report; of others the report alone.
+
+        Args:
+            made: Where the graph was written.
+            report: What it was checked to do.
+            anyway: Whether to keep the graph of a report that is not good too.
+        """
+        if report.good or anyway:
+            self.graph.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.weights, made.weights.read_bytes())
+            write_atomically(self.graph, made.graph.read_bytes())
         self.write_report(report)
 
     def write_report(self, report: Int8Report) -> None:
-        """Write the report alone: of a network that is refused."""
+        """Write the report alone."""
         self.report.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.report, (json.dumps(asdict(report), indent=1) + "\n").encode())
 

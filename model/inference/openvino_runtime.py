@@ -81,7 +81,7 @@ def converted(network: nn.Module, inputs: Sequence[Tensor]) -> Any:
         # Traced here, for the check that OpenVINO asks for stumbles over what does not matter.
         traced = torch.jit.trace(network.eval(), own, check_trace=False)  # type: ignore[no-untyped-call]
         model = openvino.convert_model(traced, example_input=own)
-    return reshaped(numbered(model), tuple(tuple(tensor.shape) for tensor in own))
+    return reshaped(model, tuple(tuple(tensor.shape) for tensor in own))
 
 
 def numbered(model: Any) -> Any:

@@ -33,6 +33,13 @@ Step = Callable[[str, float], None]
 """Told the name of what is done and how far it is, 0..1."""
 
 
+LEFT_IN_FP32 = (r"encoder\.layer4", r"adapt\.3", "coarse_fusion", r"refine\.3", "reduce")
+"""Parts of a DA-RefineNet that are not quantised, as patterns of their names: those of stride 32.
+
+They hold a twentieth of the arithmetic, and what a whole region is called is decided there.
+"""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SamplePatch:
     """Patch to calibrate or to compare on: some of its slices."""
@@ -83,34 +90,25 @@ def quantise(
     load_weights(network, card_path.with_name(card.weights.file), sha256=card.weights.sha256)
     files = Int8Files.of(folder, card)
     step("calibrate", 0.0)
+    recorder = _recorded(network, card, calibration)
+    expected = _labels(Segmenter(network, card, device="cpu", precision="fp32"), check)
+    step("quantise", 0.5)
     with tempfile.TemporaryDirectory() as temporary:
-        written = Path(temporary) / "graph.xml"
-        count = _write_quantised(network, card, calibration, written, packages)
-        graph = Int8Files(written, written.with_suffix(".bin"), written.with_suffix(".json"))
-        step("compare", 0.5)
-        quantised = OpenVinoBackend(
-            network,
-            card.normalisation,
-            precision="int8",
-            int8_model=graph.model_for(),
-            int8_sha256=graph.sha256(),
-        )
-        same, px = _agreement(network, quantised, card, check, lambda share: step("compare", share))
+        graph = _write_quantised(recorder, Path(temporary), packages)
+        step("compare", 0.8)
+        found = _labels(Segmenter(_in_int8(network, card, graph), card), check)
         report = Int8Report(
             weights_sha256=card.weights.sha256,
             graph_sha256=graph.sha256(),
             versions={**{own.__name__: own.__version__ for own in packages}, "torch": torch.__version__},
             vnni=cpu_has_vnni(),
             slides=slides,
-            calibration_slices=count,
+            calibration_slices=len(recorder.inputs),
             checked_slices=sum(len(patch.view.corners) for patch in check),
-            checked_px=px,
-            agreement=round(same / px, 6) if px else 0.0,
+            **_compared(expected, found, check),
         )
-        if report.good or keep_refused:
-            files.write(written, report)
-        else:
-            files.write_report(report)
+        files.keep(graph, report, anyway=keep_refused)
+    step("compare", 1.0)
     return report
 
 
@@ -140,19 +138,28 @@ def _check_kind(card: ModelCard) -> None:
         raise CardError(f"{card.name} is multi-size, which cannot be quantised; single, dual and aligned can")
 
 
-def _write_quantised(
-    network: SegmentationNetwork,
-    card: ModelCard,
-    patches: Sequence[SamplePatch],
-    out: Path,
-    packages: tuple[Any, Any],
-) -> int:
-    """Write the quantised graph to `out`; return the number of slices that it was calibrated with."""
-    openvino, nncf = packages
+def _recorded(network: SegmentationNetwork, card: ModelCard, patches: Sequence[SamplePatch]) -> "_Recorder":
+    """Return the inputs of a network's graph for patches."""
     recorder = _Recorder(OpenVinoBackend(network, card.normalisation, precision="fp32"), len(card.classes))
-    segmenter = Segmenter(recorder, card)
-    for patch in patches:
-        segmenter.label_patch(patch.region, patch.view, context=patch.context)
+    _labels(Segmenter(recorder, card), patches)
+    return recorder
+
+
+def _in_int8(network: SegmentationNetwork, card: ModelCard, graph: Int8Files) -> OpenVinoBackend:
+    return OpenVinoBackend(
+        network,
+        card.normalisation,
+        precision="int8",
+        int8_model=graph.model_for(),
+        int8_sha256=graph.sha256(),
+    )
+
+
+def _write_quantised(recorder: "_Recorder", folder: Path, packages: tuple[Any, Any]) -> Int8Files:
+    """Write the quantised graph into `folder`."""
+    openvino, nncf = packages
+    patterns = [rf".*network\.{part}[./].*" for part in LEFT_IN_FP32]
+    files = Int8Files(*(folder / f"graph{suffix}" for suffix in (".xml", ".bin", ".json")))
     with _silently():
         quantised = nncf.quantize(
             recorder.backend.model_for(recorder.inputs[0]),
@@ -160,10 +167,10 @@ def _write_quantised(
             subset_size=len(recorder.inputs),
             preset=nncf.QuantizationPreset.MIXED,
             # Attention weights are a few products of single vectors: no time to win, and labels hang on them.
-            ignored_scope=nncf.IgnoredScope(types=["MatMul"], validate=False),
+            ignored_scope=nncf.IgnoredScope(types=["MatMul"], patterns=patterns, validate=False),
         )
-        openvino.save_model(numbered(quantised), str(out), compress_to_fp16=False)
-    return len(recorder.inputs)
+        openvino.save_model(numbered(quantised), str(files.graph), compress_to_fp16=False)
+    return files
 
 
 @contextlib.contextmanager
@@ -174,24 +181,22 @@ def _silently() -> Iterator[None]:
         yield
 
 
-def _agreement(
-    network: SegmentationNetwork,
-    quantised: OpenVinoBackend,
-    card: ModelCard,
+def _labels(segmenter: Segmenter, patches: Sequence[SamplePatch]) -> list[NDArray[np.uint8]]:
+    return [segmenter.label_patch(patch.region, patch.view, context=patch.context) for patch in patches]
+
+
+def _compared(
+    expected: Sequence[NDArray[np.uint8]],
+    found: Sequence[NDArray[np.uint8]],
     patches: Sequence[SamplePatch],
-    progress: Callable[[float], None],
-) -> tuple[int, int]:
-    """Return how many tissue pixels have the label of fp32 in torch, and how many there are."""
-    ours, theirs = Segmenter(network, card, device="cpu", precision="fp32"), Segmenter(quantised, card)
-    same = px = 0
-    for number, patch in enumerate(patches, start=1):
-        expected, found = (
-            own.label_patch(patch.region, patch.view, context=patch.context) for own in (ours, theirs)
-        )
-        same += int(np.count_nonzero((expected == found) & patch.tissue))
-        px += int(np.count_nonzero(patch.tissue))
-        progress(0.5 + 0.5 * number / len(patches))
-    return same, px
+) -> dict[str, Any]:
+    """Return how many tissue pixels were compared and the share with the same label, as in Int8Report."""
+    px = sum(int(np.count_nonzero(patch.tissue)) for patch in patches)
+    same = sum(
+        int(np.count_nonzero((ours == theirs) & patch.tissue))
+        for ours, theirs, patch in zip(expected, found, patches, strict=True)
+    )
+    return {"checked_px": px, "agreement": round(same / px, 6) if px else 0.0}
 
 
 class _Recorder:
