@@ -219,6 +219,7 @@ def test_all_take_turns_on_the_same_task(task: Task, tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(cases, "run_competitor", run)
     monkeypatch.setattr(cases, "phantom_slide", lambda *_: Path(task.slide))
+    monkeypatch.setattr(cases, "has_openvino", lambda: False)  # quantising takes a minute
     setting = Setting(tmp_path, threads=1, repeats=2, tiatoolbox_python=Path("python"), load_before=0.5)
     done = run_case(Case("demo", SIZE_PX, 0.3), setting, lambda *_: None)
 

@@ -75,7 +75,7 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("DAREFINE_PRECISION", "int8", "'fp32'"),
+        ("DAREFINE_PRECISION", "int4", "'fp32'"),
         ("DAREFINE_WORKERS", "many", "integer"),
         ("DAREFINE_INSPECTIONS", "0", "greater than"),
         ("DAREFINE_METRICS", "yes", "'open'"),

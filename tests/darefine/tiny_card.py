@@ -25,6 +25,7 @@ def write_tiny_card(folder: Path, *, mpp: float) -> Path:
         network=network,
         input=InputGeometry(mpp, 5, 1, 16),
         weights=CardWeights("tiny.safetensors", sha256, "float16"),
+        calibration=None,
     )
     card.save(folder / "tiny.json")
     return folder / "tiny.json"

@@ -141,13 +141,15 @@ def readers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Readers]:
     logging.disable(logging.WARNING)
     before = Path.cwd()
     os.chdir(slide.parent)
-    with connect(valkey.url) as redis, running_api(service) as http:
-        queue = Queue.of(redis, worker)
-        queue.registry.publish_models("stand-in", (json.dumps(CARD),))
-        yield Readers(Bench(queue, worker), http, worker, slide, PathWatch())
-    os.chdir(before)
-    logging.disable(logging.NOTSET)
-    valkey.stop()
+    try:
+        with connect(valkey.url) as redis, running_api(service) as http:
+            queue = Queue.of(redis, worker)
+            queue.registry.publish_models("stand-in", (json.dumps(CARD),))
+            yield Readers(Bench(queue, worker), http, worker, slide, PathWatch())
+    finally:
+        os.chdir(before)
+        logging.disable(logging.NOTSET)
+        valkey.stop()
 
 
 def outside(paths: list[str], readers: Readers) -> list[str]:

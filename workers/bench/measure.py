@@ -28,6 +28,7 @@ from wsi.patch_view import PatchView
 from wsi.plan import Plan
 from wsi.reading.slide import open_slide
 
+from ..engine.hooks import Hooks
 from ..engine.main import load_engine
 from ..engine.pipeline import run_pipeline
 from ..engine.server import Engine, serve
@@ -73,6 +74,7 @@ def measure(
     segmenter: Segmenter,
     report: Callable[[Progress], None],
     cancelled: Callable[[], bool],
+    _: Hooks,
     *,
     repeats: int,
 ) -> None:

@@ -26,7 +26,7 @@ CLASSES = [
 @pytest.fixture
 def job(api: Api, slide: Path) -> Path:
     """The directory of a succeeded job with one square of class 1, 200 label px wide."""
-    job = post_slide(api, slide, outputs="regions.geojson").json()
+    job = post_slide(api, slide, outputs="regions.geojson", force="true").json()
     assert job["parameters"]["outputs"] == ["regions.geojson"]
     api.lease.start(job["id"], 1, "tester")
     directory = api.data_dir / "jobs" / job["id"]
@@ -100,7 +100,7 @@ def test_the_api_answers_while_polygons_are_made(api: Api, job: Path) -> None:
 def test_options_and_jobs_that_cannot_be(api: Api, job: Path, slide: Path) -> None:
     assert "tolerance_um" in assert_problem(api.http.get(url(job, tolerance_um=-1)), 422, "request-invalid")
     assert_problem(api.http.get("/v1/jobs/none/regions.geojson"), 404, "job-not-found")
-    waiting = post_slide(api, slide).json()
+    waiting = post_slide(api, slide, force="true").json()
     assert_problem(api.http.get(f"/v1/jobs/{waiting['id']}/regions.geojson"), 409, "result-not-ready")
     refused = post_slide(api, slide, outputs="regions.geojson,polygons")
     assert "regions.geojson" in assert_problem(refused, 422, "request-invalid")

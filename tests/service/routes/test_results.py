@@ -13,7 +13,7 @@ CONTENT = bytes(range(200))
 @pytest.fixture(params=["overlay", "labels"])
 def url(request: pytest.FixtureRequest, api: Api, slide: Path) -> str:
     """Where a TIFF of a succeeded job is."""
-    job = post_slide(api, slide).json()
+    job = post_slide(api, slide, force="true").json()
     api.lease.start(job["id"], 1, "tester")
     directory = api.data_dir / "jobs" / job["id"]
     directory.mkdir(parents=True)
@@ -97,7 +97,7 @@ def test_a_lost_result_file_is_a_fault_of_the_service(api: Api, url: str) -> Non
 
 
 def test_any_file_that_the_result_names_byte_for_byte(api: Api, slide: Path) -> None:
-    job = post_slide(api, slide).json()
+    job = post_slide(api, slide, force="true").json()
     url = f"{job['links']['self']}/files"
     assert_problem(api.http.get(f"{url}/regions.geojson.gz"), 409, "result-not-ready")
     api.lease.start(job["id"], 1, "tester")

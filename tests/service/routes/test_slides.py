@@ -70,7 +70,7 @@ def test_outside_the_allowed_folders(api: Api, uri: str) -> None:
 
 
 def test_slide_of_an_unfinished_job_stays(api: Api, slide: Path) -> None:
-    job = post_slide(api, slide).json()
+    job = post_slide(api, slide, force="true").json()
     url = f"/v1/slides/{job['slide']['id']}"
     assert_problem(api.http.delete(url), 409, "slide-in-use")
     for other in api.http.get("/v1/jobs", params={"state": "queued", "limit": 200}).json()["jobs"]:

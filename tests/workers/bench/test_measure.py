@@ -33,7 +33,10 @@ class Slow:
         empty = image.new_zeros(1 if windows is None else len(windows.boxes), 1)
         return ContextFeatures(empty[..., None, None])
 
-    def logits(self, windows: Tensor, context: ContextFeatures | None, boxes: Tensor) -> Tensor:
+    def logits(
+        self, windows: Tensor, context: ContextFeatures | None, boxes: Tensor, margin: int = 0
+    ) -> Tensor:
+        assert margin == 0
         assert len(boxes) == len(windows)
         assert windows.max() > 200  # pixels, as a job hands them over
         if context is not None:
@@ -55,7 +58,9 @@ def test_the_network_alone_runs_the_batches_of_the_job(
     plan = Plan(grid, tuple(Patch(index, index, 0, tiles) for index in range(2)))
     network = Slow()
     card = SimpleNamespace(network=NetworkConfig(second_input=second_input))
-    segmenter = SimpleNamespace(computing=network, card=card, device="cpu", compiled=False)
+    segmenter = SimpleNamespace(
+        computing=network, card=card, device="cpu", compiled=False, margin=lambda _: 0
+    )
 
     run = time_network(segmenter, plan, batch_size=2)  # type: ignore[arg-type]
 
