@@ -167,9 +167,10 @@ def slide_without_mpp(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def post_slide(api: Api, slide: Path, headers: dict[str, str] | None = None, **fields: str) -> httpx.Response:
-    """POST a slide as a form with `fields`."""
+    """POST a slide as a form with `fields`; the job is a new one, whatever was done before."""
+    data = {"force": "true", **fields}
     with slide.open("rb") as file:
-        return api.http.post("/v1/jobs", files={"slide": (slide.name, file)}, data=fields, headers=headers)
+        return api.http.post("/v1/jobs", files={"slide": (slide.name, file)}, data=data, headers=headers)
 
 
 def assert_problem(response: httpx.Response, status: int, kind: str) -> str:
