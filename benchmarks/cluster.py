@@ -98,12 +98,12 @@ class Cluster:
         port = free_port()
         self.client = Client(f"http://127.0.0.1:{port}", patience_s=600)
         folders = {"DAREFINE_DATA_DIR": str(self.data_dir), "DAREFINE_WEIGHTS_DIR": str(card.parent)}
-        shared = {**settings, **folders}
-        served = {**shared, "DAREFINE_SLIDE_ROOTS": str(slides)}
+        # The sandbox of each host's engine opens these folders, too.
+        shared = {**settings, **folders, "DAREFINE_SLIDE_ROOTS": str(slides)}
         self.jobs_dir = self.data_dir / "jobs"
         self.queue_url = EmbeddedValkey(self.data_dir / "queue").url
         self.hosts = [
-            Host(["serve", "--port", str(port)], served, log),
+            Host(["serve", "--port", str(port)], shared, log),
             Host(["worker"], {**shared, "REDIS_URL": self.queue_url}, log),
         ]
 
