@@ -8,7 +8,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("darefine", "service", "workers", "model", "wsi")
-OUTSIDE = ("ARCHITECTURE.md", "benchmarks/README.md", "benchmarks/results/study.md")
+OUTSIDE = ("ARCHITECTURE.md", "benchmarks/README.md", "benchmarks/results/study-first-edition.md")
 """Pages of the site that lie where readers of the repository look for them."""
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
