@@ -61,7 +61,7 @@ def submit_job(
     check_outputs(options.outputs, slide.info.vendor)
     check_probabilities(options, card)
     request = job_request(slide, options, card)
-    work = fingerprint_of(request, card["weights"]["sha256"])
+    work = fingerprint_of(request)
     if not options.force and not queue.knows_key(idempotency_key):
         earlier = queue.succeeded(work)
         if earlier is not None:
@@ -83,10 +83,10 @@ def job_request(slide: StoredSlide, options: JobOptions, card: dict[str, Any]) -
     )
 
 
-def fingerprint_of(request: JobRequest, model_sha256: str) -> str:
+def fingerprint_of(request: JobRequest) -> str:
     """Return what two requests have in common whose results would be the same: slide, weights, parameters."""
     parameters = {**request.parameters.of_labels(), "outputs": sorted(request.parameters.outputs)}
-    work = {"slide": request.slide_id, "model": [request.model, model_sha256], "parameters": parameters}
+    work = {"slide": request.slide_id, "model": [request.model, request.model_sha256], "parameters": parameters}
     return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()
 
 
