@@ -20,7 +20,7 @@ from .compress import GzipMiddleware
 from .conversions import Conversions
 from .error_handlers import add_error_handlers
 from .events import JobWatches
-from .methods import HeadMiddleware, MethodTable
+from .methods import MethodMiddleware, MethodTable
 from .metrics.requests import RequestMetrics, RequestMetricsMiddleware
 from .openapi import DocumentedApp, operation_id
 from .query_rules import require_known_parameters
@@ -104,7 +104,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     prefixed = [*((PREFIX, router) for router in ROUTERS), ("", health.router)]
     app.state.methods = methods = MethodTable([*prefixed, ("", pages.router)])
     app.add_middleware(GzipMiddleware)
-    app.add_middleware(HeadMiddleware, methods=methods)
+    app.add_middleware(MethodMiddleware, methods=methods)
     add_guard(app, settings)
     app.state.requests = RequestMetrics()
     app.add_middleware(RequestMetricsMiddleware, metrics=app.state.requests)

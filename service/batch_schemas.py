@@ -49,7 +49,7 @@ class BatchCreate(JobOptions):
         None, min_length=1, max_length=MOST_SLIDES, description="Paths, URIs, ids of slides, or objects."
     )
     folder: str | None = Field(None, max_length=4096, description="A folder whose slides are meant.")
-    recursive: bool = Field(False, description="Whether the folders in it are meant, too.")
+    recursive: bool = Field(False, strict=True, description="Whether the folders in it are meant, too.")
     csv: str | None = Field(
         None,
         max_length=CSV_BYTES,

@@ -44,6 +44,8 @@ def _tissue(value: object) -> bool | RegionsOfInterest:
     """Read polygons, as JSON or as the text of a form field, or what says yes or no, such as `off`."""
     if isinstance(value, dict | list) or (isinstance(value, str) and value.lstrip()[:1] in {"{", "["}):
         return read_regions(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError("send true, false or polygons")  # noqa: TRY004 - what pydantic reports
     return _YES_OR_NO.validate_python(value)
 
 

@@ -23,7 +23,7 @@ class PruneRequest(BaseModel):
         ge=0,
         description="Remove uploaded slides beyond that, those first not used for longest.",
     )
-    dry_run: bool = Field(True, description="Only say what would go.")
+    dry_run: bool = Field(True, strict=True, description="Only say what would go.")
 
     def rules(self) -> RetentionRules:
         """Return the rules."""

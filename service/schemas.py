@@ -99,6 +99,14 @@ class JobOptions(BaseModel):
             raise ValueError("send a number")  # noqa: TRY004 - what pydantic reports
         return value
 
+    @field_validator("force", mode="before")
+    @classmethod
+    def _yes_or_no(cls, value: object) -> object:
+        """Take text, as forms have it, but not 1 for `true`."""
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            raise ValueError("send true or false")  # noqa: TRY004 - what pydantic reports
+        return value
+
     @field_validator("outputs", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

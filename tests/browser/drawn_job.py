@@ -89,7 +89,7 @@ class DrawnJob:
         geometry = InputGeometry(**CARD["input"])
         self.grid: Grid = make_grid(Size(WIDTH, HEIGHT), mpp, geometry)
         answer = service.http.post(
-            "/v1/jobs", json={"slide_id": slide_id, "model": model, "outputs": outputs}
+            "/v1/jobs", json={"slide_id": slide_id, "model": model, "outputs": outputs, "force": True}
         )
         assert answer.status_code == 202, answer.text
         self.id: str = answer.json()["id"]

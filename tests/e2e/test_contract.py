@@ -13,7 +13,7 @@ from .conftest import RunningService
 
 pytestmark = pytest.mark.e2e
 
-SECONDS = 25
+SECONDS = 30
 
 CONFIG = """\
 [parameters]

@@ -80,6 +80,8 @@ def test_preflight_says_what_would_run_and_queues_nothing(api: Api) -> None:
     [
         ({"mpp": 9}, 422, "request-invalid"),
         ({"halo_px": False}, 422, "request-invalid"),
+        ({"force": 1}, 422, "request-invalid"),
+        ({"tissue": 0}, 422, "request-invalid"),
         ({"mmp": 0.5}, 422, "request-invalid"),
         ({"model": "other"}, 422, "model-unknown"),
         ({"mpp": 4}, 422, "mpp-out-of-range"),
