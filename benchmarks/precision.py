@@ -37,6 +37,7 @@ from wsi.phantom import PhantomFiles, write_phantom
 from wsi.writing.label_tiff import LabelTiff
 
 from .options import job_options, out_option
+from .peers.ours import in_int8
 from .slides import PHANTOM_VERSION
 from .tables import caption_of, write_results
 
@@ -185,10 +186,10 @@ def phantom_of(out: Path, size_px: int, seed: int) -> PhantomFiles:
 
 
 def quantise_for(card: Path, folder: Path) -> None:
-    """Quantise the network of a card with phantoms of its own, into `folder`."""
+    """Quantise the network of a card with phantoms of its own, into `folder`; what is refused is kept too."""
     slides = [phantom_of(folder / f"{seed}.tif", CALIBRATION_PX, seed).slide for seed in CALIBRATION_SEEDS]
     calibration, check = sample_patches(slides, ModelCard.load(card), patches=CALIBRATION_PATCHES)
-    quantise(card, calibration, check, folder, slides=len(slides))
+    quantise(card, calibration, check, folder, slides=len(slides), keep_refused=True)
 
 
 def whole(path: Path) -> NDArray[np.uint8]:
@@ -211,14 +212,16 @@ def run_road(road: Road, card: Path, slide: Path, device: str, directory: Path, 
         DeviceError: where the precision or compiling does not work.
         WsiError: when the slide cannot be read.
     """
-    segmenter = Segmenter.load(
-        card,
-        device=device,
-        precision=road.precision,
-        compiled=road.compiled,
-        backend=road.backend,
-        int8_dir=int8_dir,
-    )
+    if road.precision == "int8":
+        segmenter = in_int8(card, int8_dir)
+    else:
+        segmenter = Segmenter.load(
+            card,
+            device=device,
+            precision=road.precision,
+            compiled=road.compiled,
+            backend=road.backend,
+        )
     run = RunJob("precision", 1, slide.name, str(slide), str(directory), segmenter.card.name, JobParameters())
     started = time.perf_counter()
     warm_up(segmenter, run)

@@ -166,6 +166,10 @@ def _write_quantised(recorder: "_Recorder", folder: Path, packages: tuple[Any, A
             nncf.Dataset(recorder.inputs),
             subset_size=len(recorder.inputs),
             preset=nncf.QuantizationPreset.MIXED,
+            # From the least to the largest value seen: a mean over slices would cut off the rare ones.
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                activations_range_estimator_params=nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
+            ),
             # Attention weights are a few products of single vectors: no time to win, and labels hang on them.
             ignored_scope=nncf.IgnoredScope(types=["MatMul"], patterns=patterns, validate=False),
         )
