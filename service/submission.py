@@ -84,7 +84,7 @@ def job_request(slide: StoredSlide, options: JobOptions, card: dict[str, Any]) -
 
 
 def fingerprint_of(request: JobRequest) -> str:
-    """Return what two requests have in common whose results would be the same: slide, weights, parameters."""
+    """Return what requests have in common whose results would be the same: slide, weights, parameters."""
     parameters = {**request.parameters.of_labels(), "outputs": sorted(request.parameters.outputs)}
     work = {"slide": request.slide_id, "model": [request.model, request.model_sha256], "parameters": parameters}
     return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()

@@ -97,4 +97,5 @@ def test_the_form_asks_for_them(viewer: Viewer, service: Service, square_slide: 
         viewer.get("button", "Run").click()
     job = posted.value.json()
     assert job["parameters"]["outputs"] == ["probabilities"]
-    service.http.post(job["links"]["cancel"])
+    if posted.value.status == 202:  # 200: an earlier test's job has done it already
+        service.http.post(job["links"]["cancel"])
