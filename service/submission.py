@@ -86,7 +86,8 @@ def job_request(slide: StoredSlide, options: JobOptions, card: dict[str, Any]) -
 def fingerprint_of(request: JobRequest) -> str:
     """Return what requests have in common whose results would be the same: slide, weights, parameters."""
     parameters = {**request.parameters.of_labels(), "outputs": sorted(request.parameters.outputs)}
-    work = {"slide": request.slide_id, "model": [request.model, request.model_sha256], "parameters": parameters}
+    model = [request.model, request.model_sha256]
+    work = {"slide": request.slide_id, "model": model, "parameters": parameters}
     return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()
 
 

@@ -63,31 +63,19 @@ def quantise(
     keep_refused: bool = False,
     step: Step = lambda _what, _share: None,
 ) -> Int8Report:
-    """Quantise the network of a card, compare its labels with fp32, and keep it in `folder`.
+    """Quantise the network of a card, compare its labels with fp32, and keep it in `folder` (`Int8Files`).
 
     The same patches, software and CPU give the same files. Of a network whose labels differ too much only
-    the report is kept. Memory: the network's inputs for all slices of `calibration`, beside what labelling
-    takes.
-
-    Args:
-        card_path: Card of a network in torch; its weights lie beside it.
-        calibration: Patches that show the range of values in the network.
-        check: Other patches, which labels are compared on.
-        folder: Where `Int8Files` lie.
-        slides: How many slides the patches are of, for the report.
-        keep_refused: Whether to keep a network that is refused too, for timing it.
-        step: Told how far it is.
+    the report is kept, or with `keep_refused`, to time it, the network too. `calibration` shows the range of
+    values in it, on `check` labels are compared, `slides` is how many slides these are of. Memory: the
+    network's inputs for all slices of `calibration`, beside what labelling takes.
 
     Raises:
-        CardError: The card cannot be read, or its network cannot be quantised.
-        WeightsError: The weights cannot be read.
-        DeviceError: OpenVINO or NNCF is not installed.
+        ModelError: Card or weights cannot be read, the network cannot be quantised, OpenVINO or NNCF is not
+            installed.
     """
-    card = ModelCard.load(card_path)
-    _check_kind(card)
     packages = openvino_package(), nncf_package()
-    network = build_network(card.network, len(card.classes))
-    load_weights(network, card_path.with_name(card.weights.file), sha256=card.weights.sha256)
+    card, network = _loaded(card_path)
     files = Int8Files.of(folder, card)
     step("calibrate", 0.0)
     recorder = _recorded(network, card, calibration)
@@ -100,7 +88,7 @@ def quantise(
         report = Int8Report(
             weights_sha256=card.weights.sha256,
             graph_sha256=graph.sha256(),
-            versions={**{own.__name__: own.__version__ for own in packages}, "torch": torch.__version__},
+            versions=_versions(packages),
             vnni=cpu_has_vnni(),
             slides=slides,
             calibration_slices=len(recorder.inputs),
@@ -110,6 +98,19 @@ def quantise(
         files.keep(graph, report, anyway=keep_refused)
     step("compare", 1.0)
     return report
+
+
+def _loaded(card_path: Path) -> tuple[ModelCard, SegmentationNetwork]:
+    """Return a card that can be quantised, and its network with its weights."""
+    card = ModelCard.load(card_path)
+    _check_kind(card)
+    network = build_network(card.network, len(card.classes))
+    load_weights(network, card_path.with_name(card.weights.file), sha256=card.weights.sha256)
+    return card, network
+
+
+def _versions(packages: tuple[Any, ...]) -> dict[str, str]:
+    return {**{own.__name__: own.__version__ for own in packages}, "torch": torch.__version__}
 
 
 def nncf_package() -> Any:

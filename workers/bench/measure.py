@@ -89,8 +89,7 @@ def measure(
     memory = MemoryWatch(segmenter.device)
     batch_size = warm_up(segmenter, run)
     stand_in = stand_in_of(segmenter, batch_size)
-    jobs, networks, stand_ins = [], [], []
-    peaks: dict[str, int | None] = {}
+    jobs, networks, stand_ins, peaks = [], [], [], dict[str, int | None]()
     for repeat in range(repeats):
         part = _Part(report, 2 * repeat, 2 * repeats)
         job, result, plan = time_job(run, segmenter, part, cancelled)
