@@ -133,7 +133,7 @@ COMPILE = $(BIN)/uv --quiet pip compile --universal --python-version 3.11 --gene
 	--no-emit-package torch --custom-compile-command "make lock" $(UPGRADE) --constraints requirements-torch.lock
 lock: $(VENV)/venv.stamp  ## Renew the requirements*.lock files from pyproject.toml
 	$(PIP) install uv==0.13.9
-	$(COMPILE) pyproject.toml $(addprefix --extra ,train onnx hub dicom zarr) --group build -o requirements.lock
+	$(COMPILE) pyproject.toml $(addprefix --extra ,train onnx openvino hub dicom zarr) --group build -o requirements.lock
 	$(COMPILE) --group dev --constraints requirements.lock -o requirements-dev.lock
 	$(COMPILE) --group docs --constraints requirements.lock --constraints requirements-dev.lock -o requirements-docs.lock
 
