@@ -116,7 +116,8 @@ class WorkerSettings(LogSettings):
     """Seconds a queued job may be missing from the queue before it is queued again."""
 
     prepare_ahead: bool = True
-    """Whether the tissue mask of the next slide is made, at low CPU priority, while a job runs."""
+    """Whether the tissue mask of the next slide is made, at low CPU priority, while a job runs, and its files
+    are read into the system's cache."""
 
     sandbox: Literal["auto", "on", "off"] = "auto"
     """Whether the process that decodes slides may use no network, start no program and open few files.

@@ -3,8 +3,8 @@
 `python -m benchmarks.fleet` (`make fleet`) runs an API and three workers as three hosts would: host names and
 mounts of their own, a queue over TCP with a password, a tiny network. For each kind of wrong host it sends
 jobs and says how many succeeded, how many the wrong host took, and when it was out. Then it counts
-commands, of idle workers and a job, and times the reconciler at 100 000 queued jobs. It fails if a job
-failed. Linux, as root.
+commands, of idle workers and a job, times the reconciler at 100 000 queued jobs, and sends a batch of 10 000
+slides and single ones behind it. It fails if a job failed. Linux, as root.
 """
 
 import shutil
@@ -36,6 +36,7 @@ from ..tables import write_results
 from .crowded import crowded
 from .hosts import FleetHost, Wrong, kinds_of
 from .queue import counted_commands, tcp_queue
+from .thousands import thousands
 
 SLIDE_PX = 1024
 START_S = 180.0
@@ -52,6 +53,8 @@ class Fleet:
     request: JobRequest
     third: FleetHost
     url: str
+    client: Client
+    slide: Path
 
     def worker_of(self, host: str) -> WorkerInfo | None:
         """Return the worker of a host, if it is announced."""
@@ -74,10 +77,11 @@ class Fleet:
 @click.command()
 @click.option("--jobs", "count", type=click.IntRange(min=1), default=50, show_default=True)
 @click.option("--queued", type=click.IntRange(min=1000), default=100_000, show_default=True)
+@click.option("--slides", type=click.IntRange(min=10), default=10_000, show_default=True, help="Of a batch.")
 @click.option("--idle", "idle_s", type=click.IntRange(min=1), default=30, show_default=True, help="Seconds.")
 @click.option("--log", type=click.Path(dir_okay=False, path_type=Path), help="Keep the hosts' log here.")
 @out_option("fleet")
-def main(count: int, queued: int, idle_s: int, log: Path | None, out: Path | None) -> None:
+def main(count: int, queued: int, slides: int, idle_s: int, log: Path | None, out: Path | None) -> None:
     """Run, write the results and print the table."""
     # As Ctrl-C: the hosts are stopped on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -88,12 +92,14 @@ def main(count: int, queued: int, idle_s: int, log: Path | None, out: Path | Non
         fleet, kinds = start(folder, log or folder / "log", closing)
         show("idle", 0.0)
         costs = commands(fleet, count, idle_s)
+        show("batch", 0.0)
+        batch = thousands(fleet.client, fleet.slide, slides)
         found = {}
         for number, wrong in enumerate(kinds):
             show(wrong.name, number / len(kinds))
             found[wrong.name] = suffer(fleet, wrong, count)
     here = machine()
-    results = {"wrong hosts": found, "commands": costs, "crowded": many, "machine": here}
+    results = {"wrong hosts": found, "commands": costs, "crowded": many, "batch": batch, "machine": here}
     caption = f"{here['processor']}, {here['cores']} cores; three hosts on one machine, {count} jobs each."
     write_results("fleet", results, table_of(results), caption=caption, folder=out)
     if any(kind["succeeded"] < count for kind in found.values()):
@@ -120,12 +126,10 @@ def start(folder: Path, log: Path, closing: ExitStack) -> tuple[Fleet, tuple[Wro
         host.start()
     jobs = JobClient.connect(url, data_dir / "jobs")
     await_workers(jobs, len(hosts))
-    with Client(f"http://127.0.0.1:{port}", patience_s=600) as client:
-        first = client.wait(client.submit(uri=str(slide)).id)
-    request = jobs.get(first.id).request
-    return Fleet(jobs, request, hosts[-1], url), kinds_of(
-        slides, data_dir, folder, torn_weights(card, folder / "torn")
-    )
+    client = closing.enter_context(Client(f"http://127.0.0.1:{port}", patience_s=600))
+    request = jobs.get(client.wait(client.submit(uri=str(slide)).id).id).request
+    kinds = kinds_of(slides, data_dir, folder, torn_weights(card, folder / "torn"))
+    return Fleet(jobs, request, hosts[-1], url, client, slide), kinds
 
 
 def torn_weights(card: Path, folder: Path) -> Path:
@@ -200,8 +204,8 @@ def table_of(results: dict[str, Any]) -> list[list[str]]:
     for name, kind in results["wrong hosts"].items():
         out = "-" if kind["out_s"] is None else f"{kind['out_s']:g} s"
         rows.append([name, f"{kind['succeeded']}", f"{kind['taken']}", out])
-    for title, counts in (("commands", results["commands"]), ("many queued", results["crowded"])):
-        rows += [[f"{title}: {name}", f"{value:g}", "", ""] for name, value in counts.items()]
+    for title, name in (("commands", "commands"), ("many queued", "crowded"), ("a batch", "batch")):
+        rows += [[f"{title}: {what}", f"{value:g}", "", ""] for what, value in results[name].items()]
     return rows
 
 

@@ -17,6 +17,7 @@ from wsi.errors import MppUnknownError, PlanFormatError, WsiError
 from wsi.grid import Grid, InputGeometry, make_grid
 from wsi.read_regions import check_on_slide
 from wsi.reading.inspect import limit_memory
+from wsi.reading.near import bring_near
 from wsi.reading.slide import Slide, open_slide
 from wsi.region_mask import RegionMask
 from wsi.regions_of_interest import RegionsOfInterest
@@ -89,7 +90,7 @@ def job_limits(run: RunJob, slide: Slide, grid: Grid) -> tuple[RegionMask, ...]:
 
 
 def main(arguments: list[str]) -> int:
-    """Make the mask of a waiting job.
+    """Make the mask of a waiting job, and bring its slide near.
 
     `arguments` are the JSON of its RunJob and of its model card's `input`.
     """
@@ -105,6 +106,7 @@ def main(arguments: list[str]) -> int:
         open_slide(Path(run.slide_path), mpp=run.parameters.mpp) as slide,
     ):
         job_tissue(run, slide, job_grid(run, slide, geometry))
+        bring_near(Path(run.slide_path))
     return 0
 
 
