@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 from darefine.client import Client
-from workers.jobs import JobState
 
 SINGLE = 5
 """Single slides that are sent while the batch runs."""
@@ -57,11 +56,9 @@ def _await_running(client: Client, batch_id: str) -> None:
 
 
 def _single(client: Client, slide: Path) -> tuple[float, float]:
-    """Send one slide; return after how many seconds it began, and how many it then took."""
-    sent = time.perf_counter()
-    job = client.submit(uri=str(slide), force=True)
-    while client.job(job.id).state is JobState.QUEUED:
-        time.sleep(0.02)
-    began = time.perf_counter()
-    client.wait(job.id)
-    return began - sent, time.perf_counter() - began
+    """Send one slide; return for how many seconds it was queued, and how many it then took."""
+    job = client.wait(client.submit(uri=str(slide), force=True).id)
+    assert job.started_at is not None
+    assert job.finished_at is not None
+    waited, took = job.started_at - job.created_at, job.finished_at - job.started_at
+    return waited.total_seconds(), took.total_seconds()

@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 EVERY_S = 1.0
 """Seconds between two looks at the batches."""
 
+IDLE_S = 3.0
+"""The same while no batch is active: looking costs the queue commands."""
+
 TURN_S = 15
 """For how long one process feeds before others may, in seconds; renewed at every look."""
 
@@ -61,6 +64,7 @@ class BatchFeeder:
         self._inspections = inspections
         self._name = secrets.token_hex(8)
         self._under_way: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._is_idle = False
 
     @contextlib.asynccontextmanager
     async def feeding(self) -> AsyncIterator[None]:
@@ -81,7 +85,7 @@ class BatchFeeder:
                 logger.debug("batches wait for the queue: %s", error)
             except Exception:
                 logger.exception("batches cannot be looked at")
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(IDLE_S if self._is_idle else EVERY_S)
 
     async def look(self) -> None:
         """Note which slides are over, and begin as many as the queue should hold."""
@@ -97,6 +101,7 @@ class BatchFeeder:
     def _due(self) -> list[_Begun]:
         """Settle what is over; return the slides that have begun and are no jobs yet."""
         active = self._batches.active()
+        self._is_idle = not active
         if not active or not self._queue.take_turn("batch-feeder", self._name, TURN_S):
             return []
         window = 2 * len(self._queue.live_workers()) + SPARE

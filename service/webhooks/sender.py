@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 EVERY_S = 1.0
 """Seconds between two looks at what has happened."""
 
+IDLE_S = 3.0
+"""The same while nothing is to be sent: looking costs the queue commands."""
+
 TURN_S = 15
 """For how long one process sends before others may, in seconds; renewed at every look."""
 
@@ -71,6 +74,7 @@ class WebhookSender:
         self._schedule_s = schedule_s
         self._name = secrets.token_hex(8)
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._is_idle = False
 
     @contextlib.asynccontextmanager
     async def sending(self) -> AsyncIterator[None]:
@@ -89,7 +93,7 @@ class WebhookSender:
                 logger.debug("webhooks wait for the queue: %s", error)
             except Exception:
                 logger.exception("webhooks cannot be looked at")
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(IDLE_S if self._is_idle else EVERY_S)
 
     async def look(self) -> None:
         """Send what is due."""
@@ -97,7 +101,8 @@ class WebhookSender:
         await asyncio.gather(*(self._deliver(delivery) for delivery in due))
 
     def _due(self) -> tuple[Delivery, ...]:
-        if self._webhooks.is_idle() or not self._queue.take_turn("webhook-sender", self._name, TURN_S):
+        self._is_idle = self._webhooks.is_idle()
+        if self._is_idle or not self._queue.take_turn("webhook-sender", self._name, TURN_S):
             return ()
         for event in self._webhooks.happened():
             wanting = [webhook for webhook in self._webhooks.all() if told_of(webhook, event)]
