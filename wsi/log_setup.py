@@ -68,6 +68,19 @@ def configure_logging(level: str | int, log_format: LogFormat = "text") -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
+@contextmanager
+def only_errors_of(*names: str) -> Iterator[None]:
+    """Keep back what loggers and those below them tell inside, all but errors."""
+    loggers = {logger: logger.level for logger in map(logging.getLogger, names)}
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in loggers.items():
+            logger.setLevel(level)
+
+
 def take_over_server() -> None:
     """Send the web server's lines through this process's handler, once the server has set up its own."""
     for name in SERVER:

@@ -58,6 +58,7 @@ def quantise(model: str | None, slides: tuple[Path, ...], mpp: float | None, pat
         slides = slides or _phantoms(Path(temporary))
         calibration, check = sample_patches(slides, card, patches=patches, mpp=mpp)
         report = quantise_network(path, calibration, check, settings.int8_dir, slides=len(slides), step=show)
+        show("compare", 1.0)
     if not report.good:
         raise click.ClickException(report.verdict(card.name))
     facts = [

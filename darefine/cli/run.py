@@ -1,6 +1,5 @@
 """Command `darefine run`: label slides on this machine, without a service."""
 
-import logging
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, get_args
@@ -16,6 +15,7 @@ from workers.jobs import JobParameters, OutputName, Progress
 from workers.settings import WorkerSettings
 from wsi.errors import RegionsInvalidError
 from wsi.geometry import WindowSpan
+from wsi.log_setup import only_errors_of
 from wsi.read_regions import read_regions
 from wsi.slide_folders import FoundSlide
 
@@ -103,11 +103,10 @@ def run(
     where = where_of(chosen.pop("regions"), tissue_on(found, chosen.pop("tissue")))
     same_name = {name: chosen.pop(name) for name in ("mpp", "halo_px", "window", "precision")}
     parameters = JobParameters(**same_name, outputs=tuple(sorted(set(outputs))), **where)
-    # What becomes of a slide is told here; of the engine's log only what nobody expected.
-    logging.getLogger("workers").setLevel(logging.ERROR)
     console = Console(stderr=as_json, quiet=as_json, highlight=False)
     try:
-        with shown(len(found), console) as show:
+        # What becomes of a slide is told here; of the engine's log only what nobody expected.
+        with only_errors_of("workers"), shown(len(found), console) as show:
             job = LocalRun.of(settings_of(chosen), model, parameters, shows(show))
             outcomes, count = labelled(job, found, folder, shard)
             code = follow(outcomes, folder, console, show, slides=count, as_json=as_json)

@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib
-import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from wsi.atomic import atomic_file
 from wsi.geometry import Size
 from wsi.grid import make_grid
+from wsi.log_setup import only_errors_of
 
 from ..card import CardWeights, ModelCard, NetworkConfig, Normalisation
 from ..errors import CardError, WeightsError
@@ -169,16 +169,9 @@ def _check_same(network: nn.Module, card: ModelCard, written: Path) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep back what the exporter tells of its own steps, and that torchvision is not installed."""
-    loggers = {logging.getLogger(name): logging.getLogger(name).level for name in TALKATIVE}
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in loggers.items():
-            logger.setLevel(level)
+    with only_errors_of(*TALKATIVE), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _inputs(card: ModelCard, *, windows: int, window: Size, context: Size) -> dict[str, Tensor]:

@@ -71,12 +71,10 @@ def quantise(
     network's inputs for all slices of `calibration`, beside what labelling takes.
 
     Raises:
-        ModelError: Card or weights cannot be read, the network cannot be quantised, OpenVINO or NNCF is not
-            installed.
+        ModelError: Card or weights cannot be read or quantised, or OpenVINO or NNCF is not installed.
     """
     packages = openvino_package(), nncf_package()
     card, network = _loaded(card_path)
-    files = Int8Files.of(folder, card)
     step("calibrate", 0.0)
     recorder = _recorded(network, card, calibration)
     expected = _labels(Segmenter(network, card, device="cpu", precision="fp32"), check)
@@ -88,15 +86,12 @@ def quantise(
         report = Int8Report(
             weights_sha256=card.weights.sha256,
             graph_sha256=graph.sha256(),
-            versions=_versions(packages),
-            vnni=cpu_has_vnni(),
+            **_computed_by(packages),
             slides=slides,
             calibration_slices=len(recorder.inputs),
-            checked_slices=sum(len(patch.view.corners) for patch in check),
             **_compared(expected, found, check),
         )
-        files.keep(graph, report, anyway=keep_refused)
-    step("compare", 1.0)
+        Int8Files.of(folder, card).keep(graph, report, anyway=keep_refused)
     return report
 
 
@@ -109,8 +104,10 @@ def _loaded(card_path: Path) -> tuple[ModelCard, SegmentationNetwork]:
     return card, network
 
 
-def _versions(packages: tuple[Any, ...]) -> dict[str, str]:
-    return {**{own.__name__: own.__version__ for own in packages}, "torch": torch.__version__}
+def _computed_by(packages: tuple[Any, ...]) -> dict[str, Any]:
+    """Return the software and the CPU's kind, as in Int8Report."""
+    versions = {**{own.__name__: own.__version__ for own in packages}, "torch": torch.__version__}
+    return {"versions": versions, "vnni": cpu_has_vnni()}
 
 
 def nncf_package() -> Any:
@@ -127,7 +124,8 @@ def nncf_package() -> Any:
             f"quantising needs {error.name}, which is not installed: pip install 'darefine[quantise]'. "
             "Machines that run what is quantised do without it."
         ) from error
-    package.set_log_level(logging.ERROR)
+    # Not by nncf.set_log_level, which sets the handlers too, and others may have put theirs there.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     return package
 
 
@@ -195,13 +193,14 @@ def _compared(
     found: Sequence[NDArray[np.uint8]],
     patches: Sequence[SamplePatch],
 ) -> dict[str, Any]:
-    """Return how many tissue pixels were compared and the share with the same label, as in Int8Report."""
+    """Return how much was compared and the share of tissue with the same label, as in Int8Report."""
+    slices = sum(len(patch.view.corners) for patch in patches)
     px = sum(int(np.count_nonzero(patch.tissue)) for patch in patches)
     same = sum(
         int(np.count_nonzero((ours == theirs) & patch.tissue))
         for ours, theirs, patch in zip(expected, found, patches, strict=True)
     )
-    return {"checked_px": px, "agreement": round(same / px, 6) if px else 0.0}
+    return {"checked_slices": slices, "checked_px": px, "agreement": round(same / px, 6) if px else 0.0}
 
 
 class _Recorder:

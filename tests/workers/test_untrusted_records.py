@@ -27,6 +27,7 @@ from workers.jobs import Job
 from workers.protocol import RunJob, ToEngine
 from workers.queue.connection import connect
 from workers.queue.reconciler import Reconciler
+from workers.queue.rq_lists import QUEUES
 from workers.rq_worker.engine_process import EngineProcess, EngineState
 from workers.rq_worker.job_run import WorkerContext
 from workers.rq_worker.prefetch import Prefetcher
@@ -150,6 +151,12 @@ def readers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Readers]:
         os.chdir(before)
         logging.disable(logging.NOTSET)
         valkey.stop()
+
+
+@pytest.fixture(autouse=True)
+def _taken(readers: Readers) -> None:
+    """Take the entries of jobs that are over out of RQ's lists, as workers do: here is none that would."""
+    readers.queue.redis.delete(*(f"rq:queue:{name}" for name in QUEUES.values()))
 
 
 def outside(paths: list[str], readers: Readers) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from wsi.log_setup import JsonFormatter, logging_job
+from wsi.log_setup import JsonFormatter, logging_job, only_errors_of
 
 ID = "0123456789abcdef01234567"
 
@@ -25,6 +25,17 @@ def formatted(message: str, *arguments: object, error: bool = False) -> dict[str
     assert "\n" not in text
     found: dict[str, object] = json.loads(text)
     return found
+
+
+def test_a_loggers_level_is_what_it_was_when_only_its_errors_were_wanted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    below = logging.getLogger("talkative.below")
+    with only_errors_of("talkative"):
+        below.warning("kept back")
+        below.error("an error")
+    below.warning("afterwards")
+    assert [record.message for record in caplog.records] == ["an error", "afterwards"]
 
 
 def test_a_line_names_the_job_that_its_text_names() -> None:
