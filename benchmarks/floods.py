@@ -28,7 +28,7 @@ import tifffile
 from darefine.cli.demo import running_service
 from workers.bench.measure import machine
 
-from .load.__main__ import api_memory
+from .load.__main__ import api_process, resident_mb
 from .load.crowd import beside
 from .options import out_option
 from .tables import write_results
@@ -102,11 +102,12 @@ def measure(url: str, slide: bytes, uploads: int) -> dict[str, float]:
 @contextlib.contextmanager
 def most_memory(url: str) -> Iterator[list[int]]:
     """Yield a list to which the API's memory is added five times a second."""
-    memory, over = [api_memory(url)], threading.Event()
+    api = api_process(url)
+    memory, over = [resident_mb(api)], threading.Event()
 
     def watch() -> None:
         while not over.wait(0.2):
-            memory.append(api_memory(url))
+            memory.append(resident_mb(api))
 
     watcher = threading.Thread(target=watch)
     watcher.start()

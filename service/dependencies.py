@@ -1,4 +1,7 @@
-"""FastAPI dependencies of the routes: what the app holds in its state."""
+"""FastAPI dependencies of the routes: what the app holds in its state.
+
+They are async, though they wait for nothing: FastAPI calls others in a thread, each at every call.
+"""
 
 from asyncio import Semaphore
 from collections.abc import Callable
@@ -31,13 +34,13 @@ from .webhooks.networks import AllowedNetworks
 def held(name: str) -> Callable[[Request], Any]:
     """Return a dependency that gives what the app holds under `name` (see `service.app`)."""
 
-    def get(request: Request) -> Any:
+    async def get(request: Request) -> Any:
         return getattr(request.app.state, name)
 
     return get
 
 
-def caller(request: Request) -> AccessCaller:
+async def caller(request: Request) -> AccessCaller:
     """Return who sent the call, as the guard found out."""
     found: AccessCaller | None = getattr(request.state, STATE, None)
     return found or LOCAL

@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from pydantic import AwareDatetime, BeforeValidator
 
 
-def require_known_parameters(request: Request) -> None:
+async def require_known_parameters(request: Request) -> None:
     """Check that the route has every query parameter that was sent, and that each was sent once.
 
     Raises:

@@ -1,5 +1,6 @@
 """Stream request bodies of any size from the socket to the disk in bounded memory."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,11 +15,17 @@ from .errors import BodyTooLargeError, RequestInvalidError, UploadIdleError
 from .slides.upload import Upload
 from .turns import Turn, busy
 
-BUFFER = 4 << 20
-"""Bytes gathered before each write: enough that handing them to a thread costs little beside writing them."""
+BUFFER = 2 << 20
+"""Bytes gathered before each write: enough that handing them to a thread costs little beside writing them.
 
-ALL_BUFFERS = BUFFER
-"""Bytes that all requests together gather; when there are more, whoever gets some writes them at once."""
+And so few that they are still in the processor's cache when they are hashed and written.
+"""
+
+ALL_BUFFERS = 8 << 20
+"""Bytes that all requests together gather; when there are more, whoever gets some waits for the disk."""
+
+COPIED_BYTES = 4096
+"""Chunks of fewer bytes are joined: as an object of its own each would take more memory than it has bytes."""
 
 SLOW_BYTES = 16 << 10
 """Bytes that a client must send before its patience of the service begins anew."""
@@ -33,32 +40,79 @@ FIELD_BYTES = 4096
 """Longest value of a usual form field, in bytes."""
 
 
-class Buffer:
-    """What one request has gathered to write; counts what all of them have."""
+class WriteBehind:
+    """Hands what one request receives to `feed` in a worker thread, while more is received.
 
-    gathered = 0
-    """Bytes in all buffers of this process. They are used on the event loop alone."""
+    Used on the event loop alone.
+    """
 
-    def __init__(self) -> None:
-        self._bytes = bytearray()
+    unwritten = 0
+    """Bytes that all requests of this process have gathered and not written yet."""
 
-    def add(self, chunk: bytes) -> bool:
-        """Append `chunk` and return whether it is time to write."""
-        self._bytes += chunk
-        Buffer.gathered += len(chunk)
-        return len(self._bytes) >= BUFFER or Buffer.gathered > ALL_BUFFERS
+    def __init__(self, feed: Callable[[bytes], object]) -> None:
+        self._feed = feed
+        self._pieces: list[bytes | bytearray] = []
+        self._bytes = 0
+        self._writing: asyncio.Task[None] | None = None
 
-    def take(self) -> bytes:
-        """Return what is there, and begin anew."""
-        taken, self._bytes = bytes(self._bytes), bytearray()
-        Buffer.gathered -= len(taken)
-        return taken
+    async def add(self, chunk: bytes) -> bool:
+        """Take `chunk`, to be written now or later; return whether that had to wait for the disk.
+
+        Raises what `feed` raises, of this chunk or of those before.
+        """
+        if len(chunk) >= COPIED_BYTES:
+            self._pieces.append(chunk)
+        elif self._pieces and isinstance(self._pieces[-1], bytearray):
+            self._pieces[-1] += chunk
+        else:
+            self._pieces.append(bytearray(chunk))
+        self._bytes += len(chunk)
+        WriteBehind.unwritten += len(chunk)
+        is_full = WriteBehind.unwritten > ALL_BUFFERS
+        if is_full or self._bytes >= BUFFER:
+            await self._write()
+        if is_full:
+            await self._written()
+        return is_full or not self._bytes
+
+    async def close(self) -> None:
+        """Write what is left, and wait for it. What came after a write that failed is forgotten."""
+        if self._pieces:
+            await self._write()
+        await self._written()
+
+    async def _write(self) -> None:
+        """Begin to write what is gathered, after what is being written."""
+        await self._written()
+        # As one: each piece hashed and written alone would take the interpreter from the loop. Joined here:
+        # malloc keeps memory apart for each thread that asks for it.
+        taken = b"".join(self._pieces)
+        self._pieces, self._bytes = [], 0
+        self._writing = asyncio.create_task(self._feed_it(taken))
+
+    async def _feed_it(self, taken: bytes) -> None:
+        try:
+            await run_in_threadpool(self._feed, taken)
+        finally:
+            WriteBehind.unwritten -= len(taken)
+
+    async def _written(self) -> None:
+        """Wait for what is being written."""
+        writing, self._writing = self._writing, None
+        if writing is None:
+            return
+        try:
+            await writing
+        except BaseException:
+            WriteBehind.unwritten -= self._bytes
+            self._pieces, self._bytes = [], 0
+            raise
 
 
 async def stream_body(
     request: Request, feed: Callable[[bytes], object], *, idle_s: float, turn: Turn | None = None
 ) -> None:
-    """Pass the body to `feed` in pieces of about BUFFER bytes, each in a worker thread.
+    """Pass the body to `feed` in pieces, in a worker thread.
 
     When the body ends early, `feed` still gets what came.
 
@@ -68,7 +122,7 @@ async def stream_body(
         ClientDisconnect: when the client leaves.
     """
     turn = turn or Turn()
-    chunks, buffer = aiter(request.stream()), Buffer()
+    chunks, behind = aiter(request.stream()), WriteBehind(feed)
     heard, until = 0, time.monotonic() + idle_s
     try:
         while True:
@@ -77,11 +131,9 @@ async def stream_body(
             if chunk is None:
                 break
             heard += len(chunk)
-            if heard >= SLOW_BYTES:
+            # A slow disk is not the client's fault.
+            if await behind.add(chunk) or heard >= SLOW_BYTES:
                 heard, until = 0, time.monotonic() + idle_s
-            if buffer.add(chunk):
-                await run_in_threadpool(feed, buffer.take())
-                until = time.monotonic() + idle_s  # a slow disk is not the client's fault
     except TimeoutError as error:
         if turn.over:
             raise busy() from error
@@ -89,8 +141,7 @@ async def stream_body(
             f"Less than {SLOW_BYTES} bytes came in {idle_s:g} s; send the rest again."
         ) from error
     finally:
-        if rest := buffer.take():
-            await run_in_threadpool(feed, rest)
+        await behind.close()
 
 
 async def read_small(request: Request, limit: int = JSON_BYTES) -> bytes:

@@ -30,7 +30,8 @@ from .store import fill
 
 POLLERS = 200
 LISTENERS = 20
-FILE_BYTES = 256 << 20
+FILE_BYTES = 1 << 30
+WARM_UP_S = 5
 PROBES_PER_SECOND = 20
 TISSUE = 0.2
 
@@ -97,15 +98,17 @@ def under_load(
     spawn = multiprocessing.get_context("spawn")
     speed, theirs = spawn.Pipe(duplex=False)
     uploading = spawn.Process(target=upload, args=(url, upload_bytes, FILE_BYTES, theirs))
-    times, memory = [], [api_memory(url)]
+    api = api_process(url)
+    times, memory = [], [resident_mb(api)]
     with (
         beside(spawn.Process(target=poll_and_listen, args=(url, job_id, POLLERS, LISTENERS))),
         beside(uploading),
     ):
+        time.sleep(WARM_UP_S)  # until all clients are there
         while uploading.is_alive():
             begun = time.perf_counter()
             times += timed(http, [f"/v1/jobs/{job_id}"])
-            memory.append(api_memory(url))
+            memory.append(resident_mb(api))
             time.sleep(max(0.0, begun + 1 / PROBES_PER_SECOND - time.perf_counter()))
     figures["running job, under load"] = summary(times)
     return {
@@ -116,13 +119,18 @@ def under_load(
     }
 
 
-def api_memory(url: str) -> int:
-    """Return the resident memory of the process that listens at `url`, MB."""
+def api_process(url: str) -> psutil.Process:
+    """Return the process that listens at `url`."""
     port = httpx.URL(url).port
     for connection in psutil.net_connections("tcp"):
         if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,):
-            return round(psutil.Process(connection.pid).memory_info().rss / 1e6)
+            return psutil.Process(connection.pid)
     raise LookupError(f"nobody listens at {url}")
+
+
+def resident_mb(process: psutil.Process) -> int:
+    """Return the resident memory of a process, MB."""
+    return round(process.memory_info().rss / 1e6)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
@@ -30,30 +32,36 @@ def poll_and_listen(url: str, job_id: str, pollers: int, listeners: int) -> None
 
 
 async def _crowd(url: str, path: str, pollers: int, listeners: int) -> None:
-    limits = httpx.Limits(max_connections=None)
-    async with (
-        httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as http,
-        asyncio.TaskGroup() as tasks,
-    ):
+    # Not by a library's client: one that computes as much as the service would measure itself.
+    where = urlsplit(url)
+    request = f"GET {path}{{}} HTTP/1.1\r\nHost: {where.netloc}\r\n\r\n"
+    async with asyncio.TaskGroup() as tasks:
         for _ in range(listeners):
-            tasks.create_task(_listen(http, f"{path}/events"))
+            tasks.create_task(_listen(where, request.format("/events").encode()))
         for index in range(pollers):
-            tasks.create_task(_poll(http, path, index / pollers))
+            tasks.create_task(_poll(where, request.format("").encode(), index / pollers))
 
 
-async def _poll(http: httpx.AsyncClient, path: str, phase_s: float) -> None:
+async def _poll(where: SplitResult, request: bytes, phase_s: float) -> None:
     await asyncio.sleep(phase_s)
+    reader, writer = await asyncio.open_connection(where.hostname, where.port)
     while True:
         begun = time.perf_counter()
-        await http.get(path)
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"^HTTP/1.1 200 .*\r\ncontent-length: (\d+)\r\n", head, re.DOTALL | re.IGNORECASE)
+        assert length, head
+        await reader.readexactly(int(length[1]))
         await asyncio.sleep(max(0.0, begun + 1 - time.perf_counter()))
 
 
-async def _listen(http: httpx.AsyncClient, path: str) -> None:
+async def _listen(where: SplitResult, request: bytes) -> None:
     while True:
-        async with http.stream("GET", path) as answer:
-            async for _ in answer.aiter_bytes():
-                pass
+        reader, writer = await asyncio.open_connection(where.hostname, where.port)
+        writer.write(request)
+        while await reader.read(CHUNK_BYTES):
+            pass
+        writer.close()
 
 
 def upload(url: str, total_bytes: int, file_bytes: int, told: Connection) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
+from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from redis.exceptions import RedisError
@@ -189,7 +189,7 @@ async def posted_slide(
     caller: Caller,
 ) -> tuple[JobOptions, StoredSlide]:
     """Receive the slide of a form and store it; return the options beside it, and the slide."""
-    with slides.upload(declared_length(request)) as upload:
+    async with contextmanager_in_threadpool(slides.upload(declared_length(request))) as upload:
         options = await posted_options(request, upload, queue, settings)
         async with inspections:
             slide = await run_in_threadpool(slides.commit, upload, caller.owner)
@@ -282,9 +282,10 @@ async def get_job(
     job_id: str, response: Response, queue: Queue, watches: Watches, prefer: Prefer = None
 ) -> JobOut:
     """Get one job; `Retry-After` says when to ask again. `Prefer: wait=30` answers once it is over."""
-    job = await run_in_threadpool(queue.get, job_id)
-    job = await awaited(job, prefer, response, watches, queue)
-    return await run_in_threadpool(job_out, response, queue, job)
+    if wait_preferred(prefer) is not None:
+        job = await run_in_threadpool(queue.get, job_id)
+        await awaited(job, prefer, response, watches, queue)
+    return await run_in_threadpool(lambda: job_out(response, queue, queue.get(job_id)))
 
 
 @router.post(

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
+from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from redis.exceptions import RedisError
 
 from wsi.errors import SlideLimitError, SlideUnreadableError
@@ -60,7 +60,7 @@ async def upload_slide(
     ],
 ) -> SlideOut:
     """Upload a slide as the raw body: `curl -T slide.svs 'http://host/v1/slides?filename=slide.svs'`."""
-    with slides.upload(declared_length(request)) as upload:
+    async with contextmanager_in_threadpool(slides.upload(declared_length(request))) as upload:
         upload.name = filename
         await stream_body(request, upload.write, idle_s=settings.upload_idle_s)
         async with inspections:

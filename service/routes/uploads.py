@@ -46,7 +46,7 @@ CAPABILITIES = {"Tus-Version": VERSION, "Tus-Extension": EXTENSIONS}
 EVERY_ANSWER = {"Tus-Resumable": VERSION}
 
 
-def speak_tus(
+async def speak_tus(
     request: Request,
     response: Response,
     tus_resumable: Annotated[str | None, Header(description="Version of tus that the client speaks")] = None,

@@ -76,7 +76,7 @@ def test_a_running_job_is_cancelled_and_keeps_what_it_has(
     job.confirm_cancel()
     viewer.page.locator(".badge.cancelled").wait_for()
     assert viewer.get("button", "Run again").is_visible()
-    assert viewer.page.locator(".row .state.cancelled").first.is_visible()
+    viewer.page.locator(".row .state.cancelled").first.wait_for()
 
 
 def test_a_job_that_waits_can_be_cancelled(viewer: Viewer, service: Service, square_slide: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from service import http_limits
 from service.access import bodies
-from service.receive import ALL_BUFFERS, Buffer
+from service.receive import ALL_BUFFERS, WriteBehind
 
 from .conftest import Api, assert_problem, running_api
 
@@ -176,11 +176,11 @@ def test_stalled_uploads_hold_little_memory_together(api: Api) -> None:
             held.enter_context(connect(api.http)).sendall(head + bytes(3_000_000))
         incoming = api.data_dir / "slides"
         deadline = time.monotonic() + 20
-        while written(incoming) + Buffer.gathered < 18_000_000:
+        while written(incoming) + WriteBehind.unwritten < 18_000_000:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        assert Buffer.gathered <= ALL_BUFFERS
-    while Buffer.gathered:
+        assert WriteBehind.unwritten <= ALL_BUFFERS
+    while WriteBehind.unwritten:
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

@@ -45,6 +45,10 @@ from .hooks import Hooks
 
 logger = logging.getLogger(__name__)
 
+NICENESS = 10
+"""So that the API of the same machine answers while all cores compute. Between sessions Linux shares equally,
+whatever the niceness (autogroups, sched(7)): the supervisor keeps all its processes in its own."""
+
 ANSWER_S = 0.1
 """How often a cancel is looked for while an answer of the worker is waited for, in seconds."""
 
@@ -78,6 +82,7 @@ def serve(
     # Who stops a service signals its whole group; the worker decides what that means for the running job.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.nice(NICENESS)
     configure_logging(settings.log_level, settings.log_format)
     worker = WorkerPipe(pipe)
     try:

@@ -102,7 +102,8 @@ class RestartingProcess:
             env={**os.environ, **self._environment},
             stdin=subprocess.DEVNULL,
             # Ctrl-C reaches the whole foreground group; the supervisor alone decides on the order of the end.
-            start_new_session=True,
+            # And not a session of its own: see workers.engine.server.NICENESS.
+            process_group=0,
             preexec_fn=die_with_parent(os.getpid()),  # noqa: PLW1509 - only calls prctl, resolved beforehand
         )
         self._started_at = now

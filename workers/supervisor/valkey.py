@@ -163,7 +163,7 @@ class EmbeddedValkey:
                 # The server inherits the lock and thereby holds it for its whole life, however we end.
                 pass_fds=(lock.fileno(),),
                 # Ctrl-C reaches the whole foreground group; the queue must outlive its workers.
-                start_new_session=True,
+                process_group=0,
                 preexec_fn=die_with_parent(os.getpid()),  # noqa: PLW1509 - only calls prctl, resolved beforehand
             )
 
