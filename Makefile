@@ -127,10 +127,11 @@ weights: install  ## Train the demo weights again (about 25 minutes on two cores
 	$(BIN)/darefine train weights/phantom-resnet18-single --second-input single --phantom-version 1 --overwrite
 
 # Keeps the versions that the files hold, as far as pyproject.toml allows; UPGRADE=--upgrade takes the newest.
-# The torch of requirements-torch.lock is set by hand.
+# The torch of requirements-torch.lock is set by hand. Extras stay in the names: of `coverage` alone pip tries the
+# newest for who wants `coverage[toml]`, and then refuses it.
 UPGRADE ?=
 COMPILE = $(BIN)/uv --quiet pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-emit-package torch --custom-compile-command "make lock" $(UPGRADE) --constraints requirements-torch.lock
+	--no-emit-package torch --no-strip-extras --custom-compile-command "make lock" $(UPGRADE) --constraints requirements-torch.lock
 lock: $(VENV)/venv.stamp  ## Renew the requirements*.lock files from pyproject.toml
 	$(PIP) install uv==0.13.9
 	$(COMPILE) pyproject.toml $(addprefix --extra ,train onnx openvino hub dicom zarr) --group build -o requirements.lock
