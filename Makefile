@@ -49,7 +49,7 @@ demo: install  ## From nothing to an overlay of a phantom slide, with a picture,
 serve: install  ## API, worker and embedded queue on http://127.0.0.1:8000
 	$(BIN)/darefine serve
 
-test: $(VENV)/dev.stamp  ## All tests, some 17 minutes on two cores
+test: $(VENV)/dev.stamp  ## All tests, some 25 minutes on two cores
 	$(BIN)/python -m pytest --durations=15 $(PYTEST_ARGS)
 
 test-fast: $(VENV)/dev.stamp  ## Tests without the service as a whole and without the slow ones, in two processes

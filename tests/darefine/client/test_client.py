@@ -49,8 +49,10 @@ def test_from_slide_to_files(client: Client, finisher: Finisher, tmp_path: Path)
     size = path.stat().st_size
     assert told[-1] == (size, size)
     assert slide.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    finisher.hold = True
     job = client.submit(slide.id, model="stand-in", mpp=0.5, priority="high")
     assert (job.state, job.slide.name, job.parameters["mpp"]) == (JobState.QUEUED, "case.tif", 0.5)
+    finisher.hold = False
     states = []
     assert client.wait(job.id, progress=lambda job: states.append(job.state)).state is JobState.SUCCEEDED
     assert states[-1] is JobState.SUCCEEDED
