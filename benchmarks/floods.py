@@ -28,8 +28,7 @@ import tifffile
 from darefine.cli.demo import running_service
 from workers.bench.measure import machine
 
-from .load.__main__ import api_process, resident_mb
-from .load.crowd import beside
+from .load.crowd import api_process, beside, resident_mb
 from .options import out_option
 from .tables import write_results
 

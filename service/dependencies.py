@@ -1,6 +1,6 @@
 """FastAPI dependencies of the routes: what the app holds in its state.
 
-They are async, though they wait for nothing: FastAPI calls others in a thread, each at every call.
+They are coroutines, though they wait for nothing: FastAPI calls plain functions in a thread, at each request.
 """
 
 from asyncio import Semaphore

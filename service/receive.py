@@ -41,7 +41,7 @@ FIELD_BYTES = 4096
 
 
 class WriteBehind:
-    """Hands what one request receives to `feed` in a worker thread, while more is received.
+    """Write-behind buffer of one request: a worker thread writes what came by `feed`, while more is received.
 
     Used on the event loop alone.
     """
@@ -55,8 +55,8 @@ class WriteBehind:
         self._bytes = 0
         self._writing: asyncio.Task[None] | None = None
 
-    async def add(self, chunk: bytes) -> bool:
-        """Take `chunk`, to be written now or later; return whether that had to wait for the disk.
+    async def add(self, chunk: bytes) -> None:
+        """Take `chunk`, to be written now or later; wait for the disk when too much is unwritten.
 
         Raises what `feed` raises, of this chunk or of those before.
         """
@@ -73,7 +73,6 @@ class WriteBehind:
             await self._write()
         if is_full:
             await self._written()
-        return is_full or not self._bytes
 
     async def close(self) -> None:
         """Write what is left, and wait for it. What came after a write that failed is forgotten."""
@@ -88,9 +87,9 @@ class WriteBehind:
         # malloc keeps memory apart for each thread that asks for it.
         taken = b"".join(self._pieces)
         self._pieces, self._bytes = [], 0
-        self._writing = asyncio.create_task(self._feed_it(taken))
+        self._writing = asyncio.create_task(self._hand_over(taken))
 
-    async def _feed_it(self, taken: bytes) -> None:
+    async def _hand_over(self, taken: bytes) -> None:
         try:
             await run_in_threadpool(self._feed, taken)
         finally:
@@ -131,9 +130,11 @@ async def stream_body(
             if chunk is None:
                 break
             heard += len(chunk)
-            # A slow disk is not the client's fault.
-            if await behind.add(chunk) or heard >= SLOW_BYTES:
+            if heard >= SLOW_BYTES:
                 heard, until = 0, time.monotonic() + idle_s
+            came = time.monotonic()
+            await behind.add(chunk)
+            until += time.monotonic() - came  # a slow disk is not the client's fault
     except TimeoutError as error:
         if turn.over:
             raise busy() from error

@@ -70,7 +70,7 @@ def configure_logging(level: str | int, log_format: LogFormat = "text") -> None:
 
 @contextmanager
 def only_errors_of(*names: str) -> Iterator[None]:
-    """Keep back what loggers and those below them tell inside, all but errors."""
+    """Silence loggers, and those below them, inside the context, except for errors."""
     loggers = {logger: logger.level for logger in map(logging.getLogger, names)}
     for logger in loggers:
         logger.setLevel(logging.ERROR)

@@ -7,7 +7,6 @@ clients run on the same cores.
 """
 
 import hashlib
-import multiprocessing
 import os
 import tempfile
 import time
@@ -15,7 +14,6 @@ from pathlib import Path
 
 import click
 import httpx
-import psutil
 
 from darefine.cli.demo import MODELS, running_service
 from darefine.cli.progress_bar import progress_bar
@@ -25,14 +23,18 @@ from ..options import out_option
 from ..slides import phantom_slide
 from ..tables import write_results
 from ..tiles import summary, timed, times_table
-from .crowd import CHUNK_BYTES, beside, poll_and_listen, upload
+from .crowd import (
+    CHUNK_BYTES,
+    FILE_BYTES,
+    LISTENERS,
+    POLLERS,
+    api_process,
+    crowded,
+    probes,
+    resident_mb,
+)
 from .store import fill
 
-POLLERS = 200
-LISTENERS = 20
-FILE_BYTES = 1 << 30
-WARM_UP_S = 5
-PROBES_PER_SECOND = 20
 TISSUE = 0.2
 
 
@@ -95,21 +97,12 @@ def under_load(
     http: httpx.Client, url: str, job_id: str, upload_bytes: int, figures: dict[str, dict[str, float]]
 ) -> dict[str, int]:
     """Measure while everybody is there; add times to `figures`, return upload speed and memory of the API."""
-    spawn = multiprocessing.get_context("spawn")
-    speed, theirs = spawn.Pipe(duplex=False)
-    uploading = spawn.Process(target=upload, args=(url, upload_bytes, FILE_BYTES, theirs))
     api = api_process(url)
     times, memory = [], [resident_mb(api)]
-    with (
-        beside(spawn.Process(target=poll_and_listen, args=(url, job_id, POLLERS, LISTENERS))),
-        beside(uploading),
-    ):
-        time.sleep(WARM_UP_S)  # until all clients are there
-        while uploading.is_alive():
-            begun = time.perf_counter()
-            times += timed(http, [f"/v1/jobs/{job_id}"])
+    with crowded(url, job_id, upload_bytes) as (uploading, speed):
+        for milliseconds in probes(http, f"/v1/jobs/{job_id}", uploading.is_alive):
+            times.append(milliseconds)
             memory.append(resident_mb(api))
-            time.sleep(max(0.0, begun + 1 / PROBES_PER_SECOND - time.perf_counter()))
     figures["running job, under load"] = summary(times)
     return {
         "upload_mb_per_s": round(speed.recv() / 1e6),
@@ -117,20 +110,6 @@ def under_load(
         "memory_mb_at_most": max(memory),
         "memory_mb_after": memory[-1],
     }
-
-
-def api_process(url: str) -> psutil.Process:
-    """Return the process that listens at `url`."""
-    port = httpx.URL(url).port
-    for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,):
-            return psutil.Process(connection.pid)
-    raise LookupError(f"nobody listens at {url}")
-
-
-def resident_mb(process: psutil.Process) -> int:
-    """Return the resident memory of a process, MB."""
-    return round(process.memory_info().rss / 1e6)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,62 @@
 """Clients of a service, each kind in a process of its own: pollers and listeners, an uploader."""
 
 import asyncio
+import multiprocessing
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
+import psutil
+
+from ..tiles import timed
 
 CHUNK_BYTES = 1 << 20
+FILE_BYTES = 1 << 30
+POLLERS = 200
+LISTENERS = 20
+PROBES_PER_SECOND = 20
+WARM_UP_S = 5
+"""Until all clients are there."""
+
+
+@contextmanager
+def crowded(url: str, job_id: str, upload_bytes: int) -> Iterator[tuple[BaseProcess, Connection]]:
+    """Let all clients use a service meanwhile; yield the uploader, and where it says its bytes a second."""
+    spawn = multiprocessing.get_context("spawn")
+    speed, theirs = spawn.Pipe(duplex=False)
+    uploading = spawn.Process(target=upload, args=(url, upload_bytes, FILE_BYTES, theirs))
+    asking = spawn.Process(target=poll_and_listen, args=(url, job_id, POLLERS, LISTENERS))
+    with beside(asking), beside(uploading):
+        time.sleep(WARM_UP_S)
+        yield uploading, speed
+
+
+def probes(http: httpx.Client, path: str, while_true: Callable[[], bool]) -> Iterator[float]:
+    """Ask for a path PROBES_PER_SECOND times a second; yield the milliseconds of each answer."""
+    while while_true():
+        begun = time.perf_counter()
+        yield from timed(http, [path])
+        time.sleep(max(0.0, begun + 1 / PROBES_PER_SECOND - time.perf_counter()))
+
+
+def api_process(url: str) -> psutil.Process:
+    """Return the process that listens at `url`."""
+    port = httpx.URL(url).port
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,):
+            return psutil.Process(connection.pid)
+    raise LookupError(f"nobody listens at {url}")
+
+
+def resident_mb(process: psutil.Process) -> int:
+    """Return the resident memory of a process, MB."""
+    return round(process.memory_info().rss / 1e6)
 
 
 @contextmanager

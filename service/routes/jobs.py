@@ -282,10 +282,10 @@ async def get_job(
     job_id: str, response: Response, queue: Queue, watches: Watches, prefer: Prefer = None
 ) -> JobOut:
     """Get one job; `Retry-After` says when to ask again. `Prefer: wait=30` answers once it is over."""
-    if wait_preferred(prefer) is not None:
-        job = await run_in_threadpool(queue.get, job_id)
-        await awaited(job, prefer, response, watches, queue)
-    return await run_in_threadpool(lambda: job_out(response, queue, queue.get(job_id)))
+    if wait_preferred(prefer) is None:  # what all poll: one thread is called for all of it
+        return await run_in_threadpool(lambda: job_out(response, queue, queue.get(job_id)))
+    job = await awaited(await run_in_threadpool(queue.get, job_id), prefer, response, watches, queue)
+    return await run_in_threadpool(job_out, response, queue, job)
 
 
 @router.post(

@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -65,19 +66,7 @@ def test_the_commands_of_the_page_lead_from_annotations_to_a_label_map(work: Pat
     train[train.index("--steps") + 1] = "3"
     port = free_port()
     environment = {**own_environment(), "OMP_NUM_THREADS": "1", "DAREFINE_DATA_DIR": str(work / "data")}
-
-    def run(command: list[str]) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", *command],
-            cwd=work,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
+    run = partial(output_of, work=work, environment=environment)
     told = run(prepare)
     for name in ("stroma", "tumour", "necrosis", "case1"):
         assert name in told
@@ -99,6 +88,20 @@ def test_the_commands_of_the_page_lead_from_annotations_to_a_label_map(work: Pat
         server.send_signal(signal.SIGTERM)
         server.communicate(timeout=90)
     assert_classes_of_the_page(work / "new")
+
+
+def output_of(command: list[str], work: Path, environment: dict[str, str]) -> str:
+    """Run a command of the program in the folder `work`; return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=work,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def assert_classes_of_the_page(results: Path) -> None:

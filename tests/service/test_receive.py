@@ -29,11 +29,11 @@ def test_all_is_written_in_order(sizes: list[int]) -> None:
 
 
 def test_more_is_received_while_it_is_written_but_not_without_bounds() -> None:
-    may_write, waited = threading.Event(), []
+    may_write = threading.Event()
 
     async def receive() -> None:
         behind = WriteBehind(lambda _: may_write.wait(20))
-        waited.append(await behind.add(bytes(BUFFER)))
+        await behind.add(bytes(BUFFER))
         assert WriteBehind.unwritten == BUFFER
         others = [WriteBehind(lambda _: None) for _ in range(ALL_BUFFERS // BUFFER * 2)]
         for other in others:

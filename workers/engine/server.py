@@ -46,8 +46,11 @@ from .hooks import Hooks
 logger = logging.getLogger(__name__)
 
 NICENESS = 10
-"""So that the API of the same machine answers while all cores compute. Between sessions Linux shares equally,
-whatever the niceness (autogroups, sched(7)): the supervisor keeps all its processes in its own."""
+"""Niceness (CPU priority) of the engine, so that the API of the same machine answers while all cores compute.
+
+Between sessions Linux shares the processor equally, whatever the niceness (autogroups, sched(7)); so the
+supervisor keeps all its processes in its own session.
+"""
 
 ANSWER_S = 0.1
 """How often a cancel is looked for while an answer of the worker is waited for, in seconds."""

@@ -1,6 +1,8 @@
 """Uploads, registration, deletion."""
 
 import hashlib
+import shutil
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -168,3 +170,17 @@ def test_a_client_can_ask_by_sha256_before_it_sends(api: Api, slide: Path) -> No
     same_id = sha256[:24] + "0" * 40
     assert api.http.get("/v1/slides", params={"sha256": same_id}).json() == {"slides": []}
     assert_problem(api.http.get("/v1/slides", params={"sha256": "x"}), 422, "request-invalid")
+
+
+def test_a_refused_upload_is_not_removed_on_the_event_loop(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    removing: list[str] = []
+    rmtree = shutil.rmtree
+
+    def watched(folder: Path, *, ignore_errors: bool) -> None:
+        removing.append(threading.current_thread().name)
+        rmtree(folder, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr("service.slides.upload.shutil.rmtree", watched)
+    assert api.http.put("/v1/slides?filename=a.svs", content=b"no slide").status_code == 422
+    assert api.http.post("/v1/jobs", files={"slide": ("a.svs", b"no slide")}).status_code == 422
+    assert removing == ["AnyIO worker thread"] * 2

@@ -135,8 +135,11 @@ def test_bytes_go_on_where_they_are_and_nowhere_else(api: Api, content: bytes) -
     assert offset_of(api.http, url) == 1000
     unannounced = append(api.http, url, 1000, iter([content[1000:] + b"x"]))
     assert_problem(unannounced, 413, "slide-too-large")
-    offset = offset_of(api.http, url)  # what was written before the length was known to be wrong is kept
-    assert append(api.http, url, offset, content[offset:]).headers["location"]
+    offset = offset_of(api.http, url)
+    assert 1000 <= offset <= len(content), "what came before too much did may be kept"
+    whole = append(api.http, url, offset, content[offset:])
+    slide = api.http.get(whole.headers["location"]).json()
+    assert slide["sha256"] == hashlib.sha256(content).hexdigest()
 
 
 def test_what_cannot_become_a_slide_is_refused_before_a_byte_flows(

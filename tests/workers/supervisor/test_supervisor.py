@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from tests import ROOT
 from tests.workers.conftest import STAND_IN
+from workers.engine.server import NICENESS
 from workers.errors import QueueUnavailableError, SupervisorRunningError
 from workers.jobs import JobState
 from workers.supervisor.lock import LOCK_NAME, supervisor_lock
@@ -73,6 +74,17 @@ def test_everything_runs_and_ends_in_order(supervise, bench, valkey: EmbeddedVal
     released = bench.queue.client.get(held.id)
     valkey.stop()
     assert (released.state, released.crashes) == (JobState.QUEUED, 0)
+
+
+def test_the_engine_alone_stands_back_and_all_share_a_session(supervise, bench) -> None:
+    supervisor = supervise()
+    bench.wait_until(lambda: has_worker(bench), "a live worker")
+    family = children(supervisor.pid)
+    ours = os.getpriority(os.PRIO_PROCESS, supervisor.pid)
+    nicer = [pid for pid in family if os.getpriority(os.PRIO_PROCESS, pid) == min(ours + NICENESS, 19)]
+    assert len(nicer) == 1
+    assert {os.getsid(pid) for pid in family} == {supervisor.pid}, "between sessions niceness would not count"
+    assert supervisor.pid not in {os.getpgid(pid) for pid in family}, "Ctrl-C is for the supervisor"
 
 
 @pytest.mark.slow
