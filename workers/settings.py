@@ -82,6 +82,10 @@ class WorkerSettings(LogSettings):
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of one engine process. None: torch's choice."""
 
+    read_threads: Literal["auto"] | PositiveInt = "auto"
+    """Threads that decode a slide ahead of the network; half as many store labels behind it. `auto`: 2, for a
+    GPU half of the cores that each worker has, up to 8."""
+
     models_in_memory: int = Field(default=2, ge=1)
     """Networks that one engine process keeps loaded."""
 
@@ -122,7 +126,7 @@ class WorkerSettings(LogSettings):
     sandbox: Literal["auto", "on", "off"] = "auto"
     """Whether the process that decodes slides may use no network, start no program and open few files.
 
-    `auto`: where the platform can, and there is no NVIDIA GPU, whose driver is not tried with it. `on`:
+    `auto`: where the platform can, and there is no NVIDIA GPU, whose driver does not start in it. `on`:
     everywhere; a worker that cannot have it does not start.
     """
 

@@ -36,17 +36,17 @@ def work_ahead(
 
 
 class BoundedWriter:
-    """Write-behind queue of one background thread that holds at most `depth` unfinished writes.
+    """Write-behind queue of `threads` background threads that holds at most `depth` unfinished writes.
 
-    A context manager. Writes run one after another, in the order they were submitted. Leaving waits for the
-    last one; when the body raised, writes that have not begun are dropped. An exception of a write is raised
-    at the first `submit` after it, or on leaving.
+    A context manager. Writes begin in the order they were submitted; with one thread they run one after
+    another. Leaving waits for the last one; when the body raised, writes that have not begun are dropped. An
+    exception of a write is raised at a `submit` after it and after all before it, or on leaving.
     """
 
-    def __init__(self, *, depth: int) -> None:
+    def __init__(self, *, depth: int, threads: int = 1) -> None:
         self._depth = depth
         self._pending: deque[Future[None]] = deque()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="write-behind")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="write-behind")
 
     def __enter__(self) -> Self:
         return self

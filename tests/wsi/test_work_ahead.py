@@ -93,6 +93,20 @@ def test_writes_run_in_order_one_at_a_time_in_another_thread_and_leaving_waits_f
     assert threading.get_ident() not in threads
 
 
+def test_several_threads_write_at_once_and_leaving_waits_for_all_of_them() -> None:
+    together = threading.Barrier(3)
+    written: list[int] = []
+
+    def write(number: int) -> None:
+        together.wait(60)  # broken, and so an error, unless three writes run at once
+        written.append(number)
+
+    with BoundedWriter(depth=3, threads=3) as writer:
+        for number in range(6):
+            writer.submit(partial(write, number))
+    assert sorted(written) == list(range(6))
+
+
 @pytest.mark.parametrize("depth", [1, 3])
 def test_submit_waits_while_depth_writes_are_unfinished_and_not_before(depth: int) -> None:
     gate = threading.Event()

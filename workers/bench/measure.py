@@ -31,6 +31,7 @@ from wsi.reading.slide import open_slide
 from ..engine.hooks import Hooks
 from ..engine.main import load_engine
 from ..engine.pipeline import run_pipeline
+from ..engine.segment import FEW, IoThreads
 from ..engine.server import Engine, serve
 from ..engine.tissue import job_grid
 from ..errors import BenchFailedError
@@ -176,6 +177,7 @@ def time_job(
     segmenter: Segmenter,
     report: Callable[[Progress], None],
     cancelled: Callable[[], bool],
+    threads: IoThreads = FEW,
 ) -> tuple[Run, dict[str, Any], Plan]:
     """Time a whole job from opening the slide to the verified files; return time, result and plan.
 
@@ -189,7 +191,7 @@ def time_job(
     """
     directory = Path(run.directory) / "job"
     start = time.perf_counter()
-    run_pipeline(replace(run, directory=str(directory)), segmenter, report, cancelled)
+    run_pipeline(replace(run, directory=str(directory)), segmenter, report, cancelled, threads=threads)
     seconds = time.perf_counter() - start
     files = JobFiles(directory)
     result, plan = (json.loads(path.read_text(encoding="ascii")) for path in (files.result, files.plan))

@@ -1,5 +1,7 @@
 """Start the engine process with real networks and the real pipeline. Imports torch."""
 
+import os
+from functools import partial
 from multiprocessing.connection import Connection
 
 import torch
@@ -12,7 +14,11 @@ from ..settings import WorkerSettings
 from .model_cache import ModelCache
 from .pipeline import run_pipeline
 from .sandbox import check_readable, confine_engine, is_wanted, require
+from .segment import FEW, IoThreads
 from .server import Engine, serve
+
+GPU_READERS = 8
+"""Most threads that `auto` lets read for a GPU."""
 
 
 def main(pipe: Connection, worker_pid: int, settings: WorkerSettings) -> None:
@@ -38,7 +44,19 @@ def load_engine(settings: WorkerSettings, *, confined: bool = False) -> Engine[S
             check_readable(run, settings)
         return models.of_run(run)
 
-    return Engine(ready, network, run_pipeline, lambda: device_memory(ready.device))
+    pipeline = partial(run_pipeline, threads=io_threads(settings, ready.device))
+    return Engine(ready, network, pipeline, lambda: device_memory(ready.device))
+
+
+def io_threads(settings: WorkerSettings, device: str) -> IoThreads:
+    """Return the threads beside a network: few where it needs the cores itself, many for a GPU."""
+    if settings.read_threads != "auto":
+        read = settings.read_threads
+    elif device.startswith("cuda"):
+        read = min(max(FEW.read, (os.cpu_count() or 1) // settings.workers // 2), GPU_READERS)
+    else:
+        read = FEW.read
+    return IoThreads(read, max(FEW.write, read // 2))
 
 
 def device_memory(device: str) -> DeviceMemory | None:

@@ -5,22 +5,21 @@ that is killed at any point goes on at its first unfinished patch when the same 
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from model.card import ModelCard
-from model.inference.segmenter import Segmenter, StageTimer
+from model.inference.segmenter import Segmenter
 from wsi.grid import Grid
 from wsi.plan import Plan, make_plan
 from wsi.reading.slide import Slide, open_slide
 from wsi.tissue import TissueMask
 from wsi.writing.label_store import LabelStore
-from wsi.writing.pyramid import PyramidSummary, write_label_pyramids
+from wsi.writing.pyramid import LabelPyramids
 from wsi.writing.reduction import reduce_mean
 
 from ..errors import NotEnoughDiskError
@@ -33,7 +32,7 @@ from .outputs import Labelled, Outputs, require_outputs, write_outputs
 from .progress import ProgressThrottle
 from .result import Finished, job_result, provenance, write_json
 from .resume import adopt, clean, run_identity, stored_json
-from .segment import PatchRun, segment_patches
+from .segment import FEW, IoThreads, PatchRun, segment_patches
 from .stopwatch import Stopwatch
 from .tissue import job_grid, job_limits, job_tissue
 
@@ -48,11 +47,13 @@ def run_pipeline(
     cancelled: Callable[[], bool],
     hooks: Hooks = NOBODY,
     *,
+    threads: IoThreads = FEW,
     watch: Stopwatch | None = None,
 ) -> None:
     """Label the slide of `run`; leave overlay, label map, `result.json` and outputs in its directory.
 
-    Goes on from what an earlier attempt left there, made the same way. `watch` sees stages begin and end.
+    Goes on from what an earlier attempt left there, made the same way. `threads` read and store patches
+    beside the network; `watch` sees stages begin and end.
 
     Raises:
         WsiError: The slide cannot be read, its mpp is unknown or too coarse for the model, or an output
@@ -75,11 +76,12 @@ def run_pipeline(
             write_plan(files, identity, card, plan)
             report = telling(report, warnings := job_warnings(run, slide, card, plan, tissue))
         labels, kept = label_stores(run, files, plan.grid, identity)
-        patches = PatchRun(slide, plan, tissue, labels, segmenter, watch, kept)
-        with watch.stage("segment"):
-            labelled_slices = segment_patches(patches, report, cancelled)
-        finished = Finished(run, slide.info, segmenter, plan, warnings, labelled_slices, started)
-        write_results(finished, patches, files, report, cancelled)
+        with LabelPyramids(labels, plan.grid, files.directory) as pyramids:
+            patches = PatchRun(slide, plan, tissue, labels, segmenter, watch, kept, pyramids, threads)
+            with watch.stage("segment"):
+                labelled_slices = segment_patches(patches, report, cancelled)
+            finished = Finished(run, slide.info, segmenter, plan, warnings, labelled_slices, started)
+            write_results(finished, patches, pyramids, files, report, cancelled)
     clean(files, hooks)
 
 
@@ -120,6 +122,7 @@ def write_plan(files: JobFiles, identity: LabelIdentity, card: ModelCard, plan: 
 def write_results(
     finished: Finished,
     patches: PatchRun,
+    pyramids: LabelPyramids,
     files: JobFiles,
     report: Callable[[Progress], None],
     cancelled: Callable[[], bool],
@@ -134,7 +137,15 @@ def write_results(
     with watch.stage("pyramid"):
         throttle = ProgressThrottle("pyramid", len(plan.patches), report, cancelled)
         description = provenance(finished.run, finished.info, card, plan.grid, finished.warnings)
-        summary = write_pyramids(description, card, plan.grid, patches.store, files, throttle, watch.stage)
+        summary = pyramids.write(
+            card.palette,
+            description,
+            labels=files.labels,
+            overlay=files.overlay,
+            threads=torch.get_num_threads(),  # those of the network, which is done by then
+            progress=throttle,
+            stage=watch.stage,
+        )
     outputs = Outputs()
     if names := finished.run.parameters.outputs:
         with watch.stage("outputs"):
@@ -192,26 +203,3 @@ def require_disk(directory: Path, grid: Grid, maps: int = 1) -> None:
     free = shutil.disk_usage(directory).free
     if worst > free:
         raise NotEnoughDiskError(needed=worst, free=free, directory=directory)
-
-
-def write_pyramids(
-    description: Mapping[str, Any],
-    card: ModelCard,
-    grid: Grid,
-    store: LabelStore,
-    files: JobFiles,
-    progress: Callable[[float], None],
-    stage: StageTimer,
-) -> PyramidSummary:
-    """Write and verify `labels.tif` and `overlay.tif` from the label store."""
-    return write_label_pyramids(
-        store,
-        grid,
-        card.palette,
-        description,
-        labels=files.labels,
-        overlay=files.overlay,
-        threads=torch.get_num_threads(),  # those of the network, which is done by then
-        progress=progress,
-        stage=stage,
-    )

@@ -1,6 +1,7 @@
 """The patches of one job: read ahead, label, store."""
 
 import contextlib
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,16 +18,26 @@ from wsi.reading.slide import Slide
 from wsi.tissue import TissueMask
 from wsi.work_ahead import BoundedWriter, work_ahead
 from wsi.writing.label_store import LabelStore
+from wsi.writing.pyramid import LabelPyramids
 
 from ..errors import JobCancelledError
 from ..jobs import Progress
 from .progress import ProgressMeter
 from .stopwatch import Stopwatch
 
-READ_THREADS = 2
-READ_DEPTH = 2
-"""Patches decoded ahead of the network: 22 MB each (2688 x 2688 RGB), up to three times that off the model's
-scale, and at most some 3 MB more where contexts are centred."""
+
+@dataclass(frozen=True, slots=True)
+class IoThreads:
+    """Threads that read patches ahead of the network, and store finished ones behind it."""
+
+    read: int = 2
+    """As many patches are decoded ahead too: 22 MB each (2688 x 2688 RGB), up to three times that off the
+    model's scale, and at most some 3 MB more where contexts are centred."""
+    write: int = 1
+
+
+FEW = IoThreads()
+"""Threads beside a network that needs the processor itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,9 @@ class PatchRun:
     watch: Stopwatch
     probabilities: LabelStore | None = None
     """Where the labels' probabilities are kept, if they are."""
+    pyramids: LabelPyramids | None = None
+    """What is built of the labels behind the network; None: nothing, all is left for later."""
+    threads: IoThreads = FEW
 
     def read(self, patch: Patch) -> PatchPixels:
         """Read the pixels of the patch. Called in threads."""
@@ -89,7 +103,7 @@ class PatchRun:
     def write(
         self, patch: Patch, labels: NDArray[np.uint8], probabilities: NDArray[np.uint8] | None = None
     ) -> None:
-        """Leave the finished patch in the label store. Called in the writing thread."""
+        """Leave the finished patch in the label store. Called in writing threads."""
         with self.watch.stage("store"):
             # First, so that whoever sees labels finds their probabilities.
             if self.probabilities is not None and probabilities is not None:
@@ -105,9 +119,10 @@ class PatchRun:
 def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled: Callable[[], bool]) -> int:
     """Label every patch that the store does not hold yet; return the number of slices labelled.
 
-    Reading and writing overlap the network, and a GPU is given a patch before the one before is collected.
-    Memory: READ_DEPTH + 1 patch regions and two finished patches, on a GPU one more of each, independent of
-    the slide; where probabilities are kept, twice the finished patches.
+    Reading, writing and the pyramids overlap the network, and a GPU is given a patch before the one before is
+    collected.
+    Memory: one patch region more than threads read, and one finished patch more than threads write, on a GPU
+    one more of each, independent of the slide; where probabilities are kept, twice the finished patches.
 
     Raises:
         JobCancelledError: `cancelled()` became true.
@@ -118,25 +133,24 @@ def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled
         run.plan, len(run.plan.patches) - len(todo), sum(len(patch.slices) for patch in todo)
     )
     report(meter.progress())
-    regions = work_ahead(run.read, todo, threads=READ_THREADS, depth=READ_DEPTH)
-    with contextlib.closing(regions), BoundedWriter(depth=2) as writer:
+    counting = threading.Lock()
+    ahead = None if run.pyramids is None else run.pyramids.ahead(patch.index for patch in todo)
+
+    def finish(patch: Patch, labels: NDArray[np.uint8], probabilities: NDArray[np.uint8] | None) -> None:
+        run.write(patch, labels, probabilities)
+        with counting:
+            report(meter.finish(patch))
+        if ahead is not None:
+            with run.watch.stage("pyramid"):
+                ahead.stored(patch.index)
+
+    regions = work_ahead(run.read, todo, threads=run.threads.read, depth=run.threads.read)
+    writing = BoundedWriter(depth=run.threads.write + 1, threads=run.threads.write)
+    with contextlib.closing(regions), writing as writer:
         for patch, pending in submit_ahead(run, regions, cancelled):
             labels, probabilities = run.collect(patch, pending), run.collect_probabilities(patch, pending)
-            writer.submit(partial(finish_patch, run, patch, labels, probabilities, meter, report))
+            writer.submit(partial(finish, patch, labels, probabilities))
     return meter.slices_done
-
-
-def finish_patch(
-    run: PatchRun,
-    patch: Patch,
-    labels: NDArray[np.uint8],
-    probabilities: NDArray[np.uint8] | None,
-    meter: ProgressMeter,
-    report: Callable[[Progress], None],
-) -> None:
-    """Store a patch and tell of it. Called in the writing thread."""
-    run.write(patch, labels, probabilities)
-    report(meter.finish(patch))
 
 
 def submit_ahead(

@@ -17,7 +17,7 @@ from ..atomic import atomic_file
 from ..geometry import Rect, Size
 from ..grid import TILE_PX, Grid, InputGeometry, make_grid
 from ..writing.pyramid import level_sizes, write_label_pyramids
-from ..writing.pyramid_walk import Quad, build_pyramid
+from ..writing.pyramid_walk import Quad, build_pyramid, build_subtree
 from ..writing.tile_codec import encode_tile
 from ..writing.tile_spool import TileSpool
 from .mark import PHANTOM_MARK
@@ -137,7 +137,10 @@ class _SlideBuilder:
         self._tiles = [size.tiles(TILE_PX) for size in sizes]
 
     def run(self, threads: int, progress: Callable[[float], None]) -> None:
-        build_pyramid(self._tiles, self._finest, self._coarser, threads=threads, progress=progress)
+        build_pyramid(self._tiles, self._subtree, self._coarser, threads=threads, progress=progress)
+
+    def _subtree(self, column: int, row: int) -> Pixels | None:
+        return build_subtree(self._tiles, (column, row), self._finest, self._coarser)
 
     def _finest(self, column: int, row: int) -> Pixels | None:
         """Render a tile; return it at half its size."""

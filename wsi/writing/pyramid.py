@@ -9,38 +9,36 @@ libvips, tifffile and ASAP all read.
 import json
 import re
 import tempfile
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Protocol
+from typing import Self
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
 
 from ..atomic import atomic_file
 from ..geometry import Size
 from ..grid import TILE_PX, Grid
 from ..palette import Palette
 from .ome_tiff import chain_levels, ome_description
+from .pyramid_builder import PartsAhead, PyramidBuilder, TileSource
 from .pyramid_check import verify_pyramid
-from .pyramid_walk import Quad, build_pyramid
 from .reduction import Reduction, reduce_majority, reduce_mean
-from .tile_codec import decode_tile, encode_tile, encode_uniform
+from .tile_codec import encode_uniform
 from .tile_spool import TileSpool
 
 _BUILD_SHARE = 0.8  # of the time; the rest is copying the tiles into the two files
 
+Stage = Callable[[str], AbstractContextManager[object]]
+"""Returns a context manager that times the named stage."""
 
-class TileSource(Protocol):
-    """Level-0 tiles of a label map, (512, 512) uint8, 0 beyond the label map."""
 
-    def encoded_tile(self, column: int, row: int) -> bytes | None:
-        """Return one tile as the bytes of a deflate TIFF tile; None for a tile of zeros."""
+def _unheard(_share: float) -> None:
+    """Take a fraction that nobody wants to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +58,55 @@ def level_sizes(label_size: Size) -> tuple[Size, ...]:
     return tuple(sizes)
 
 
+class LabelPyramids:
+    """`labels.tif` and `overlay.tif` in the making; a context that holds what is built of them.
+
+    Each tile is encoded once; level-0 bytes of the source are taken over as they are. Same input, same bytes:
+    no time stamps. Memory: four tiles a level and 16 a thread, plus 16 bytes a tile, whatever the slide.
+    """
+
+    def __init__(self, source: TileSource, grid: Grid, folder: Path) -> None:
+        """Begin pyramids of the tiles of `source`, which is called in several threads at once.
+
+        What is built lies in a nameless file in `folder`, until the end of the context.
+        """
+        self._pyramid = _Pyramid(source, grid, folder, reduce_majority)
+        self._grid = grid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pyramid.close()
+
+    def ahead(self, patches: Iterable[int]) -> PartsAhead:
+        """Return what builds parts of the pyramids, when it is told of each of `patches` that is stored."""
+        return PartsAhead(self._pyramid.builder, self._grid, patches)
+
+    def write(
+        self,
+        palette: Palette,
+        description: Mapping[str, object],
+        *,
+        labels: Path,
+        overlay: Path,
+        threads: int = 1,
+        progress: Callable[[float], None] = _unheard,
+        stage: Stage = nullcontext,
+    ) -> PyramidSummary:
+        """Build what is missing; write `labels` (grey, value = class) and `overlay` (palette).
+
+        Both are written under temporary names, re-opened, verified and renamed. `description` becomes the
+        ImageDescription, as JSON; its "software" entry is the Software tag too. `progress` is called with
+        fractions from 0 to 1; `stage("verify")` returns the context manager that verifying runs in.
+
+        Raises:
+            PyramidError: a file did not survive being read back.
+        """
+        files = ((labels, None), (overlay, palette.tiff_colour_map()))
+        return self._pyramid.write(files, description, threads=threads, report=progress, stage=stage)
+
+
 def write_label_pyramids(
     source: TileSource,
     grid: Grid,
@@ -70,32 +117,21 @@ def write_label_pyramids(
     overlay: Path,
     threads: int = 1,
     progress: Callable[[float], None] | None = None,
-    stage: Callable[[str], AbstractContextManager[object]] = nullcontext,
 ) -> PyramidSummary:
-    """Write `labels` (grey, value = class) and `overlay` (palette) from the tiles of `source`.
-
-    Each tile is encoded once; level-0 bytes of the source are taken over as they are. Same input, same bytes:
-    no time stamps. Both files are written under temporary names, re-opened, verified and renamed. Memory:
-    four tiles a level and 16 a thread, plus 16 bytes a tile, whatever the slide.
-
-    `source` gives level-0 tiles and is called in `threads` threads at once. `description` becomes the
-    ImageDescription, as JSON; its "software" entry is the Software tag too. `progress` is called with
-    fractions from 0 to 1; `stage("verify")` returns the context manager that verifying runs in.
+    """Write `labels` and `overlay` from the tiles of `source` at once: see LabelPyramids.
 
     Raises:
         PyramidError: a file did not survive being read back.
     """
-    files = ((labels, None), (overlay, palette.tiff_colour_map()))
-    return _write_pyramids(
-        source,
-        grid,
-        description,
-        files,
-        _Kind(reduce_majority),
-        threads,
-        progress or (lambda _fraction: None),
-        stage,
-    )
+    with LabelPyramids(source, grid, labels.parent) as pyramids:
+        return pyramids.write(
+            palette,
+            description,
+            labels=labels,
+            overlay=overlay,
+            threads=threads,
+            progress=progress or _unheard,
+        )
 
 
 def write_quantity_pyramid(
@@ -106,121 +142,62 @@ def write_quantity_pyramid(
     *,
     channel: str,
     threads: int = 1,
-    progress: Callable[[float], None] = lambda _fraction: None,
+    progress: Callable[[float], None] = _unheard,
 ) -> None:
     """Write a grey pyramid of a quantity that is 0 where nothing is known, reduced by `reduce_mean`.
 
     It is an OME-TIFF too: `channel` is its name there, `description` the description of the image. Layout,
-    other tags, memory and errors are those of `write_label_pyramids`.
+    other tags, memory and errors are those of LabelPyramids.
     """
-    kind = _Kind(reduce_mean, channel)
-    _write_pyramids(source, grid, description, ((path, None),), kind, threads, progress, nullcontext)
+    with closing(_Pyramid(source, grid, path.parent, reduce_mean, channel)) as pyramid:
+        pyramid.write(((path, None),), description, threads=threads, report=progress)
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """What differs between maps of classes and of a quantity."""
+class _Pyramid:
+    """All levels of a map, built once, and written to each of several files.
 
-    reduce: Reduction
-    channel: str | None = None
-    """Name of the channel of an OME-TIFF; None for a TIFF without OME."""
-
-
-def _write_pyramids(
-    source: TileSource,
-    grid: Grid,
-    description: Mapping[str, object],
-    files: Sequence[tuple[Path, NDArray[np.uint16] | None]],
-    kind: _Kind,
-    threads: int,
-    report: Callable[[float], None],
-    stage: Callable[[str], AbstractContextManager[object]],
-) -> PyramidSummary:
-    """Build all levels once and write them to each of `files`, with or without a colour map.
-
-    Raises:
-        PyramidError: a file did not survive being read back.
-    """
-    sizes = level_sizes(grid.label_size)
-    with tempfile.TemporaryFile(dir=files[0][0].parent) as file:
-        spool = TileSpool(file, sizes, encode_uniform(0))
-        builder = _Builder(source, sizes, spool, kind.reduce)
-        builder.run(threads, lambda share: report(share * _BUILD_SHARE))
-        text = _text(description, kind.channel, grid, spool)
-        software = str(description.get("software", "darefine"))
-        for number, (path, colours) in enumerate(files, start=1):
-            with atomic_file(path) as temporary:
-                _write_tiff(
-                    temporary, spool, grid.label_mpp, colours, text, software, ome=kind.channel is not None
-                )
-                with stage("verify"):
-                    verify_pyramid(temporary, sizes, spool.encoded)
-            report(_BUILD_SHARE + (1 - _BUILD_SHARE) * number / len(files))
-    return PyramidSummary(class_counts=builder.class_counts(), levels=len(sizes))
-
-
-class _Builder:
-    """Builder of all levels into a spool, in threads.
-
-    A tile of level k is made as soon as its four tiles of level k - 1 are there.
+    `channel` is the name of the channel of an OME-TIFF; None for a TIFF without OME.
     """
 
     def __init__(
-        self, source: TileSource, sizes: tuple[Size, ...], spool: TileSpool, reduce: Reduction
+        self, source: TileSource, grid: Grid, folder: Path, reduce: Reduction, channel: str | None = None
     ) -> None:
-        self._source = source
-        self._reduce = reduce
-        self._sizes = sizes
-        self._tiles = [size.tiles(TILE_PX) for size in sizes]
-        self._spool = spool
-        self._counting = threading.Lock()
-        self._counts = np.zeros(256, np.int64)
+        self._grid = grid
+        self._channel = channel
+        self._sizes = level_sizes(grid.label_size)
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (closed by `close`)
+        self._spool = TileSpool(self._file, self._sizes, encode_uniform(0))
+        self.builder = PyramidBuilder(source, self._sizes, self._spool, reduce)
 
-    def run(self, threads: int, progress: Callable[[float], None]) -> None:
-        build_pyramid(self._tiles, self._finest, self._coarser, threads=threads, progress=progress)
+    def close(self) -> None:
+        """Drop what is built."""
+        self._file.close()
 
-    def class_counts(self) -> tuple[int, ...]:
-        counts = self._counts.copy()
-        counts[0] = self._sizes[0].pixels - counts[1:].sum()
-        return tuple(int(count) for count in counts)
+    def write(
+        self,
+        files: Sequence[tuple[Path, NDArray[np.uint16] | None]],
+        description: Mapping[str, object],
+        *,
+        threads: int,
+        report: Callable[[float], None],
+        stage: Stage = nullcontext,
+    ) -> PyramidSummary:
+        """Build what is missing, and write each of `files`, with or without a colour map.
 
-    def _coarser(
-        self, level: int, column: int, row: int, quad: Quad[NDArray[np.uint8]]
-    ) -> NDArray[np.uint8] | None:
-        """Make one tile from its four; None when it is all zeros."""
-        pixels = np.zeros((2 * TILE_PX, 2 * TILE_PX), np.uint8)
-        for index, child in enumerate(quad):
-            dy, dx = divmod(index, 2)
-            if child is not None:
-                pixels[dy * TILE_PX : (dy + 1) * TILE_PX, dx * TILE_PX : (dx + 1) * TILE_PX] = child
-        tile = self._cropped(level, column, row, self._reduce(pixels))
-        if not tile.any():
-            return None
-        self._spool.add(level, column, row, encode_tile(tile))
-        return tile
-
-    def _finest(self, column: int, row: int) -> NDArray[np.uint8] | None:
-        encoded = self._source.encoded_tile(column, row)
-        if encoded is None:
-            return None
-        decoded = decode_tile(encoded)
-        tile = self._cropped(0, column, row, decoded)
-        if not tile.any():
-            return None
-        self._spool.add(0, column, row, encoded if tile is decoded else encode_tile(tile))
-        with self._counting:
-            self._counts += Image.fromarray(tile).histogram()  # faster than numpy's bincount
-        return tile
-
-    def _cropped(self, level: int, column: int, row: int, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the tile with zeros beyond the level's edge; the same array when that changes nothing."""
-        width = self._sizes[level].width - column * TILE_PX
-        height = self._sizes[level].height - row * TILE_PX
-        if not (tile[:, width:].any() or tile[height:].any()):
-            return tile
-        cropped = np.zeros_like(tile)
-        cropped[:height, :width] = tile[:height, :width]
-        return cropped
+        Raises:
+            PyramidError: a file did not survive being read back.
+        """
+        self.builder.finish(threads, lambda share: report(share * _BUILD_SHARE))
+        text = _text(description, self._channel, self._grid, self._spool)
+        software = str(description.get("software", "darefine"))
+        for number, (path, colours) in enumerate(files, start=1):
+            with atomic_file(path) as temporary:
+                ome = self._channel is not None
+                _write_tiff(temporary, self._spool, self._grid.label_mpp, colours, text, software, ome=ome)
+                with stage("verify"):
+                    verify_pyramid(temporary, self._sizes, self._spool.encoded)
+            report(_BUILD_SHARE + (1 - _BUILD_SHARE) * number / len(files))
+        return PyramidSummary(class_counts=self.builder.class_counts(), levels=len(self._sizes))
 
 
 def _write_tiff(

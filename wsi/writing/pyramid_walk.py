@@ -17,7 +17,7 @@ SUBTREE_LEVEL = 2
 
 def build_pyramid(
     tiles: Sequence[Size],
-    finest: Callable[[int, int], T | None],
+    subtree: Callable[[int, int], T | None],
     coarser: Callable[[int, int, int, Quad[T]], T | None],
     *,
     threads: int,
@@ -28,32 +28,47 @@ def build_pyramid(
     Both callables run in `threads` threads at once. What they and `progress` raise ends the work. Memory: at
     most four results a level, and four subtrees a thread, wait for their parents: subtrees come in Z-order.
 
-    `tiles` are the columns and rows of each level, finest first. `finest(column, row)` makes a tile of level
-    0, `coarser(level, column, row, quad)` one of a level above from its four; None is a blank tile, and four
-    blank ones make a blank one. `progress` is called with fractions up to 1, in the caller's thread.
+    `tiles` are the columns and rows of each level, finest first. `subtree(column, row)` makes the tile of
+    `subtree_level` and all below, by `build_subtree` for instance, and returns it; `coarser(level, column,
+    row, quad)` makes one of a level above from its four; None is a blank tile, and four blank ones make a
+    blank one. `progress` is called with fractions up to 1, in the caller's thread.
     """
-    top = len(tiles) - 1
-    bottom = min(SUBTREE_LEVEL, top)
-    subtrees: list[tuple[int, int]] = []
+    top, bottom = len(tiles) - 1, subtree_level(tiles)
+    roots: list[tuple[int, int]] = []
 
     def list_subtree(column: int, row: int) -> None:
-        subtrees.append((column, row))
-
-    def build_subtree(root: tuple[int, int]) -> T | None:
-        return _build(tiles, (bottom, *root), 0, finest, coarser)
+        roots.append((column, row))
 
     _walk(tiles, top, bottom, list_subtree, lambda _level, _column, _row, _quad: None)
     with contextlib.closing(
-        work_ahead(build_subtree, subtrees, threads=threads, depth=4 * threads)
+        work_ahead(lambda root: subtree(*root), roots, threads=threads, depth=4 * threads)
     ) as results:
         numbered = enumerate(results, start=1)
 
         def next_subtree(_column: int, _row: int) -> T | None:
             number, (_, tile) = next(numbered)
-            progress(number / len(subtrees))
+            progress(number / len(roots))
             return tile
 
         _walk(tiles, top, bottom, next_subtree, coarser)
+
+
+def build_subtree(
+    tiles: Sequence[Size],
+    root: tuple[int, int],
+    finest: Callable[[int, int], T | None],
+    coarser: Callable[[int, int, int, Quad[T]], T | None],
+) -> T | None:
+    """Make the tile of `subtree_level` at `root` (column, row), after all below it, and return it.
+
+    `finest(column, row)` makes a tile of level 0; for the rest see `build_pyramid`.
+    """
+    return _build(tiles, (subtree_level(tiles), *root), 0, finest, coarser)
+
+
+def subtree_level(tiles: Sequence[Size]) -> int:
+    """Return the level of the roots of subtrees: SUBTREE_LEVEL, or the last of a small pyramid."""
+    return min(SUBTREE_LEVEL, len(tiles) - 1)
 
 
 def _walk(
