@@ -93,7 +93,7 @@ def write_report(results: Path, figure: Path, settings: RunSettings | None, show
         raise ResumeError(
             f"the slides in {settings.work} are not those of {results}; give the study's own --work"
         )
-    draw(networks, index, settings, figure, show)
+    draw(networks, index, settings, SIZES[plan.network].precision, figure, show)
     _write_tables(found, results, figure)
 
 

@@ -11,7 +11,7 @@ from model.evaluation.figures import example_rows, save_figure
 
 from .results import Run
 from .rows import Row
-from .runs import PRECISION, RunSettings, run_name
+from .runs import RunSettings, run_name
 
 EXAMPLES = 4
 """Test slides shown, one patch of each."""
@@ -35,6 +35,7 @@ def draw(
     networks: Mapping[Path, str],
     index: SlideIndex,
     settings: RunSettings,
+    precision: str,
     out: Path,
     progress: Callable[[str, float], None],
 ) -> None:
@@ -52,7 +53,7 @@ def draw(
         task,
         examples=EXAMPLES,
         device=settings.device,
-        precision=PRECISION,
+        precision=precision,
         progress=lambda name, done: progress(f"{name} figure", done),
     )
     names = [evaluation.card.name for evaluation in evaluations]

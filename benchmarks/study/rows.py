@@ -31,9 +31,14 @@ class Size:
 
     Counted by model.network.flops.
     """
+    precision: str
+    """Of the test."""
 
 
-SIZES: Mapping[str, Size] = {"small": Size(SMALL, 8), "resnet50": Size(NetworkConfig(), 56)}
+SIZES: Mapping[str, Size] = {
+    "small": Size(SMALL, 8, "fp32"),
+    "resnet50": Size(NetworkConfig(), 56, "bf16"),
+}
 """Sizes by name; "resnet50" is the paper's, for a GPU."""
 
 INPUT_MODES = ("unet", "single", "multi-size", "add")

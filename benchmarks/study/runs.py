@@ -34,9 +34,6 @@ from .rows import SIZES, Row
 SAVED_EVERY = 20
 """Steps between saved states: what is lost when a run is killed."""
 
-PRECISION = "fp32"
-"""Precision of the test, on any machine."""
-
 STEM = ("context_encoder.", "context_adapt.3.")
 """Prefixes of the weights that the stem teaches."""
 
@@ -113,7 +110,7 @@ def perform(
         Task.of(index, "test"),
         examples=0,
         device=settings.device,
-        precision=PRECISION,
+        precision=SIZES[plan.network].precision,
         progress=lambda name, done: progress(f"{name} test", done),
     )
     return {"row": row.name, "seed": seed, "fingerprint": mark, **_facts(config, plan, evaluation)}
