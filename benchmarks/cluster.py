@@ -116,11 +116,7 @@ class Cluster:
         for host in self.hosts:
             if not host.runs():
                 host.start()
-        deadline = time.monotonic() + START_S
-        while not self.client.ready():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"not ready after {START_S:.0f} s")
-            time.sleep(0.1)
+        wait_until_ready(self.client)
 
     def stop(self) -> None:
         """End both hosts as SIGTERM does, the queue's last."""
@@ -136,6 +132,19 @@ class Cluster:
                 if process.environ().get("DAREFINE_DATA_DIR") == ours or ours in _command_line(process):
                     found.append(_command_line(process))
         return found
+
+
+def wait_until_ready(client: Client) -> None:
+    """Return once a service that starts would run a job.
+
+    Raises:
+        TimeoutError: when that takes longer than START_S.
+    """
+    deadline = time.monotonic() + START_S
+    while not client.ready():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not ready after {START_S:.0f} s")
+        time.sleep(0.1)
 
 
 def _command_line(process: psutil.Process) -> str:

@@ -52,12 +52,10 @@ def run_pipeline(
 ) -> None:
     """Label the slide of `run`; leave overlay, label map, `result.json` and outputs in its directory.
 
-    Goes on from what an earlier attempt left there, made the same way. `threads` read and store patches
-    beside the network; `watch` sees stages begin and end.
+    Goes on from what an earlier attempt left there, made the same way. `watch` sees stages begin and end.
 
     Raises:
-        WsiError: The slide cannot be read, its mpp is unknown or too coarse for the model, or an output
-            cannot be made of it.
+        WsiError: The slide cannot be read, its mpp is unknown or too coarse, or an output cannot be made.
         NotEnoughDiskError: What the job may need does not fit on the disk.
         JobCancelledError: `cancelled()` became true.
     """
@@ -71,8 +69,7 @@ def run_pipeline(
         if is_done_before(files, identity, report, hooks):
             return
         with watch.stage("plan"):
-            throttle = ProgressThrottle("plan", 0, report, cancelled)
-            plan, tissue = plan_job(run, files, slide, card, throttle)
+            plan, tissue = plan_job(run, files, slide, card, ProgressThrottle("plan", 0, report, cancelled))
             write_plan(files, identity, card, plan)
             report = telling(report, warnings := job_warnings(run, slide, card, plan, tissue))
         labels, kept = label_stores(run, files, plan.grid, identity)
