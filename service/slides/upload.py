@@ -7,7 +7,6 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +21,6 @@ STALE_S = 3600.0
 
 FRESH_S = 10.0
 """Seconds in which a new folder may not be locked yet."""
-
-HASHED_APART = 256 << 10
-"""Least bytes of a piece that is hashed in another thread while it is written: both take about as long."""
-
-HASHERS = ThreadPoolExecutor(2, thread_name_prefix="hash")
-"""Threads that hash for all uploads of the process; made when they are first needed."""
 
 LOCK, PART, SLIDE, CONTENT = "lock", "upload", "slide", "content"
 """Names in the folder of an upload: what its process locks, the file as sent, what becomes the folder of the
@@ -85,21 +78,9 @@ class Upload:
         self.bytes += len(chunk)
         require_size(self.bytes, self._max_bytes)
         require_space(self.folder, len(chunk))
-        with self._hashed(chunk), full_disk_refused():
+        self._digest.update(chunk)
+        with full_disk_refused():
             self._file.write(chunk)
-
-    @contextlib.contextmanager
-    def _hashed(self, chunk: bytes) -> Iterator[None]:
-        """Hash `chunk` inside the context, and be done with it at its end."""
-        if len(chunk) < HASHED_APART:
-            self._digest.update(chunk)
-            yield
-            return
-        hashing = HASHERS.submit(self._digest.update, chunk)
-        try:
-            yield
-        finally:
-            hashing.result()
 
     def close(self) -> None:
         """Flush the file to the disk and close it. Writing after this is an error."""

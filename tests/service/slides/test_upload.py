@@ -15,7 +15,7 @@ import pytest
 from service.errors import SlideTooLargeError, StorageFullError
 from service.slides.disk import DISK_RESERVE, full_disk_refused, require_space
 from service.slides.store import SlideStore
-from service.slides.upload import HASHED_APART, STALE_S, Upload, remove_stale_uploads
+from service.slides.upload import STALE_S, Upload, remove_stale_uploads
 from wsi.geometry import Rect, Size
 from wsi.reading.slide_info import SlideInfo
 
@@ -33,23 +33,6 @@ def test_an_upload_is_hashed_and_kept_under_its_own_name(tmp_path: Path) -> None
     assert path == tmp_path / "slide" / "content" / "slide.svs"
     assert path.read_bytes() == b"first second"
     assert (upload.bytes, upload.sha256) == (12, hashlib.sha256(b"first second").hexdigest())
-
-
-def test_large_pieces_between_small_ones_are_hashed_in_their_order(tmp_path: Path) -> None:
-    upload, pieces = Upload(tmp_path, max_bytes=1 << 30), [b"a", os.urandom(HASHED_APART), b"b"] * 3
-    for piece in [*pieces, os.urandom(2 * HASHED_APART)]:
-        upload.write(piece)
-    received = upload.received("slide.svs")
-    assert received.sha256 == hashlib.sha256((tmp_path / "upload").read_bytes()).hexdigest()
-    assert received.bytes == (tmp_path / "upload").stat().st_size
-
-
-def test_a_piece_that_cannot_be_written_is_hashed_when_the_error_comes(tmp_path: Path) -> None:
-    upload, piece = Upload(tmp_path, max_bytes=1 << 30), os.urandom(HASHED_APART)
-    upload.close()
-    with pytest.raises(ValueError, match="closed file"):
-        upload.write(piece)
-    assert upload.sha256 == hashlib.sha256(piece).hexdigest(), "nobody hashes any more"
 
 
 def test_an_upload_may_be_as_large_as_the_limit_and_no_larger(tmp_path: Path) -> None:
