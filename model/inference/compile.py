@@ -31,20 +31,18 @@ def check_compiler(device: torch.device) -> None:
         ) from error
 
 
-def compile_network(network: SegmentationNetwork, device: torch.device) -> None:
+def compile_network(network: SegmentationNetwork) -> None:
     """Wrap `forward` and `encode_context` in torch.compile, in place; each input size compiles on first use.
 
-    Shapes are static: kernels for fixed shapes are faster, and patches have few. On a CPU weights are frozen:
-    laid out for its convolutions, which take sums and ReLUs along. The default mode is used on a GPU too:
-    "max-autotune" picks kernels by timing them, so that logits could differ in the last digits from one
+    Shapes are static: kernels for fixed shapes are faster, and patches have few. The default mode is used on
+    a GPU
+    too: "max-autotune" picks kernels by timing them, so that logits could differ in the last digits from one
     process to the next, and CUDA graphs ("reduce-overhead") overwrite their outputs, of which the context's
     must outlive many passes. Reductions are not tuned by timing either, where torch has the option.
     """
     # Past its limit, 8 by default, torch goes on without compiling, and every halo or scale in a job counts.
     torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT  # noqa: SLF001
-    options = {"freezing": device.type == "cpu"}
-    if "deterministic" in torch._inductor.list_options():  # noqa: SLF001
-        options["deterministic"] = True
-    compiled = partial(torch.compile, dynamic=False, options=options)
+    untimed = {"deterministic": True} if "deterministic" in torch._inductor.list_options() else None  # noqa: SLF001
+    compiled = partial(torch.compile, dynamic=False, options=untimed)
     network.encode_context = compiled(network.encode_context)  # type: ignore[method-assign]
     network.forward = compiled(network.forward)  # type: ignore[method-assign]

@@ -44,7 +44,7 @@ class TorchBackend:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
         if compiled:
             check_compiler(self.device)
-            compile_network(self.network, self.device)
+            compile_network(self.network)
         self.logit_px = self.network.logit_px
         self._normalise = Normaliser(normalisation, self.device)
 

@@ -93,9 +93,6 @@ def _apply_per_row(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor
     """
     if torch.is_grad_enabled() or rows.device.type != "cpu":
         return function(rows)
-    if torch.compiler.is_compiling():
-        # With frozen weights torch.compile fails on vectors; matrices of one row are the same to it.
-        return torch.cat([function(row) for row in rows.split(1)])
     return torch.stack([function(row) for row in rows.unbind()])
 
 

@@ -25,9 +25,10 @@ def test_a_queue_is_compared_with_the_network_measured_before_and_after_it() -> 
 
 @pytest.mark.slow
 def test_it_measures_a_running_service(tmp_path: Path) -> None:
-    command = "--size 1024 --jobs 2 --alone 2 --workers 1 --rounds 1"
+    command = "--size 1024 --jobs 3 --alone 2 --workers 1 --rounds 1"
     done = CliRunner().invoke(main, [*command.split(), "--out", str(tmp_path)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     (found,) = json.loads((tmp_path / "small_slides.json").read_text(encoding="ascii"))["rounds"]
     assert len(found["alone_s"]) == len(found["alone_network_s"]) == 2
+    assert 0 < found["queue_jobs"] <= 3
     assert found["queue_s"] > max(found["alone_network_s"])
