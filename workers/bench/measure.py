@@ -31,7 +31,7 @@ from wsi.reading.slide import open_slide
 from ..engine.hooks import Hooks
 from ..engine.main import load_engine
 from ..engine.pipeline import run_pipeline
-from ..engine.segment import FEW, IoThreads
+from ..engine.segment import CPU_IO_THREADS, IoThreads
 from ..engine.server import Engine, serve
 from ..engine.tissue import job_grid
 from ..errors import BenchFailedError
@@ -177,7 +177,7 @@ def time_job(
     segmenter: Segmenter,
     report: Callable[[Progress], None],
     cancelled: Callable[[], bool],
-    threads: IoThreads = FEW,
+    threads: IoThreads = CPU_IO_THREADS,
 ) -> tuple[Run, dict[str, Any], Plan]:
     """Time a whole job from opening the slide to the verified files; return time, result and plan.
 

@@ -14,7 +14,7 @@ from ..settings import WorkerSettings
 from .model_cache import ModelCache
 from .pipeline import run_pipeline
 from .sandbox import check_readable, confine_engine, is_wanted, require
-from .segment import FEW, IoThreads
+from .segment import CPU_IO_THREADS, IoThreads
 from .server import Engine, serve
 
 GPU_READERS = 8
@@ -49,14 +49,14 @@ def load_engine(settings: WorkerSettings, *, confined: bool = False) -> Engine[S
 
 
 def io_threads(settings: WorkerSettings, device: str) -> IoThreads:
-    """Return the threads beside a network: few where it needs the cores itself, many for a GPU."""
+    """Choose how many threads read and store: few beside a network on the CPU, more for a GPU."""
     if settings.read_threads != "auto":
         read = settings.read_threads
     elif device.startswith("cuda"):
-        read = min(max(FEW.read, (os.cpu_count() or 1) // settings.workers // 2), GPU_READERS)
+        read = min(max(CPU_IO_THREADS.read, (os.cpu_count() or 1) // settings.workers // 2), GPU_READERS)
     else:
-        read = FEW.read
-    return IoThreads(read, max(FEW.write, read // 2))
+        read = CPU_IO_THREADS.read
+    return IoThreads(read, max(CPU_IO_THREADS.write, read // 2))
 
 
 def device_memory(device: str) -> DeviceMemory | None:

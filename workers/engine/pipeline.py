@@ -32,7 +32,7 @@ from .outputs import Labelled, Outputs, require_outputs, write_outputs
 from .progress import ProgressThrottle
 from .result import Finished, job_result, provenance, write_json
 from .resume import adopt, clean, run_identity, stored_json
-from .segment import FEW, IoThreads, PatchRun, segment_patches
+from .segment import CPU_IO_THREADS, IoThreads, PatchRun, segment_patches
 from .stopwatch import Stopwatch
 from .tissue import job_grid, job_limits, job_tissue
 
@@ -47,7 +47,7 @@ def run_pipeline(
     cancelled: Callable[[], bool],
     hooks: Hooks = NOBODY,
     *,
-    threads: IoThreads = FEW,
+    threads: IoThreads = CPU_IO_THREADS,
     watch: Stopwatch | None = None,
 ) -> None:
     """Label the slide of `run`; leave overlay, label map, `result.json` and outputs in its directory.

@@ -36,7 +36,7 @@ class IoThreads:
     write: int = 1
 
 
-FEW = IoThreads()
+CPU_IO_THREADS = IoThreads()
 """Threads beside a network that needs the processor itself."""
 
 
@@ -54,7 +54,7 @@ class PatchRun:
     """Where the labels' probabilities are kept, if they are."""
     pyramids: LabelPyramids | None = None
     """What is built of the labels behind the network; None: nothing, all is left for later."""
-    threads: IoThreads = FEW
+    threads: IoThreads = CPU_IO_THREADS
 
     def read(self, patch: Patch) -> PatchPixels:
         """Read the pixels of the patch. Called in threads."""
@@ -120,9 +120,9 @@ def segment_patches(run: PatchRun, report: Callable[[Progress], None], cancelled
     """Label every patch that the store does not hold yet; return the number of slices labelled.
 
     Reading, writing and the pyramids overlap the network, and a GPU is given a patch before the one before is
-    collected.
-    Memory: one patch region more than threads read, and one finished patch more than threads write, on a GPU
-    one more of each, independent of the slide; where probabilities are kept, twice the finished patches.
+    collected. Memory: one patch region more than threads read, and one finished patch more than threads
+    write, on a GPU one more of each, independent of the slide; where probabilities are kept, twice the
+    finished patches.
 
     Raises:
         JobCancelledError: `cancelled()` became true.

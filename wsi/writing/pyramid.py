@@ -25,7 +25,7 @@ from ..geometry import Size
 from ..grid import TILE_PX, Grid
 from ..palette import Palette
 from .ome_tiff import chain_levels, ome_description
-from .pyramid_builder import PartsAhead, PyramidBuilder, TileSource
+from .pyramid_builder import IncrementalBuild, PyramidBuilder, TileSource
 from .pyramid_check import verify_pyramid
 from .reduction import Reduction, reduce_majority, reduce_mean
 from .tile_codec import encode_uniform
@@ -59,7 +59,7 @@ def level_sizes(label_size: Size) -> tuple[Size, ...]:
 
 
 class LabelPyramids:
-    """`labels.tif` and `overlay.tif` in the making; a context that holds what is built of them.
+    """Incremental writer of `labels.tif` and `overlay.tif`; a context that holds what is built of them.
 
     Each tile is encoded once; level-0 bytes of the source are taken over as they are. Same input, same bytes:
     no time stamps. Memory: four tiles a level and 16 a thread, plus 16 bytes a tile, whatever the slide.
@@ -79,9 +79,9 @@ class LabelPyramids:
     def __exit__(self, *_: object) -> None:
         self._pyramid.close()
 
-    def ahead(self, patches: Iterable[int]) -> PartsAhead:
-        """Return what builds parts of the pyramids, when it is told of each of `patches` that is stored."""
-        return PartsAhead(self._pyramid.builder, self._grid, patches)
+    def ahead(self, patches: Iterable[int]) -> IncrementalBuild:
+        """Return an incremental build, to be told of each of `patches` once it is stored."""
+        return IncrementalBuild(self._pyramid.builder, self._grid, patches)
 
     def write(
         self,

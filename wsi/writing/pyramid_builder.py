@@ -1,4 +1,4 @@
-"""Build the tiles of a label pyramid: part by part as labels come, the rest at the end."""
+"""Build a tile pyramid incrementally: each subtree as soon as its labels are there, the rest at the end."""
 
 import threading
 from collections import defaultdict
@@ -43,12 +43,12 @@ class PyramidBuilder:
         self._built: set[tuple[int, int]] = set()
 
     @property
-    def part_tiles(self) -> int:
-        """Tiles of level 0 along the side of a part, which `build` makes."""
+    def subtree_tiles(self) -> int:
+        """Tiles of level 0 along the side of a subtree, which `build` makes."""
         return 1 << subtree_level(self._tiles)
 
     def build(self, column: int, row: int) -> NDArray[np.uint8] | None:
-        """Make the tiles of one part whose level 0 is complete; return its coarsest, None if it is blank."""
+        """Build a subtree whose level 0 is complete; return its coarsest tile, None if it is blank."""
         tile = build_subtree(self._tiles, (column, row), self._finest, self._coarser)
         with self._lock:
             self._built.add((column, row))
@@ -56,7 +56,7 @@ class PyramidBuilder:
 
     def finish(self, threads: int, progress: Callable[[float], None]) -> None:
         """Make all tiles that are not there, in threads."""
-        build_pyramid(self._tiles, self._part, self._coarser, threads=threads, progress=progress)
+        build_pyramid(self._tiles, self._subtree, self._coarser, threads=threads, progress=progress)
 
     def class_counts(self) -> tuple[int, ...]:
         """Return 256 numbers: the level-0 pixels of each value."""
@@ -64,8 +64,8 @@ class PyramidBuilder:
         counts[0] = self._sizes[0].pixels - counts[1:].sum()
         return tuple(int(count) for count in counts)
 
-    def _part(self, column: int, row: int) -> NDArray[np.uint8] | None:
-        """Return the coarsest tile of a part: from the spool where it was built before."""
+    def _subtree(self, column: int, row: int) -> NDArray[np.uint8] | None:
+        """Return the coarsest tile of a subtree: from the spool where it was built before."""
         with self._lock:
             built = (column, row) in self._built
         if not built:
@@ -113,8 +113,8 @@ class PyramidBuilder:
         return cropped
 
 
-class PartsAhead:
-    """Builder of each part of a pyramid when the last patch of labels on it is stored. Thread-safe."""
+class IncrementalBuild:
+    """Incremental build of a pyramid: each subtree when the last patch on it is stored. Thread-safe."""
 
     def __init__(self, builder: PyramidBuilder, grid: Grid, patches: Iterable[int]) -> None:
         """Wait for `patches`, by index; what lies on none of them is left to `PyramidBuilder.finish`."""
@@ -123,23 +123,23 @@ class PartsAhead:
         self._lock = threading.Lock()
         self._waits_for: defaultdict[tuple[int, int], int] = defaultdict(int)
         for patch in patches:
-            for part in self._parts_of(patch):
-                self._waits_for[part] += 1
+            for subtree in self._subtrees_of(patch):
+                self._waits_for[subtree] += 1
 
     def stored(self, patch: int) -> None:
-        """Build the parts that wait for no other patch."""
+        """Build the subtrees that wait for no other patch."""
         ready = []
         with self._lock:
-            for part in self._parts_of(patch):
-                self._waits_for[part] -= 1
-                if not self._waits_for[part]:
-                    ready.append(part)
-        for part in ready:
-            self._builder.build(*part)
+            for subtree in self._subtrees_of(patch):
+                self._waits_for[subtree] -= 1
+                if not self._waits_for[subtree]:
+                    ready.append(subtree)
+        for subtree in ready:
+            self._builder.build(*subtree)
 
-    def _parts_of(self, patch: int) -> list[tuple[int, int]]:
-        """Return the (column, row) of the parts that a patch lies on."""
-        grid, side = self._grid, self._builder.part_tiles
+    def _subtrees_of(self, patch: int) -> list[tuple[int, int]]:
+        """Return the (column, row) of the subtrees that a patch lies on."""
+        grid, side = self._grid, self._builder.subtree_tiles
         row, column = divmod(patch, grid.patch_columns)
         columns, rows = (
             range(place * grid.slices_per_side, min((place + 1) * grid.slices_per_side, tiles))

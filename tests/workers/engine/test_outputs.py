@@ -1,6 +1,7 @@
 """Outputs that a job asks for by name, each opened by somebody else's reader."""
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from service.result_schema import ResultOut
 from workers.errors import JobCancelledError
 from workers.jobs import JobFiles, JobParameters
 from workers.protocol import RunJob
+from wsi.writing.pyramid_builder import PyramidBuilder
 
 from .test_pipeline import CARD, Threshold
 from .test_pipeline import go as run_to_end
@@ -70,6 +72,20 @@ def files(slide: Path, tmp_path_factory: pytest.TempPathFactory) -> JobFiles:
 def levels(path: Path) -> list[NDArray[np.uint8]]:
     with tifffile.TiffFile(path) as tiff:
         return [page.asarray() for page in tiff.pages]
+
+
+def test_pyramids_are_built_by_the_threads_that_store_patches(
+    slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build, threads = PyramidBuilder.build, []
+
+    def watched(builder: PyramidBuilder, column: int, row: int) -> NDArray[np.uint8] | None:
+        threads.append(threading.current_thread().name.partition("_")[0])
+        return build(builder, column, row)
+
+    monkeypatch.setattr(PyramidBuilder, "build", watched)
+    run_to_end(run_of(slide, tmp_path / "job", ()))
+    assert set(threads) == {"write-behind"}, "nothing is left for the end"
 
 
 def test_probabilities_are_a_pyramid_that_others_read(files: JobFiles, slide: Path) -> None:

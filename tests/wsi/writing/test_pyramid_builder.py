@@ -1,4 +1,4 @@
-"""Pyramids that are built part by part, as patches are stored, are those that are built at once."""
+"""Pyramids that are built incrementally, as patches are stored, are those that are built at once."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +18,7 @@ from wsi.writing.pyramid import LabelPyramids, PyramidSummary, write_label_pyram
 
 PALETTE = Palette((LabelClass(1, "a", (0, 0, 0)), LabelClass(2, "b", (255, 0, 0))))
 CARD = InputGeometry(mpp=1.0, context_ratio=5, slices_per_side=3, halo_px=64)
-"""Patches of 3 tiles a side: parts of 4 tiles lie on several of them."""
+"""Patches of 3 tiles a side: subtrees of 4 tiles lie on several of them."""
 SIZES = ((900, 700), (3 * TILE_PX, 2 * TILE_PX), (4700, 3300))
 
 
@@ -61,17 +61,17 @@ def test_files_are_the_same_whatever_was_built_ahead_and_in_which_order(
     patches = [n for n in range(grid.patch_columns * grid.patch_rows) if n not in left_out]
     now = [patch for patch in rng.permutation(patches).tolist() if rng.random() < ahead]
     with LabelPyramids(store, grid, folder) as pyramids:
-        parts = pyramids.ahead(now)
+        build = pyramids.ahead(now)
         with ThreadPoolExecutor(3) as pool:
-            list(pool.map(parts.stored, now))
+            list(pool.map(build.stored, now))
         assert written(folder, pyramids) == expected
     for name, at_once in (("labels.tif", files["labels"]), ("overlay.tif", files["overlay"])):
         assert (folder / name).read_bytes() == at_once.read_bytes()
 
 
-def test_a_part_is_built_when_the_last_patch_on_it_is_stored_and_only_then(tmp_path: Path) -> None:
+def test_a_subtree_is_built_when_the_last_patch_on_it_is_stored_and_only_then(tmp_path: Path) -> None:
     grid = grid_of(4 * TILE_PX, 4 * TILE_PX)
-    assert (grid.patch_columns, grid.patch_rows) == (2, 2), "one part lies on four patches"
+    assert (grid.patch_columns, grid.patch_rows) == (2, 2), "one subtree lies on four patches"
     store, read = LabelStore(tmp_path / "patches", grid), []
 
     class Watched:
@@ -81,13 +81,13 @@ def test_a_part_is_built_when_the_last_patch_on_it_is_stored_and_only_then(tmp_p
 
     rng = np.random.default_rng(1)
     with LabelPyramids(Watched(), grid, tmp_path) as pyramids:
-        parts = pyramids.ahead(range(4))
+        build = pyramids.ahead(range(4))
         for patch in range(3):
             store.write(patch, labels_of(grid, rng))
-            parts.stored(patch)
+            build.stored(patch)
             assert not read
         store.write(3, labels_of(grid, rng))
-        parts.stored(3)
+        build.stored(3)
         assert sorted(read) == [(x, y) for x in range(4) for y in range(4)]
         written(tmp_path, pyramids)
     assert len(read) == 16, "nothing is read twice"
