@@ -18,7 +18,7 @@ from .report import picture_from, report
 from .results import add_run, earlier_runs, load_results
 from .rows import SIZES, rows_of
 from .runs import Progress as Show
-from .runs import RunSettings, config_of, fingerprint, perform
+from .runs import RunSettings, fingerprint, perform
 
 ROOT = Path(__file__).parents[2]
 NAMES = tuple(row.name for row in rows_of(SIZES["small"]))
@@ -61,7 +61,7 @@ def study(
     runs = earlier_runs(results, plan, cohort)
     for seed in seeds:
         for row in rows_of(SIZES[plan.network]):
-            mark = fingerprint(config_of(row, seed, plan), plan)
+            mark = fingerprint(row, seed, plan)
             earlier = [run for run in runs if (run["row"], run["seed"]) == (row.name, seed)]
             if any(run["fingerprint"] != mark for run in earlier):
                 raise ResumeError(
@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rows", nargs="+", choices=NAMES, default=NAMES, metavar="ROW", help=f"of {', '.join(NAMES)}")
     add("--seeds", nargs="+", type=int, default=[1, 2, 3])
     add("--network", choices=tuple(SIZES), default=Plan().network, help="size of all networks")
-    add("--steps", type=int, default=Plan().steps, help="of every training")
+    add("--steps", type=int, default=Plan().steps, help="of a network that sees a context")
     add("--device", default="auto")
     add("--threads", type=int, default=1, help="that read slides ahead; more for a GPU")
     add("--report", action="store_true", help="no runs: tables from --results, figure if --work has weights")

@@ -32,9 +32,11 @@ class Plan:
 
     network: str = "small"
     """Key of rows.SIZES."""
-    steps: int = 640
-    """Steps of each training; a network that sees no patch takes fewer and as much time
-    (from_scratch_recipe)."""
+    steps: int = 1280
+    """Steps of each network that sees a context, those on contexts alone included; one that sees none takes
+    fewer and as much time (from_scratch_recipe)."""
+    zoomed_steps: int = 480
+    """Steps before them, on slices zoomed out; they teach the encoder of slices that all rows start from."""
     phantom: Version = 2
     """Version of the phantom."""
     train_slides: int = 24

@@ -125,6 +125,7 @@ def _setting(plan: Plan, cohort: Mapping[str, Any], runs: Sequence[Run]) -> str:
     base = SIZES[plan.network].base
     patches, mixed = (max((run[key] for run in runs), default=0) for key in ("patches", "mixed_patches"))
     alone = round(plan.steps * CONTEXT_ALONE)
+    instead = round(alone * CONTEXT_STEP_COST)
     slides = {name: len(counts) for name, counts in cohort["pixels"].items()}
     return (
         f"Encoders: ResNet-{base.encoder_depth}, first {base.encoder_width} wide; "
@@ -133,11 +134,12 @@ def _setting(plan: Plan, cohort: Mapping[str, Any], runs: Sequence[Run]) -> str:
         f"though not the nearest number of parameters. Trained on {slides['train']} slides of "
         f"{plan.train_px} px, tested on {slides['test']} others of {plan.test_px} px: "
         f"{cohort['test_slices']} slices from {patches} patches, {mixed} of them mixed.\n\n"
-        f"Networks that see a context take {plan.steps} steps, the first {alone} of them on the context "
-        "encoder alone, with no slices; these are done once a seed, and all such networks start from what "
-        "they taught. The others get the time of those steps, "
-        f"{CONTEXT_STEP_COST:g} of a step on slices each, as more steps on slices. All else in the recipe is "
-        "alike, the auxiliary loss of the context included."
+        "As the paper's networks start from encoders that ImageNet has taught, all but the U-Net start from "
+        f"one that {plan.zoomed_steps} steps on slices zoomed out have taught, and, where they see contexts, "
+        f"from one of these, taught by {alone} steps on contexts alone; both are done once a seed. Each "
+        f"network then takes {plan.steps - alone} steps on slices, and one that sees no context {instead} "
+        "more, which take the time of those on contexts. The U-Net has an encoder of its own and takes all "
+        "its steps from nothing. All else in the recipe is alike, the auxiliary loss of the context included."
     )
 
 

@@ -1,14 +1,15 @@
 """Run of the study: a network trained from one seed and scored on the test slices.
 
-Networks that see a context start from one context encoder a seed, the stem, which is trained alone. So the
-share of the budget that it takes is paid once for all of them.
+As the paper's networks start from encoders that ImageNet has taught, these start from encoders that a stem
+has taught: one for slices, and one for contexts where there are some. A stem is trained once a seed, so the
+share of the budget that it takes is paid once for all rows.
 """
 
 import hashlib
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,30 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from model.card import ModelCard
+from model.card import ModelCard, NetworkConfig
 from model.data.index import SlideIndex
 from model.evaluation.benchmark import Task, evaluate_index
 from model.evaluation.evaluate import Evaluation
 from model.evaluation.report import confusion_json
 from model.inference.device import choose_device
 from model.network.flops import network_cost
-from model.training.config import TrainConfig
-from model.training.from_scratch_recipe import PHANTOM_INPUT, from_scratch_recipe, phantom_card
+from model.training.config import Stage, TrainConfig
+from model.training.from_scratch_recipe import (
+    CONTEXT_ALONE,
+    CONTEXT_RATE,
+    CONTEXT_STEP_COST,
+    LARGE_SLICES,
+    PHANTOM_INPUT,
+    SLICE_RATE,
+    context_stage,
+    from_scratch_recipe,
+    phantom_card,
+    slice_stages,
+    zoomed_stages,
+)
 from model.training.trainer import TrainProgress, train
 from workers.bench.measure import machine
+from wsi.grid import ContextMode
 
 from .plan import Plan
 from .rows import SIZES, Row
@@ -34,8 +48,11 @@ from .rows import SIZES, Row
 SAVED_EVERY = 20
 """Steps between saved states: what is lost when a run is killed."""
 
-STEM = ("context_encoder.", "context_adapt.3.")
-"""Prefixes of the weights that the stem teaches."""
+CONTEXT_STEM = ("context_encoder.", "context_adapt.3.")
+"""Prefixes of the weights that the stem of contexts teaches."""
+
+SLICE_STEM = ("encoder.",)
+"""Prefix of the weights that the stem of slices teaches."""
 
 Progress = Callable[[str, float], None]
 """Callback that is told what is being done, and the fraction of it done."""
@@ -62,33 +79,69 @@ def run_name(row: str, seed: int) -> str:
     return f"study-{row}-seed{seed}"
 
 
+@dataclass(frozen=True, slots=True)
+class Stem:
+    """Training whose encoder other networks start from."""
+
+    config: TrainConfig
+    teaches: tuple[str, ...]
+    """Prefixes of the weights that they take over."""
+
+    @property
+    def mark(self) -> str:
+        """SHA-256 of its settings."""
+        parts = [self.config.to_json(), self.config.card.to_json()]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
 def config_of(row: Row, seed: int, plan: Plan) -> TrainConfig:
-    """Return the recipe of the demo weights with the plan's steps, without what the stem is taught.
+    """Return the recipe of the demo weights with the plan's steps, without what the stems are taught.
 
-    It is the same for every row but for what its network does not have.
+    It is the same for every row but for what its network does not have. A U-Net has another encoder than the
+    others, so it learns from slices zoomed out by itself.
     """
-    geometry = replace(PHANTOM_INPUT, context=row.context)
-    config = _recipe(phantom_card(run_name(row.name, seed), row.network, geometry), seed, plan)
+    network = row.network
+    config = _recipe(run_name(row.name, seed), network, seed, plan, context=row.context)
+    context, large = round(plan.steps * CONTEXT_ALONE), math.ceil(plan.steps * LARGE_SLICES)
+    slices = plan.steps - context - large
+    if not network.sees_patch:
+        slices += round(context * CONTEXT_STEP_COST)
+    first = zoomed_stages(plan.zoomed_steps) if network.architecture == "unet" else ()
+    return replace(config, stages=(*first, *slice_stages(slices, large)), shuffled_contexts=row.shuffled)
+
+
+def stems_of(row: Row, seed: int, plan: Plan) -> tuple[Stem, ...]:
+    """Return the stems that a row starts from: the first stages of the demo weights' recipe."""
+    base = SIZES[plan.network].base
+    if row.network.architecture == "unet":
+        return ()
+    single = replace(base, second_input="single", fusion="add")
+    zoomed = _recipe(run_name("slice-stem", seed), single, seed, plan)
+    stems = [Stem(_without_end(zoomed, zoomed_stages(plan.zoomed_steps)), SLICE_STEM)]
     if row.network.sees_patch:
-        config = replace(config, stages=config.stages[1:])
-    return replace(config, shuffled_contexts=row.shuffled)
+        dual = replace(base, second_input="dual", fusion="add")
+        alone = replace(_recipe(run_name("context-stem", seed), dual, seed, plan), learning_rate=CONTEXT_RATE)
+        context = context_stage(round(plan.steps * CONTEXT_ALONE))
+        stems.append(Stem(_without_end(alone, (context,)), CONTEXT_STEM))
+    return tuple(stems)
 
 
-def stem_config(seed: int, plan: Plan) -> TrainConfig:
-    """Return the recipe of the stem: the first stage of the demo weights', on contexts alone."""
-    network = replace(SIZES[plan.network].base, second_input="dual", fusion="add")
-    config = _recipe(phantom_card(run_name("stem", seed), network, PHANTOM_INPUT), seed, plan)
-    return replace(config, stages=config.stages[:1], recalibration=None)
+def _without_end(config: TrainConfig, stages: tuple[Stage, ...]) -> TrainConfig:
+    return replace(config, stages=stages, recalibration=None)
 
 
-def _recipe(card: ModelCard, seed: int, plan: Plan) -> TrainConfig:
-    return replace(from_scratch_recipe(card, steps=plan.steps, seed=seed), checkpoint_every=SAVED_EVERY)
+def _recipe(
+    name: str, network: NetworkConfig, seed: int, plan: Plan, *, context: ContextMode = "patch"
+) -> TrainConfig:
+    card = phantom_card(name, network, replace(PHANTOM_INPUT, context=context))
+    recipe = from_scratch_recipe(card, steps=plan.steps, seed=seed)
+    return replace(recipe, learning_rate=SLICE_RATE, checkpoint_every=SAVED_EVERY)
 
 
-def fingerprint(config: TrainConfig, plan: Plan) -> str:
+def fingerprint(row: Row, seed: int, plan: Plan) -> str:
     """Return the SHA-256 of all that is decided before a run begins."""
-    stem = stem_config(config.seed, plan) if config.card.network.sees_patch else None
-    parts = [config.to_json(), config.card.to_json(), asdict(plan), stem and stem.to_json()]
+    configs = [config_of(row, seed, plan), *(stem.config for stem in stems_of(row, seed, plan))]
+    parts = [asdict(plan), *([config.to_json(), config.card.to_json()] for config in configs)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -101,9 +154,14 @@ def perform(
         ModelError: from training or evaluation.
         WsiError: when a slide cannot be read.
     """
-    config = config_of(row, seed, plan)
-    mark = fingerprint(config, plan)
-    card = _finished(config, mark, settings) or _trained(config, plan, index, settings, progress)
+    config, mark = config_of(row, seed, plan), fingerprint(row, seed, plan)
+    card = _finished(config, mark, settings)
+    if card is None:
+        stems = stems_of(row, seed, plan)
+        for stem in stems:
+            if not _finished(stem.config, stem.mark, settings):
+                _trained(stem.config, stem.mark, (), index, settings, progress)
+        card = _trained(config, mark, stems, index, settings, progress)
     cards = [settings.weights / f"{card.name}.json"]
     (evaluation,), _ = evaluate_index(
         cards,
@@ -113,7 +171,7 @@ def perform(
         precision=SIZES[plan.network].precision,
         progress=lambda name, done: progress(f"{name} test", done),
     )
-    return {"row": row.name, "seed": seed, "fingerprint": mark, **_facts(config, plan, evaluation)}
+    return {"row": row.name, "seed": seed, "fingerprint": mark, **_facts(row, config, plan, evaluation)}
 
 
 def _finished(config: TrainConfig, mark: str, settings: RunSettings) -> ModelCard | None:
@@ -126,15 +184,16 @@ def _finished(config: TrainConfig, mark: str, settings: RunSettings) -> ModelCar
 
 
 def _trained(
-    config: TrainConfig, plan: Plan, index: SlideIndex, settings: RunSettings, progress: Progress
+    config: TrainConfig,
+    mark: str,
+    stems: Sequence[Stem],
+    index: SlideIndex,
+    settings: RunSettings,
+    progress: Progress,
 ) -> ModelCard:
-    start: Callable[[nn.Module], None] | None = None
-    stem = stem_config(config.seed, plan)
-    if config.card.network.sees_patch and config.card.name != stem.card.name:
-        mark = fingerprint(stem, plan)
-        if not _finished(stem, mark, settings):
-            _trained(stem, plan, index, settings, progress)
-        start = partial(load_stem, path=settings.weights / f"{stem.card.name}.safetensors")
+    def start(network: nn.Module) -> None:
+        for stem in stems:
+            load_stem(network, settings.weights / f"{stem.config.card.name}.safetensors", stem.teaches)
 
     def show(now: TrainProgress) -> None:
         progress(f"{config.card.name} training", now.step / now.steps)
@@ -145,30 +204,30 @@ def _trained(
         config,
         without_test,
         settings.weights,
-        start=start,
+        start=start if stems else None,
         device=settings.device,
         threads=settings.threads,
         progress=show,
-        provenance={"study": fingerprint(config, plan)},
+        provenance={"study": mark},
     )
     assert card is not None, "one process trains"
     return card
 
 
-def load_stem(network: nn.Module, path: Path) -> None:
-    """Give a network the context encoder of a stem; its other weights stay as they are.
+def load_stem(network: nn.Module, path: Path, teaches: tuple[str, ...]) -> None:
+    """Give a network the weights of a stem that begin with `teaches`; its others stay as they are.
 
     A light decoder has no place for the units behind the stem's last reduction.
     """
     own = network.state_dict().keys()
-    stem = {name: x for name, x in load_file(path).items() if name.startswith(STEM) and name in own}
+    stem = {name: x for name, x in load_file(path).items() if name.startswith(teaches) and name in own}
     network.load_state_dict(stem, strict=False)
 
 
-def _facts(config: TrainConfig, plan: Plan, evaluation: Evaluation) -> dict[str, Any]:
+def _facts(row: Row, config: TrainConfig, plan: Plan, evaluation: Evaluation) -> dict[str, Any]:
     card, total = evaluation.card, evaluation.total
     names = tuple(entry.name for entry in card.classes)
-    stem_steps = stem_config(config.seed, plan).steps if card.network.sees_patch else 0
+    stem_steps = sum(stem.config.steps for stem in stems_of(row, config.seed, plan))
     cost = network_cost(card.network, classes=len(names))
     return {
         "network": asdict(card.network),

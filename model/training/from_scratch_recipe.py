@@ -24,6 +24,16 @@ on what it learns. Its loss falls in leaps, so too few of these steps are wasted
 CONTEXT_STEP_COST = 0.4
 """Assumed time of a step of the context encoder alone over that of one on slices, reading included."""
 
+ZOOMS = (0.25, 0.5)
+"""Zooms at which a network without a context learns first. A slice of 192 px at full scale shows a structure
+or none, and from nothing a network learns no more from it than that all classes are as likely."""
+
+CONTEXT_RATE = 2e-3
+"""Peak learning rate of a training that starts on contexts."""
+
+SLICE_RATE = 1e-3
+"""Peak learning rate of a training that starts on slices; at twice that it ends at chance."""
+
 LARGE_SLICES = 0.08
 """Share of the steps, at the end, on larger slices: nearer the inference window of 640 px, at less cost."""
 
@@ -57,29 +67,48 @@ def from_scratch_recipe(card: ModelCard, *, steps: int, seed: int) -> TrainConfi
     """Return the settings that train the network of a draft card in `steps` steps, without an ImageNet start.
 
     They were found on phantom slides. A network that sees no patch has nothing to learn in the first stage
-    and spends that time on slices (CONTEXT_STEP_COST), so it takes fewer steps.
+    and spends that time on slices zoomed out, in fewer steps (CONTEXT_STEP_COST).
     """
-    network = card.network
+    sees_patch = card.network.sees_patch
     context, large = round(steps * CONTEXT_ALONE), math.ceil(steps * LARGE_SLICES)
-    slices = max(0, steps - context - large)
-    if not network.sees_patch:
-        context, slices = 0, slices + round(context * CONTEXT_STEP_COST)
-    # Slices of one patch look alike, so many patches with one slice each teach more than few with many.
+    first = (context_stage(context),) if sees_patch else zoomed_stages(round(context * CONTEXT_STEP_COST))
     # Without strong stain jitter the network learns the slides by their colours and knows nothing of others.
     return TrainConfig(
         card=card,
-        stages=(
-            Stage(context, BatchSpec(slice_px=192, patches=32, slices=0), context_loss=1.0),
-            Stage(slices, BatchSpec(slice_px=192, patches=16, slices=1), context_loss=0.5),
-            Stage(large, BatchSpec(slice_px=384, patches=8, slices=1), context_loss=0.5),
-        ),
+        stages=(*first, *slice_stages(max(0, steps - context - large), large)),
         recalibration=Stage(40, BatchSpec(slice_px=640, patches=2, slices=1)),
         optimizer="adamw",
-        learning_rate=2e-3,
+        learning_rate=CONTEXT_RATE if sees_patch else SLICE_RATE,
         warm_up=0.03,
         weight_decay=0.01,
         clip_norm=1.0,
         stain_jitter=0.25,
         validate_every=0,
         seed=seed,
+    )
+
+
+def context_stage(steps: int) -> Stage:
+    """Return the stage that trains the context encoder alone."""
+    return Stage(steps, BatchSpec(slice_px=192, patches=32, slices=0), context_loss=1.0)
+
+
+def zoomed_stages(steps: int) -> tuple[Stage, ...]:
+    """Return stages on slices that show more at less detail, one for each of ZOOMS, `steps` in all."""
+    each = -(-steps // len(ZOOMS))
+    counts = (each, steps - each)
+    return tuple(
+        Stage(count, BatchSpec(slice_px=192, patches=16, slices=1, scales=(zoom, zoom)))
+        for count, zoom in zip(counts, ZOOMS, strict=True)
+    )
+
+
+def slice_stages(steps: int, large: int) -> tuple[Stage, Stage]:
+    """Return the stages on slices at full scale: `steps` on many small ones, then `large` on larger ones.
+
+    Slices of one patch look alike, so many patches with one slice each teach more than few with many.
+    """
+    return (
+        Stage(steps, BatchSpec(slice_px=192, patches=16, slices=1), context_loss=0.5),
+        Stage(large, BatchSpec(slice_px=384, patches=8, slices=1), context_loss=0.5),
     )

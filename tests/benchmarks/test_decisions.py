@@ -15,6 +15,7 @@ from benchmarks.decisions import (
     regions,
     row_column_pooling,
     scaled_jpeg,
+    zoomed_out,
 )
 from benchmarks.decisions.fastest import fastest_ms
 from benchmarks.decisions.memory_and_threads import pass_ms
@@ -104,3 +105,11 @@ def test_a_classifier_of_structures_knows_glands_from_nests() -> None:
     assert len(set(classes.tolist())) > 2
     _, pair = phantom_cues.accuracies((features, classes), (features, classes), [0, 1, 2, 3], steps=200)
     assert pair > 0.8
+
+
+def test_starts_take_the_same_number_of_steps_and_differ_where_they_say() -> None:
+    full, slower, zoomed = zoomed_out.starts(1000, seed=1).values()
+    assert full.steps == slower.steps == zoomed.steps == 640
+    assert (full.stages, full.learning_rate) == (slower.stages, 2 * slower.learning_rate)
+    assert zoomed.stages[-1] == full.stages[-1]
+    assert [stage.batch.scales for stage in full.stages] == [(1.0, 1.0)] * 2

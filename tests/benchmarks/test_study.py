@@ -24,7 +24,7 @@ from benchmarks.study.plan import Plan, same_cohort
 from benchmarks.study.report import report
 from benchmarks.study.results import Run
 from benchmarks.study.rows import SIZES, Row, rows_of
-from benchmarks.study.runs import STEM, config_of, load_stem, stem_config
+from benchmarks.study.runs import config_of, load_stem, stems_of
 from model.card import CardWeights, ModelCard, NetworkConfig
 from model.data.index import SlideIndex
 from model.data.phantom import PHANTOM_CLASSES
@@ -131,41 +131,44 @@ def test_a_study_that_was_killed_goes_on_where_it_was(
     order = ["single-seed1", "add-seed1", "single-seed2", "add-seed2"]
     assert [f"{run['row']}-seed{run['seed']}" for run in done] == order
     # Each once, whether training or test was cut short.
-    trained = ["single-seed1", "stem-seed1", "add-seed1", "single-seed2", "stem-seed2", "add-seed2"]
+    names = ("slice-stem", "single", "context-stem", "add")
+    trained = [f"{name}-seed{seed}" for seed in (1, 2) for name in names]
     assert stand.trained == trained
     assert study(*asked) == done
     assert stand.trained == trained
 
 
-def test_networks_that_see_a_context_start_from_one_stem_a_seed(
+def test_networks_start_from_stems_that_are_trained_once_a_seed(
     stand: Stand, study: Callable[..., list[dict[str, Any]]]
 ) -> None:
-    study("--rows", "single", "add", "centred", "--seeds", 1)
-    assert stand.trained == ["single-seed1", "stem-seed1", "add-seed1", "centred-seed1"]
-    assert stand.started == [False, False, True, True]
+    study("--rows", "unet", "single", "add", "centred", "--seeds", 1)
+    stems = ["slice-stem", "single", "context-stem", "add", "centred"]
+    assert stand.trained == [f"{name}-seed1" for name in ("unet", *stems)]
+    assert stand.started == [False, False, True, False, True, True]
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.network.sees_patch], ids=lambda row: row.name)
-def test_a_stem_fills_the_context_encoder_and_nothing_else(row: Row, tmp_path: Path) -> None:
-    stem, network = (
-        build_network(config.card.network, 4)
-        for config in (stem_config(1, Plan()), config_of(row, 1, Plan()))
-    )
-    initialise(stem, 1)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_stems_fill_the_encoders_and_nothing_else(row: Row, tmp_path: Path) -> None:
+    network = build_network(config_of(row, 1, Plan()).card.network, 4)
     initialise(network, 2)
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    save_weights(stem, tmp_path / "stem.safetensors", "float32")
-    load_stem(network, tmp_path / "stem.safetensors")
-    for name, tensor in network.state_dict().items():
-        expected = stem.state_dict() if name.startswith(STEM) else before
-        assert torch.equal(tensor, expected[name]), name
+    expected = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    for stem in stems_of(row, 1, Plan()):
+        teacher = build_network(stem.config.card.network, 4)
+        initialise(teacher, stem.config.seed)
+        weights = tmp_path / f"{stem.config.card.name}.safetensors"
+        save_weights(teacher, weights, "float32")
+        taught = {name for name in expected if name.startswith(stem.teaches)}
+        assert taught
+        expected |= {name: tensor for name, tensor in teacher.state_dict().items() if name in taught}
+        load_stem(network, weights, stem.teaches)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())
 
 
 def test_a_run_says_what_it_was_and_names_no_folder(
     study: Callable[..., list[dict[str, Any]]], tmp_path: Path
 ) -> None:
     (run,) = study("--rows", "attention", "--seeds", 5, "--steps", 50)
-    assert (run["row"], run["seed"], run["steps"], run["recipe"]["seed"]) == ("attention", 5, 50, 5)
+    assert (run["row"], run["seed"], run["steps"], run["recipe"]["seed"]) == ("attention", 5, 480 + 50, 5)
     assert NetworkConfig(**run["network"]) == ROWS[5].network
     assert run["slides"]["c.tif"]["all"] == run["all"]["confusion"]
     assert run["calibration"]["error"] == 0.02
@@ -219,10 +222,12 @@ def test_cohorts_are_the_same_up_to_a_thousandth_of_a_slide(moved: int, same: bo
 
 def test_every_row_gets_the_same_budget_and_encoders() -> None:
     assert tuple(row.name for row in ROWS) == NAMES
-    recipes = [config_of(row, 1, Plan(steps=100)) for row in ROWS]
+    plan = Plan(steps=100, zoomed_steps=11)
+    recipes = [config_of(row, 1, plan) for row in ROWS]
     # 60 steps of the context encoder alone, done once for all that have one, are worth 24 on slices.
-    assert [recipe.steps for recipe in recipes] == [64] * 3 + [40] * 10
-    assert stem_config(1, Plan(steps=100)).steps == 60
+    assert [recipe.steps for recipe in recipes] == [11 + 64] + [64] * 2 + [40] * 10
+    stems = [[stem.config.steps for stem in stems_of(row, 1, plan)] for row in ROWS]
+    assert stems == [[]] + [[11]] * 2 + [[11, 60]] * 10
     kept = [[replace(stage, steps=0) for stage in recipe.stages[-2:]] for recipe in recipes]
     assert all(stages == kept[0] for stages in kept)
     encoders = {(row.network.encoder_depth, row.network.encoder_width) for row in ROWS[1:]}
