@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock  # torch has it
+
 from darefine.cli.progress_bar import progress_bar
 from model.errors import ModelError, ResumeError
 from model.evaluation.figures import require_matplotlib
@@ -21,6 +23,8 @@ from .runs import Progress as Show
 from .runs import RunSettings, fingerprint, perform
 
 ROOT = Path(__file__).parents[2]
+LOCK = "study.lock"
+"""File in the folder of a study that whoever makes slides or writes results holds."""
 NAMES = tuple(row.name for row in rows_of(SIZES["small"]))
 
 
@@ -52,12 +56,17 @@ def study(
 ) -> None:
     """Make the runs that `results` does not have: all rows with the first seed, then with the next.
 
+    Processes with other seeds may do the same with the same folder and results.
+
     Raises:
         ResumeError: for results that do not compare.
         ModelError: when a run fails.
         WsiError: when a slide cannot be made or read.
     """
-    index, cohort = prepare(plan, settings.work, show)
+    settings.work.mkdir(parents=True, exist_ok=True)
+    writing = FileLock(settings.work / LOCK)
+    with writing:
+        index, cohort = prepare(plan, settings.work, show)
     runs = earlier_runs(results, plan, cohort)
     for seed in seeds:
         for row in rows_of(SIZES[plan.network]):
@@ -69,7 +78,9 @@ def study(
                     "Write to another --results."
                 )
             if row.name in names and not earlier:
-                runs = add_run(results, plan, cohort, perform(row, seed, plan, index, settings, show))
+                run = perform(row, seed, plan, index, settings, show)
+                with writing:
+                    runs = add_run(results, plan, cohort, run)
 
 
 def write_report(results: Path, figure: Path, settings: RunSettings | None, show: Show) -> None:

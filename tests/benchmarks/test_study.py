@@ -4,7 +4,9 @@ Training and inference are stood in for; they have tests of their own.
 """
 
 import json
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.study import command, runs
+from benchmarks.study import command, results, runs
 from benchmarks.study.command import NAMES, main
 from benchmarks.study.costs import gflop_of
 from benchmarks.study.figure import networks_at_hand
@@ -136,6 +138,25 @@ def test_a_study_that_was_killed_goes_on_where_it_was(
     assert stand.trained == trained
     assert study(*asked) == done
     assert stand.trained == trained
+
+
+def test_seeds_that_run_at_once_lose_no_run(
+    study: Callable[..., list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = results.load_results
+
+    def slowly(path: Path) -> dict[str, Any]:
+        found = read(path)
+        time.sleep(0.05)  # in which another process would write, if it did not wait
+        return found
+
+    monkeypatch.setattr(results, "load_results", slowly)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda seed: study("--rows", "unet", "single", "--seeds", seed), (1, 2, 3)))
+    done = study("--rows", "unet", "single", "--seeds", 1)
+    assert sorted((run["row"], run["seed"]) for run in done) == [
+        (row, seed) for row in ("single", "unet") for seed in (1, 2, 3)
+    ]
 
 
 def test_networks_start_from_stems_that_are_trained_once_a_seed(
