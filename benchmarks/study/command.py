@@ -16,11 +16,12 @@ from wsi.errors import WsiError
 from .costs import draw_costs
 from .figure import draw, networks_at_hand
 from .plan import Plan, prepare, same_cohort
+from .recipes import fingerprint
 from .report import picture_from, report
 from .results import add_run, earlier_runs, load_results
 from .rows import SIZES, rows_of
 from .runs import Progress as Show
-from .runs import RunSettings, fingerprint, perform
+from .runs import RunSettings, perform
 
 ROOT = Path(__file__).parents[2]
 LOCK = "study.lock"

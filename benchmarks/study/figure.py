@@ -9,9 +9,10 @@ from model.data.index import SlideIndex
 from model.evaluation.benchmark import Task, evaluate_index
 from model.evaluation.figures import example_rows, save_figure
 
+from .recipes import run_name
 from .results import Run
 from .rows import Row
-from .runs import RunSettings, run_name
+from .runs import RunSettings
 
 EXAMPLES = 4
 """Test slides shown, one patch of each."""

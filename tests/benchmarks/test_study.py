@@ -17,16 +17,17 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.study import command, results, runs
+from benchmarks.study import command, recipes, results, runs
 from benchmarks.study.command import NAMES, main
 from benchmarks.study.costs import gflop_of
 from benchmarks.study.figure import networks_at_hand
 from benchmarks.study.orders import Order, difference, miou_interval
 from benchmarks.study.plan import Plan, same_cohort
+from benchmarks.study.recipes import config_of, stems_of
 from benchmarks.study.report import report
 from benchmarks.study.results import Run
 from benchmarks.study.rows import SIZES, Row, rows_of
-from benchmarks.study.runs import config_of, load_stem, stems_of
+from benchmarks.study.runs import load_stem
 from model.card import CardWeights, ModelCard, NetworkConfig
 from model.data.index import SlideIndex
 from model.data.phantom import PHANTOM_CLASSES
@@ -217,7 +218,7 @@ def test_runs_that_do_not_compare_are_never_mixed(
     with pytest.raises(SystemExit, match="other slides"):
         study(*asked)
     stand.cohort = COHORT
-    monkeypatch.setattr(runs, "SAVED_EVERY", 3)
+    monkeypatch.setattr(recipes, "SAVED_EVERY", 3)
     with pytest.raises(SystemExit, match="another recipe"):
         study(*asked)
     assert (tmp_path / "study.json").read_bytes() == before
