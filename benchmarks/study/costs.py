@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH_INCH, HEIGHT_INCH, DPI, FONT = 7.0, 4.6, 160, 8
+MARKERS = "osD"
+"""Of the first ten rows, of the next ten: matplotlib has ten colours."""
 
 
 def gflop_of(run: Run) -> float:
@@ -46,8 +48,8 @@ def draw_costs(runs: Sequence[Run], rows: Sequence[Row], out: Path) -> None:
     figure = Figure(figsize=(WIDTH_INCH, HEIGHT_INCH), dpi=DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    for row in rows:
-        _draw_point(axes, runs, row)
+    for number, row in enumerate(rows):
+        _draw_point(axes, runs, row, MARKERS[number // 10])
     axes.set_xlabel("GFLOP of a slice of 512 px, its share of the context included", fontsize=FONT)
     axes.set_ylabel("MIoU in percent, interval over slides and seeds", fontsize=FONT)
     axes.tick_params(labelsize=FONT)
@@ -57,7 +59,7 @@ def draw_costs(runs: Sequence[Run], rows: Sequence[Row], out: Path) -> None:
     figure.savefig(out)
 
 
-def _draw_point(axes: "Axes", runs: Sequence[Run], row: Row) -> None:
+def _draw_point(axes: "Axes", runs: Sequence[Run], row: Row, marker: str) -> None:
     interval = miou_interval(runs, row.name, "all")
     if interval is None:
         return
@@ -65,4 +67,4 @@ def _draw_point(axes: "Axes", runs: Sequence[Run], row: Row) -> None:
     mean = statistics.fmean(miou_by_seed(runs, row.name, "all").values())
     low, high = interval
     errors = [[100 * max(0.0, mean - low)], [100 * max(0.0, high - mean)]]
-    axes.errorbar([gflop_of(own)], [100 * mean], yerr=errors, fmt="o", capsize=3, label=row.title)
+    axes.errorbar([gflop_of(own)], [100 * mean], yerr=errors, fmt=marker, capsize=3, label=row.title)

@@ -7,6 +7,7 @@ objects: no pyplot, no state shared between threads.
 from __future__ import annotations
 
 import importlib.util
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,14 +94,14 @@ def save_figure(
     width = 0.5 + len(titles) * panel_inch
     figure = _figure(width, 1.0 + sum(heights))
     grid = figure.subplots(len(rows), len(titles), squeeze=False, gridspec_kw={"height_ratios": heights})
-    for row, axes in zip(rows, grid, strict=True):
+    for row, height, axes in zip(rows, heights, grid, strict=True):
         for panel, axis in zip(row.panels, axes, strict=True):
             axis.imshow(panel, interpolation="nearest", aspect="equal")
             axis.set_xticks([])
             axis.set_yticks([])
-        axes[0].set_ylabel(row.title, fontsize=FONT)
+        axes[0].set_ylabel(_wrap(row.title, height), fontsize=FONT)
     for title, axis in zip(titles, grid[0], strict=True):
-        axis.set_title(_wrap_title(title), fontsize=FONT)
+        axis.set_title(_wrap(title, panel_inch), fontsize=FONT)
     entries = [*palette_of(classes).classes, LabelClass(255, UNLABELLED, (255, 255, 255))]
     handles = [
         Patch(facecolor="#{:02x}{:02x}{:02x}".format(*entry.colour), edgecolor="grey", label=entry.name)
@@ -178,11 +179,7 @@ def _pixel_count_text(count: int) -> str:
     return f"{count} px"
 
 
-def _wrap_title(title: str) -> str:
-    """Break a title into lines that fit a panel; names break at their dashes."""
-    lines = [""]
-    for part in title.replace("-", "-\n").split("\n"):
-        if len(lines[-1]) + len(part) > 24 and lines[-1]:
-            lines.append("")
-        lines[-1] += part
-    return "\n".join(lines)
+def _wrap(title: str, inch: float) -> str:
+    """Break the lines of a title at spaces and dashes so that they fit into `inch`."""
+    width = int(inch / LETTER_INCH)
+    return "\n".join(part for line in title.split("\n") for part in textwrap.wrap(line, width))
