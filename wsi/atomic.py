@@ -29,7 +29,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -44,7 +44,22 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_tree(folder: Path) -> None:
+    """Flush a folder and all that is in it to disk: bytes of files, names in folders; links are not followed.
+
+    Raises:
+        OSError: a file cannot be flushed.
+    """
+    for parent, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            path = Path(parent, name)
+            if not path.is_symlink():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+        flush_folder(Path(parent))
+
+
+def flush_folder(folder: Path) -> None:
     """Flush the names in a folder to disk, where the platform and the file system can."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)

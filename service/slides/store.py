@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from wsi.atomic import atomic_file
+from wsi.atomic import atomic_file, flush_folder, flush_tree
 from wsi.errors import SlideUnreadableError
 from wsi.reading.slide_info import SlideInfo
 from wsi.stored_slides import RECORD, SLIDE_ID, path_in_record, path_of
@@ -257,11 +257,15 @@ class SlideStore:
             return self._publish(slide, folder / SLIDE)
 
     def _publish(self, slide: StoredSlide, folder: Path) -> StoredSlide:
-        """Move `folder` to the slide's id in one step; return the slide of another request that was first."""
+        """Move `folder` to the slide's id in one step; return the slide of another request that was first.
+
+        All of it is on the disk by then, so that a power cut takes back no slide that a client was promised.
+        """
         final = self._root / slide.id
         record = {**slide.to_json(), "path": path_in_record(final, Path(slide.path), slide.sha256)}
         with atomic_file(folder / RECORD) as temporary:
             temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        flush_tree(folder)
         try:
             folder.rename(final)
         except OSError:
@@ -271,6 +275,7 @@ class SlideStore:
             # What stands there cannot be read, so nobody can use it: this upload takes its place.
             self._discard(final)
             folder.rename(final)
+        flush_folder(self._root)
         return slide
 
     def get(self, slide_id: str) -> StoredSlide:

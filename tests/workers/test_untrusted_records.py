@@ -28,11 +28,13 @@ from workers.protocol import RunJob, ToEngine
 from workers.queue.connection import connect
 from workers.queue.reconciler import Reconciler
 from workers.queue.rq_lists import QUEUES
+from workers.queue.webhooks import WebhookStore
 from workers.rq_worker.engine_process import EngineProcess, EngineState
 from workers.rq_worker.job_run import WorkerContext
 from workers.rq_worker.prefetch import Prefetcher
 from workers.settings import WorkerSettings
 from workers.supervisor.valkey import EmbeddedValkey
+from workers.webhooks import Webhook
 
 PATH_EVENTS = {
     "open",
@@ -324,6 +326,27 @@ def test_keys_and_lists_that_hold_nonsense_hide_no_job(readers: Readers) -> None
     assert job.id in [listed["id"] for listed in readers.http.get("/v1/jobs?limit=200").json()["jobs"]]
     assert readers.read_all(job)[0].job_id == job.id
     readers.queue.registry.publish_models("stand-in", (json.dumps(CARD),))
+
+
+def test_batches_and_webhooks_that_hold_nonsense_hide_no_others(readers: Readers) -> None:
+    redis, http, one = readers.queue.redis, readers.http, "0" * 24
+    webhooks = WebhookStore(redis)
+    webhooks.add(Webhook("whole", "https://example.org/told", (), "secret", 0.0))
+    for nonsense in ("../../etc", b"\xff\xfe", "", one):
+        redis.zadd("darefine:batches", {nonsense: 0})
+    redis.hset(f"darefine:batch:{one}", mapping={"name": "no more than that"})
+    for encoded in ("{", b"\xff", "[]"):
+        redis.hset("darefine:webhooks", "bad", encoded)
+        redis.hset("darefine:webhooks:last", "whole", encoded)
+        redis.rpush("darefine:happened", encoded)
+        for path in ("batches", f"batches/{one}", "webhooks", "webhooks/bad", "webhooks/whole"):
+            assert http.get(f"/v1/{path}").status_code in (200, 404), path
+    assert http.get("/v1/batches").json()["batches"] == []
+    assert [listed["id"] for listed in http.get("/v1/webhooks").json()["webhooks"]] == ["whole"]
+    assert webhooks.happened() == ()
+    assert redis.llen("darefine:happened") == 0
+    for one in ("whole", "bad"):
+        assert http.delete(f"/v1/webhooks/{one}").status_code == 204
 
 
 @pytest.mark.parametrize(

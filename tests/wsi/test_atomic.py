@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wsi.atomic import atomic_file, write_atomically
+from wsi.atomic import atomic_file, flush_tree, write_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -155,3 +155,19 @@ def test_the_file_is_flushed_before_the_rename_and_the_folder_after_it(
     write_atomically(path, b"new")
 
     assert flushed == [("file", b"old"), ("folder", b"new")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows opens no folders")
+def test_a_tree_is_flushed_from_its_files_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "inner").mkdir()
+    files = [tmp_path / "a", tmp_path / "inner" / "b"]
+    for path in files:
+        path.write_bytes(b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino))
+
+    flush_tree(tmp_path)
+
+    wanted = [files[1], files[1].parent, files[0], tmp_path]
+    assert flushed == [path.stat().st_ino for path in wanted]

@@ -5,6 +5,7 @@ Every method raises `redis.exceptions.RedisError` when the queue server does not
 
 import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from redis import Redis
@@ -73,21 +74,24 @@ class BatchStore:
         """Return a batch.
 
         Raises:
-            BatchNotFoundError: there is none.
+            BatchNotFoundError: there is none that can be read.
         """
         if is_job_id(batch_id):
             pipeline = self._redis.pipeline()
             pipeline.hgetall(_key(batch_id))
             pipeline.smembers(f"{_key(batch_id)}:live")
             fields, live = pipeline.execute()
-            if fields:
+            try:
                 found = {text(name): text(value) for name, value in fields.items()}
                 return _decoded(batch_id, found, tuple(sorted(map(int, live))))
+            except (KeyError, ValueError) as error:  # no fields, or nonsense in them
+                raise BatchNotFoundError(batch_id) from error
         raise BatchNotFoundError(batch_id)
 
     def list(self, cursor: str | None = None, limit: int = 50) -> tuple[tuple[Batch, ...], str | None]:
         """Return a page of batches, newest first, and the cursor of the next page, None on the last.
 
+        What cannot be read is left out.
         A cursor is the id of the last one of the page before; one that is gone ends the listing.
         """
         start = 0
@@ -97,7 +101,11 @@ class BatchStore:
                 return (), None
             start = int(rank) + 1
         ids = [text(key) for key in self._redis.zrevrange(BATCHES, start, start + limit)]
-        return tuple(self.get(one) for one in ids[:limit]), ids[limit - 1] if len(ids) > limit else None
+        found = []
+        for one in ids[:limit]:
+            with suppress(BatchNotFoundError):
+                found.append(self.get(one))
+        return tuple(found), ids[limit - 1] if len(ids) > limit else None
 
     def pause(self, batch_id: str) -> Batch:
         """Begin no further slide of a batch; those that have begun go on.

@@ -32,3 +32,10 @@ class JsonCodec(Generic[T]):
             return self._adapter.validate_json(text)
         except ValidationError as error:
             raise RecordInvalidError.of(f"A record of {self._name}", error) from error
+
+    def readable(self, text: str | bytes | None) -> T | None:
+        """Read a value that nothing depends on: None where there is no text, or none that can be read."""
+        try:
+            return None if text is None else self.from_json(text)
+        except RecordInvalidError:
+            return None

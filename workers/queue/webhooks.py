@@ -17,7 +17,7 @@ from typing import Any
 
 from redis import Redis
 
-from ..errors import RecordInvalidError, WebhookNotFoundError
+from ..errors import WebhookNotFoundError
 from ..webhooks import Delivery, Event, LastDelivery, Webhook
 from .codec import JsonCodec
 from .connection import text
@@ -44,25 +44,20 @@ class WebhookStore:
 
     def all(self) -> tuple[Webhook, ...]:
         """Return all webhooks, oldest first; what cannot be read is left out."""
-        found = []
-        for encoded in self._redis.hvals(WEBHOOKS):
-            try:
-                found.append(_WEBHOOK.from_json(encoded))
-            except RecordInvalidError:
-                continue
+        read = (_WEBHOOK.readable(encoded) for encoded in self._redis.hvals(WEBHOOKS))
+        found = [webhook for webhook in read if webhook is not None]
         return tuple(sorted(found, key=lambda webhook: (webhook.created_at, webhook.id)))
 
     def get(self, webhook_id: str) -> Webhook:
         """Return a webhook.
 
         Raises:
-            WebhookNotFoundError: there is none.
-            RecordInvalidError: it cannot be read.
+            WebhookNotFoundError: there is none that can be read.
         """
-        encoded = self._redis.hget(WEBHOOKS, webhook_id)
-        if encoded is None:
+        found = _WEBHOOK.readable(self._redis.hget(WEBHOOKS, webhook_id))
+        if found is None:
             raise WebhookNotFoundError(webhook_id)
-        return _WEBHOOK.from_json(encoded)
+        return found
 
     def remove(self, webhook_id: str) -> None:
         """Forget a webhook; messages to it are dropped when their time comes.
@@ -76,8 +71,7 @@ class WebhookStore:
 
     def last(self, webhook_id: str) -> LastDelivery | None:
         """Return how the last attempt to reach a webhook went, None before the first."""
-        encoded = self._redis.hget(LAST, webhook_id)
-        return None if encoded is None else _LAST.from_json(encoded)
+        return _LAST.readable(self._redis.hget(LAST, webhook_id))
 
     def note_last(self, webhook_id: str, last: LastDelivery) -> None:
         """Note how an attempt to reach a webhook went."""
@@ -93,9 +87,14 @@ class WebhookStore:
         return not self._redis.exists(WEBHOOKS, HAPPENED, DELIVERIES)
 
     def happened(self, limit: int = 100) -> tuple[Event, ...]:
-        """Return events that are no messages yet, oldest first."""
-        listed = self._redis.lrange(HAPPENED, 0, limit - 1)
-        return tuple(_event(text(line)) for line in listed)
+        """Return events that are no messages yet, oldest first; what no script wrote is dropped."""
+        events = []
+        for line in self._redis.lrange(HAPPENED, 0, limit - 1):
+            try:
+                events.append(_event(text(line)))
+            except ValueError:
+                self._redis.lrem(HAPPENED, 1, line)  # type: ignore[arg-type]  # bytes, as all replies
+        return tuple(events)
 
     def spread(self, event: Event, bodies: Mapping[str, str]) -> None:
         """Turn an event into messages, all or none: the JSON to send by webhook id.
@@ -118,7 +117,7 @@ class WebhookStore:
         for message_id in ids:
             pipeline.hmget(f"{PREFIX}delivery:{message_id}", "webhook", "body", "attempts")
         return tuple(
-            Delivery(message_id, text(webhook or b""), text(body or b""), int(attempts or 0))
+            Delivery(message_id, text(webhook or b""), text(body or b""), _attempts(attempts))
             for message_id, (webhook, body, attempts) in zip(ids, pipeline.execute(), strict=True)
         )
 
@@ -139,8 +138,13 @@ class WebhookStore:
 
 def _event(line: str) -> Event:
     number, kind, one, state, at = line.split(" ")
-    assert kind in {"job", "batch", "ping"}, "the scripts write no other"
+    if kind not in {"job", "batch", "ping"}:
+        raise ValueError(line)
     return Event(int(number), kind, one, state, float(at))  # type: ignore[arg-type]
+
+
+def _attempts(stored: bytes | None) -> int:
+    return int(stored) if stored and stored.isdigit() else 0
 
 
 def _line(event: Event) -> str:

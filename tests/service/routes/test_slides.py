@@ -1,6 +1,7 @@
 """Uploads, registration, deletion."""
 
 import hashlib
+import os
 import shutil
 import threading
 import zipfile
@@ -92,6 +93,22 @@ def test_same_file_of_the_same_name_twice_is_one_slide(api: Api, slide: Path) ->
     first, second = (put(api, "a.tif", content).json() for _ in range(2))
     assert first == second
     assert [s["id"] for s in api.http.get("/v1/slides").json()["slides"]].count(first["id"]) == 1
+
+
+def test_a_slide_is_on_the_disk_before_its_sender_is_told(
+    api: Api, slide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = write_slide(slide.parent / "flushed.tif", seed=55).read_bytes()
+    flushed, fsync = set(), os.fsync
+
+    def recorded(descriptor: int) -> None:
+        flushed.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    file = file_of(api, put(api, "flushed.tif", content).json())
+    folders = list(file.parents)[: file.parents.index(api.data_dir / "slides") + 1]
+    assert {path.stat().st_ino for path in (file, *folders)} <= flushed
 
 
 def test_same_file_of_another_name_is_another_slide_of_the_same_bytes(api: Api, slide: Path) -> None:
