@@ -121,10 +121,14 @@ load: install  ## Poll, listen and upload while a worker computes and 100 000 jo
 study: install  ## The paper's comparison on phantom slides (some hours on two cores); may be killed and goes on
 	$(BIN)/python -m benchmarks.study --work study-work
 
-weights: install  ## Train the demo weights again (about 25 minutes on two cores)
-	$(BIN)/darefine train weights/phantom-resnet18-centred --second-input aligned --context centred \
-		--phantom-version 1 --overwrite
-	$(BIN)/darefine train weights/phantom-resnet18-single --second-input single --phantom-version 1 --overwrite
+DEMO_PHANTOMS := train-work/demo-phantoms
+
+weights: install  ## Train the demo weights again (an hour or more on two cores)
+	$(BIN)/darefine prepare phantom $(DEMO_PHANTOMS) --slides 72 --test 4 --seed 101
+	$(BIN)/darefine train weights/phantom-resnet18-centred --data $(DEMO_PHANTOMS)/index.json --steps 6000 \
+		--second-input aligned --context centred --overwrite
+	$(BIN)/darefine train weights/phantom-resnet18-single --data $(DEMO_PHANTOMS)/index.json --steps 6000 \
+		--second-input single --overwrite
 
 # Keeps the versions that the files hold, as far as pyproject.toml allows; UPGRADE=--upgrade takes the newest.
 # The torch of requirements-torch.lock is set by hand. Extras stay in the names: of `coverage` alone pip tries the

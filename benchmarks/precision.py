@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from darefine.cli.demo import PHANTOM_VERSION
 from darefine.cli.progress_bar import progress_bar
 from model.card import ModelCard
 from model.evaluation.metrics import ConfusionMatrix
@@ -38,7 +39,6 @@ from wsi.writing.label_tiff import LabelTiff
 
 from .options import job_options, out_option
 from .peers.ours import in_int8
-from .slides import PHANTOM_VERSION
 from .tables import caption_of, write_results
 
 SEED = 2026

@@ -23,6 +23,7 @@ import click
 import numpy as np
 import torch
 
+from darefine.cli.demo import PHANTOM_VERSION
 from darefine.cli.progress_bar import progress_bar
 from model.evaluation.regions import spread
 from model.inference.cpu_tuning import tune_malloc
@@ -58,7 +59,6 @@ from .seam_strips import (
     count_strips,
     shares,
 )
-from .slides import PHANTOM_VERSION
 from .tables import DEMO_CARD, caption_of, write_results
 
 HALOS_PX = (0, 32, 64, 128, 192, 256)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from darefine.cli.demo import PHANTOM_VERSION
 from model.data.splits import SlideWithTruth
 from model.evaluation.evaluate import evaluate_patches, open_slides
 from model.evaluation.regions import grid_patches
@@ -29,7 +30,6 @@ from wsi.grid import ContextMode, InputGeometry, make_grid
 from wsi.patch_view import PatchView
 from wsi.phantom import write_phantom
 
-from ..slides import PHANTOM_VERSION
 from .fastest import fastest_ms
 
 RESNET50 = "resnet50-50-aligned"

@@ -31,7 +31,7 @@ from .progress_bar import progress_bar
 
 START_SECONDS = 120
 
-PHANTOM_VERSION: Version = 1
+PHANTOM_VERSION: Version = 2
 """Version of the phantom that the demo weights were trained on."""
 
 KEPT_PORT = 8000

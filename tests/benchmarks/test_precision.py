@@ -43,7 +43,7 @@ def test_roads_begin_with_the_reference_and_compile_only_when_asked(monkeypatch:
 def test_each_road_runs_the_same_slide_and_is_compared_with_fp32(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    truth = whole(write_phantom(tmp_path / "same.tif", size_px=1024, seed=SEED, version=1).truth)
+    truth = whole(write_phantom(tmp_path / "same.tif", size_px=1024, seed=SEED).truth)
     other: NDArray[np.uint8] = truth.copy()
     true, changed = truth > 0, np.cumsum(truth > 0) <= 100
     other[true & changed.reshape(truth.shape)] = 4

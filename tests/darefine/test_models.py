@@ -56,6 +56,6 @@ def test_the_schema_of_cards_names_the_members_of_a_card() -> None:
     assert schema["properties"].keys() - card.keys() == {"licence", "onnx", "untrained"}
     assert card.keys() <= schema["properties"].keys()
     geometry = schema["$defs"]["InputGeometry"]
-    assert geometry["properties"].keys() - {"window"} == card["input"].keys()
+    assert geometry["properties"].keys() == card["input"].keys()
     assert geometry["properties"]["context"]["enum"] == ["patch", "centred"]
     assert set(schema["required"]) == card.keys() - {"training", "metrics", "calibration", "colours"}

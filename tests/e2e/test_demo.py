@@ -1,4 +1,4 @@
-"""`darefine demo`, as a new user runs it, on a smaller slide: all of it one class, 2 x 2 patches."""
+"""`darefine demo`, as a new user runs it, on a smaller slide, of 2 x 2 patches."""
 
 import re
 import signal
@@ -40,8 +40,9 @@ def test_the_demo_shows_that_the_patch_tells_what_the_slice_cannot(tmp_path: Pat
     scores = dict(
         re.findall(r"(slice and patch|slice alone): MIoU against the truth ([\d.]+)", "".join(said))
     )
-    assert float(scores["slice and patch"]) > 0.9
-    assert float(scores["slice alone"]) < 0.5
+    # On this slide 0.72 and 0.32: chance in its borders may take some, but not the patch's worth.
+    assert float(scores["slice and patch"]) > 0.6
+    assert float(scores["slice alone"]) < 0.4
     for model in ("phantom-resnet18-centred", "phantom-resnet18-single"):
         assert {path.name for path in (out / model).iterdir()} == {"overlay.tif", "labels.tif", "result.json"}
     with Image.open(out / "demo.png") as picture:
