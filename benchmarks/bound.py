@@ -77,11 +77,8 @@ def run_case(
     """Measure a case; make slide and weights if they are not there."""
     card = DEMO_CARD if network is None else write_card(network, folder)
     with progress_bar() as show, tempfile.TemporaryDirectory(dir=folder) as directory:
-        slide = folder / f"phantom-{size_px}.tif"
-        if not slide.exists():
-            make_phantom(folder, size_px, show)
         return run_bench(
-            BenchOptions(slide, repeats=repeats),
+            BenchOptions(make_phantom(folder, size_px, show), repeats=repeats),
             settings_of(card, chosen),
             Path(directory),
             report=lambda now: show(f"measure {card.stem} {chosen['precision']}", now.fraction),

@@ -120,14 +120,17 @@ def settings_of(card: Path | None, chosen: dict[str, Any]) -> WorkerSettings:
 
 
 def make_phantom(folder: Path, size_px: int, show: Show, *, tissue: float = 0.7) -> Path:
-    """Write a phantom slide and return its path; `tissue` is the share of it that is tissue."""
-    return write_phantom(
-        folder / f"phantom-{size_px}-{tissue}.tif",
-        size_px=size_px,
-        seed=PHANTOM_SEED,
-        tissue_fraction=tissue,
-        progress=lambda share: show("phantom slide", share),
-    ).slide
+    """Write a phantom slide, if it is not there, and return its path; `tissue` is the share of tissue."""
+    path = folder / f"phantom-{size_px}-{tissue}.tif"
+    if not path.exists():
+        write_phantom(
+            path,
+            size_px=size_px,
+            seed=PHANTOM_SEED,
+            tissue_fraction=tissue,
+            progress=lambda share: show("phantom slide", share),
+        )
+    return path
 
 
 def models_of(

@@ -12,6 +12,7 @@ from benchmarks import bound
 from benchmarks.cards import write_card
 from model.card import ModelCard
 from model.inference.segmenter import Segmenter
+from workers.bench.options import BenchOptions
 
 
 def run(name: str, dtype: str) -> dict[str, Any]:
@@ -52,6 +53,22 @@ def test_each_network_is_run_in_fp32_and_in_what_is_fast(
     assert [(one["model"]["name"], one["dtype"]) for one in written] == [
         (name, dtype) for name in ("demo", bound.RESNET50) for dtype in ("fp32", "bf16")
     ]
+
+
+def test_a_case_is_measured_on_a_slide_that_is_there_and_made_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    measured = []
+
+    def fake(options: BenchOptions, *_: Any, **__: Any) -> dict[str, Any]:
+        measured.append((options.slide, options.slide.stat().st_mtime_ns))
+        return {}
+
+    monkeypatch.setattr(bound, "run_bench", fake)
+    for precision in ("fp32", "bf16"):
+        bound.run_case(None, 2560, tmp_path, 1, {"device": "cpu", "precision": precision})
+    assert len(measured) == 2
+    assert len(set(measured)) == 1
 
 
 def test_a_card_with_random_weights_can_be_served(tmp_path: Path) -> None:
