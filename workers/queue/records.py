@@ -28,8 +28,8 @@ ALL_JOBS = f"{PREFIX}jobs"
 SCHEMA = 2
 """Version of the form of records. Version 0.1.0 of the software wrote none, and believed the paths in them.
 
-Readers pass over members that they do not know, from 2 on. Members that version 0.1.0 does not know are not
-written while they are empty, so its workers read records of jobs that it could have made.
+Readers pass over members that they do not know, from 2 on, so versions may be mixed and rolled back that far.
+Readers of 1 refuse such members: records of 1 are read here, not the other way round.
 """
 
 LAST_MOMENT = 253_402_300_799.0
