@@ -45,7 +45,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def flush_tree(folder: Path) -> None:
-    """Flush a folder and all that is in it to disk: bytes of files, names in folders; links are not followed.
+    """Flush a folder and all files in it to disk (fsync); links are not followed.
 
     Raises:
         OSError: a file cannot be flushed.
@@ -60,7 +60,7 @@ def flush_tree(folder: Path) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Flush the names in a folder to disk, where the platform and the file system can."""
+    """Flush the names in a folder to disk (fsync), where the platform and the file system can."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except PermissionError:  # Windows opens no folders

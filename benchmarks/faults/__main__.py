@@ -20,6 +20,7 @@ from pathlib import Path
 
 import click
 
+from darefine.cli.bench import PHANTOM_SEED
 from darefine.cli.progress_bar import progress_bar
 from workers.bench.measure import machine
 from wsi.phantom import write_phantom
@@ -27,7 +28,6 @@ from wsi.phantom import write_phantom
 from ..cards import write_tiny_card
 from ..cluster import Cluster
 from ..options import out_option
-from ..slides import SEED
 from ..tables import write_results
 from .checks import file_names, leftovers, wrong_jobs
 from .injections import LEASE_S, Fault, faults_of
@@ -66,7 +66,7 @@ def main(
     with tempfile.TemporaryDirectory(prefix="darefine-") as name, small_disk(Path(name, "disk")) as disk:
         folder = Path(name)
         slides = [
-            write_phantom(folder / "slides" / f"{size}.tif", size_px=size, seed=SEED).slide
+            write_phantom(folder / "slides" / f"{size}.tif", size_px=size, seed=PHANTOM_SEED).slide
             for size in SIZES_PX
         ]
         card = write_tiny_card(made(folder / "card"))

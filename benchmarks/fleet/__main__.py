@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 
+from darefine.cli.bench import PHANTOM_SEED
 from darefine.cli.demo import free_port
 from darefine.cli.progress_bar import progress_bar
 from darefine.client import Client
@@ -31,7 +32,6 @@ from wsi.phantom import write_phantom
 
 from ..cards import write_tiny_card
 from ..options import out_option
-from ..slides import SEED
 from ..tables import write_results
 from .crowded import crowded
 from .hosts import FleetHost, Wrong, kinds_of
@@ -112,7 +112,7 @@ def start(folder: Path, log: Path, closing: ExitStack) -> tuple[Fleet, tuple[Wro
     for one in (slides, data_dir / "jobs", weights):
         one.mkdir(parents=True)
     card = write_tiny_card(weights)
-    slide = write_phantom(slides / "small.tif", size_px=SLIDE_PX, seed=SEED).slide
+    slide = write_phantom(slides / "small.tif", size_px=SLIDE_PX, seed=PHANTOM_SEED).slide
     url, port = closing.enter_context(tcp_queue(folder)), free_port()
     shared = {"REDIS_URL": url, "DAREFINE_DATA_DIR": str(data_dir), "DAREFINE_WEIGHTS_DIR": str(weights)}
     shared["DAREFINE_SLIDE_ROOTS"] = str(slides)

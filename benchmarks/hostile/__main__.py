@@ -19,6 +19,7 @@ import click
 import httpx
 import pyvips
 
+from darefine.cli.bench import PHANTOM_SEED
 from darefine.cli.progress_bar import progress_bar
 from workers.bench.measure import machine
 from wsi.phantom import write_phantom
@@ -26,7 +27,6 @@ from wsi.phantom import write_phantom
 from ..cards import write_tiny_card
 from ..cluster import Cluster
 from ..options import out_option
-from ..slides import SEED
 from ..tables import write_results
 from .mutants import mutants
 from .sender import is_clear, outcome
@@ -102,7 +102,7 @@ def parts_of(cluster: Cluster) -> set[int]:
 
 def own_slides(folder: Path) -> dict[str, bytes]:
     """Return small slides of several kinds by name: JPEG tiles with and without a vendor's mark, lossless."""
-    phantom = write_phantom(folder / "jpeg.tif", size_px=SIDE_PX, seed=SEED).slide
+    phantom = write_phantom(folder / "jpeg.tif", size_px=SIDE_PX, seed=PHANTOM_SEED).slide
     image = pyvips.Image.tiffload(str(phantom), access="random")
     common = {"tile": True, "pyramid": True, "bigtiff": False}
     image.tiffsave(str(folder / "deflate.tif"), compression="deflate", **common)

@@ -46,7 +46,7 @@ PLACES_NOTE = (
 )
 CALIBRATION_NOTE = (
     "Expected calibration error (15 bins) on the test slices, in percent, as trained and with the "
-    "temperature that was fitted on the two validation slides, which are few: it often makes it worse."
+    "temperature that was fitted on the validation slides, which are few."
 )
 TABLE_1 = (
     "All but the U-Net decode with addition, as in the paper's Table I. GFLOP are of a slice of "
@@ -54,7 +54,7 @@ TABLE_1 = (
 )
 MIXED_NOTE = (
     f"The slices of patches whose second class has at least {percent(MIXED_SHARE)} % of the pixels "
-    "with truth. Nearly all slices are: territories are small."
+    "with truth."
 )
 FUSIONS_NOTE = "Slice and context as input in all of them."
 

@@ -15,8 +15,8 @@ RULE = (
     "Each line is a difference of mean MIoU, in points, over the seeds that both rows have, with the "
     f"interval that holds {100 * COVERED:g} % of the differences when slides and seeds are drawn again "
     "with replacement, the same ones for both rows. The first is called higher or lower where the "
-    "interval does not hold 0; else the two are not told apart. Three seeds are few, so intervals are rather "
-    "too narrow. No correction is made for the number of orders looked at."
+    "interval does not hold 0; else the two are not told apart. A few seeds say little of others, so "
+    "intervals are rather too narrow. No correction is made for the number of orders looked at."
 )
 
 

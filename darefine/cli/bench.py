@@ -16,7 +16,7 @@ from workers.bench.bench import run_bench, time_models
 from workers.bench.options import BenchOptions
 from workers.errors import WorkersError
 from workers.settings import WorkerSettings
-from wsi.phantom import write_phantom
+from wsi.phantom import LATEST, Version, write_phantom
 
 from .progress_bar import progress_bar
 
@@ -119,14 +119,17 @@ def settings_of(card: Path | None, chosen: dict[str, Any]) -> WorkerSettings:
     return settings.model_copy(update={"device": settings.device_of(0)})
 
 
-def make_phantom(folder: Path, size_px: int, show: Show, *, tissue: float = 0.7) -> Path:
+def make_phantom(
+    folder: Path, size_px: int, show: Show, *, tissue: float = 0.7, version: Version = LATEST
+) -> Path:
     """Write a phantom slide, if it is not there, and return its path; `tissue` is the share of tissue."""
-    path = folder / f"phantom-{size_px}-{tissue}.tif"
+    path = folder / f"phantom-v{version}-{size_px}-{tissue}.tif"
     if not path.exists():
         write_phantom(
             path,
             size_px=size_px,
             seed=PHANTOM_SEED,
+            version=version,
             tissue_fraction=tissue,
             progress=lambda share: show("phantom slide", share),
         )

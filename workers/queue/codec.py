@@ -33,7 +33,7 @@ class JsonCodec(Generic[T]):
         except ValidationError as error:
             raise RecordInvalidError.of(f"A record of {self._name}", error) from error
 
-    def readable(self, text: str | bytes | None) -> T | None:
+    def from_json_or_none(self, text: str | bytes | None) -> T | None:
         """Read a value that nothing depends on: None where there is no text, or none that can be read."""
         try:
             return None if text is None else self.from_json(text)

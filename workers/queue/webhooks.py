@@ -44,7 +44,7 @@ class WebhookStore:
 
     def all(self) -> tuple[Webhook, ...]:
         """Return all webhooks, oldest first; what cannot be read is left out."""
-        read = (_WEBHOOK.readable(encoded) for encoded in self._redis.hvals(WEBHOOKS))
+        read = (_WEBHOOK.from_json_or_none(encoded) for encoded in self._redis.hvals(WEBHOOKS))
         found = [webhook for webhook in read if webhook is not None]
         return tuple(sorted(found, key=lambda webhook: (webhook.created_at, webhook.id)))
 
@@ -54,7 +54,7 @@ class WebhookStore:
         Raises:
             WebhookNotFoundError: there is none that can be read.
         """
-        found = _WEBHOOK.readable(self._redis.hget(WEBHOOKS, webhook_id))
+        found = _WEBHOOK.from_json_or_none(self._redis.hget(WEBHOOKS, webhook_id))
         if found is None:
             raise WebhookNotFoundError(webhook_id)
         return found
@@ -71,7 +71,7 @@ class WebhookStore:
 
     def last(self, webhook_id: str) -> LastDelivery | None:
         """Return how the last attempt to reach a webhook went, None before the first."""
-        return _LAST.readable(self._redis.hget(LAST, webhook_id))
+        return _LAST.from_json_or_none(self._redis.hget(LAST, webhook_id))
 
     def note_last(self, webhook_id: str, last: LastDelivery) -> None:
         """Note how an attempt to reach a webhook went."""
