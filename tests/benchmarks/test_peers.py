@@ -46,18 +46,19 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     """A phantom of 2 x 2 patches, cut off at the right and below, for the demo network; 4 slices a patch."""
     folder = tmp_path_factory.mktemp("peers")
     demo = ModelCard.load(write_patch_card(DEMO_CARD, folder))
-    small = replace(demo, input=replace(demo.input, context_ratio=8, slices_per_side=2, halo_px=16))
+    small = replace(demo, input=replace(demo.input, context_ratio=16, slices_per_side=2, halo_px=16))
     small.save(folder / "small.json")
     slide = write_phantom(folder / "slide.tif", size_px=SIZE_PX, seed=3, threads=1, tissue_fraction=1.0).slide
     setting = Setting(folder, threads=1, repeats=1, tiatoolbox_python=None, load_before=None)
     made = task_of(Case("stand-in", SIZE_PX, 1.0), setting, folder / "small.json", slide, folder)
-    assert (made.patch_px, made.context_px, made.downsample) == (1024, 128, 2)
+    assert (made.patch_px, made.context_px, made.downsample) == (1024, 64, 2)
     return replace(made, like_peers=True)
 
 
 @pytest.mark.slow
-# Contexts are averaged another way, and the demo network is unsure here: it was trained with centred ones.
-@pytest.mark.parametrize(("stand_in", "at_least"), [(True, 0.95), (False, 0.7)])
+# Contexts are averaged another way, and the demo network, trained with centred ones at a ratio of 20, is unsure
+# where they are not: 0.69, 0.80 and 0.86 of the labels agree at ratios of 4, 8 and 16.
+@pytest.mark.parametrize(("stand_in", "at_least"), [(True, 0.95), (False, 0.82)])
 def test_the_naive_loop_agrees_with_our_labels(
     task: Task, stand_in: bool, at_least: float, tmp_path: Path
 ) -> None:
