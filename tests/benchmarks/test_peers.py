@@ -56,8 +56,8 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
 
 
 @pytest.mark.slow
-# Contexts are averaged another way, and the demo network, trained with centred ones at a ratio of 20, is unsure
-# where they are not: 0.69, 0.80 and 0.86 of the labels agree at ratios of 4, 8 and 16.
+# Contexts are averaged another way, and the demo network, trained with centred ones at a ratio of 20, is
+# unsure where they are not: 0.69, 0.80 and 0.86 of the labels agree at ratios of 4, 8 and 16.
 @pytest.mark.parametrize(("stand_in", "at_least"), [(True, 0.95), (False, 0.82)])
 def test_the_naive_loop_agrees_with_our_labels(
     task: Task, stand_in: bool, at_least: float, tmp_path: Path
