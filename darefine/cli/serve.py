@@ -4,7 +4,6 @@ import os
 import socket
 import sys
 import threading
-import time
 from pathlib import Path
 
 import click
@@ -51,14 +50,18 @@ def serve(host: str, port: int, weights: str | None) -> None:
         chosen = {"weights_dir": path.parent.resolve(), "default_model": card.name}
         settings = settings.model_copy(update=chosen)
     require_free(host, port)
-    told = threading.Thread(target=tell_address, args=(host, port, settings.data_dir), daemon=True)
-    told.start()
     from workers.supervisor.supervisor import Supervisor  # noqa: PLC0415  (it cannot be imported on Windows)
 
+    over = threading.Event()
+    telling = threading.Thread(target=tell_address, args=(host, port, settings.data_dir, over))
+    telling.start()
     try:
         sys.exit(Supervisor(settings, api_command=api_command(host, port)).run())
     except WorkersError as error:
         raise click.ClickException(str(error)) from error
+    finally:
+        over.set()
+        telling.join()
 
 
 def required_card(weights: str) -> Path:
@@ -87,17 +90,22 @@ def api_command(host: str, port: int) -> list[str]:
     return [*uvicorn, *address, *limits, "--timeout-graceful-shutdown", "5"]
 
 
-def tell_address(host: str, port: int, data_dir: Path) -> None:
-    """Wait until the API answers, then print where."""
+def tell_address(host: str, port: int, data_dir: Path, over: threading.Event) -> None:
+    """Wait until the API answers, then print where; without a word if the service is `over` before."""
     shown = f"[{host}]" if ":" in host else host
     asked = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(shown, shown)  # noqa: S104  (compared, not bound)
-    while True:
-        try:
-            if httpx.get(f"http://{asked}:{port}/healthz", timeout=2, trust_env=False).is_success:
-                break
-        except httpx.TransportError:
-            time.sleep(LOOK_S)
+    while not is_up(f"http://{asked}:{port}"):
+        if over.wait(LOOK_S):
+            return
     click.echo(f"http://{shown}:{port}  (API documentation at /docs, data in {data_dir})")
+
+
+def is_up(url: str) -> bool:
+    """Return whether an API answers at `url` that it is well."""
+    try:
+        return httpx.get(f"{url}/healthz", timeout=2, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
 
 
 def require_unix() -> None:

@@ -2,6 +2,10 @@
 
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -9,7 +13,7 @@ from click.testing import CliRunner, Result
 
 import darefine.cli.serve
 from darefine.cli.main import main
-from darefine.cli.serve import api_command, is_loopback, require_key
+from darefine.cli.serve import api_command, is_loopback, require_key, tell_address
 from service import http_limits
 from service.access.keys import KeyStore, Scope
 
@@ -110,3 +114,67 @@ def test_the_api_is_started_with_limits_on_its_connections() -> None:
     protocol = f"{http_limits.__name__}:{http_limits.LimitedProtocol.__name__}"
     assert protocol in api_command("127.0.0.1", 8000)
     assert protocol in Path("Dockerfile").read_text()
+
+
+@contextmanager
+def answering(statuses: list[int]) -> Iterator[int]:
+    """A server that answers so, one after another, then with the last for ever; its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class Over(threading.Event):
+    """Counts the pauses; the service is over after `last` of them."""
+
+    def __init__(self, last: int = 1000) -> None:
+        super().__init__()
+        self.pauses = 0
+        self._last = last
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        assert timeout > 0
+        self.pauses += 1
+        return self.pauses >= self._last
+
+
+def test_the_address_is_told_once_the_service_is_well_with_a_pause_after_each_other_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    over = Over()
+    with answering([503, 421, 500, 200]) as port:
+        tell_address("127.0.0.1", port, tmp_path, over)
+    assert over.pauses == 3
+    told = capsys.readouterr().out
+    assert told.startswith(f"http://127.0.0.1:{port} ")
+    assert str(tmp_path) in told
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_no_address_is_told_of_a_service_that_ends_before_it_is_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], answers: bool
+) -> None:
+    over = Over(last=2)
+    with answering([503]) as port:
+        if answers:
+            tell_address("127.0.0.1", port, tmp_path, over)
+    if not answers:
+        tell_address("127.0.0.1", port, tmp_path, over)
+    assert over.pauses == 2
+    assert capsys.readouterr().out == ""
