@@ -54,11 +54,17 @@ def caption_of(measured: Mapping[str, Any], *others: Mapping[str, Any]) -> str:
     every = (measured, *others)
     named = [f"{run['model']['name']}, {run['dtype']}" for run in every]
     what = f"{named[0]} on " if len(set(named)) == 1 else ""
-    device = machine.get("gpu", f"{measured['threads']} threads, {machine['cpu_capability']}")
+    device = machine.get("gpu", f"{measured['threads']} threads, {kernels_of(machine)}")
     return (
         f"{what}{measured['device']} ({device}), {machine['processor']}, {machine['cores']} cores, torch "
         f"{machine['torch']}{loads_of([run['load_before'] for run in every])}."
     )
+
+
+def kernels_of(machine: Mapping[str, Any]) -> str:
+    """Return the name of torch's kernels on a CPU, and what else the CPU has that makes bf16 or int8 fast."""
+    others = [name for name in machine.get("cpu_features", ()) if name not in ("avx2", "avx512f")]
+    return " with ".join([machine["cpu_capability"], *([" ".join(others)] if others else [])])
 
 
 def loads_of(loads: Sequence[float | None]) -> str:

@@ -27,7 +27,7 @@ from wsi.tiles.levels import level_count, level_size
 
 from .options import out_option
 from .slides import phantom_slide
-from .tables import write_results
+from .tables import kernels_of, write_results
 
 VIEW_TILES = 12
 """Tiles a viewer asks for when it moves: a window of 1440 x 900 px on tiles of 512 px."""
@@ -96,7 +96,7 @@ def main(size_px: int, tissue: float, viewers: int, others: tuple[Path, ...], ou
     table = times_table(figures)
     caption = (
         f"Phantom of {size_px} px, {tissue:.0%} tissue; {here['processor']}, "
-        f"{here['cores']} cores, {here['cpu_capability']}. The job computes on both."
+        f"{here['cores']} cores, {kernels_of(here)}. The job computes on both."
     )
     write_results("tiles", {**facts, "milliseconds": figures}, table, caption=caption, folder=out)
 

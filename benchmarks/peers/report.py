@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.tables import loads_of
+from benchmarks.tables import kernels_of, loads_of
 
 from .competitors import OURS, OURS_LIKE_PEERS, TIATOOLBOX, Turn
 from .task import Outcome
@@ -139,7 +139,7 @@ def caption_of_cases(cases: Sequence[dict[str, Any]]) -> str:
         text = (
             f"Median of {case['repeats']} (fastest to slowest); {case['threads']} torch threads, "
             f"{machine['processor']}, {machine['cores']} cores, "
-            f"{machine['cpu_capability']}, torch {machine['torch']}{with_peer}"
+            f"{kernels_of(machine)}, torch {machine['torch']}{with_peer}"
         )
         loads.setdefault(text, []).append(case["load_before"])
     return "\n".join(f"{text}{loads_of(load)}." for text, load in loads.items())

@@ -83,6 +83,8 @@ def test_the_caption_says_what_the_figures_hold_for() -> None:
         caption_of({**measured, "machine": machine})
         == "m, fp32 on cpu (2 threads, AVX2), P, 2 cores, torch 2.13; load average before: 0.1."
     )
+    newer = {**machine, "cpu_capability": "AVX512", "cpu_features": ["avx2", "avx512f", "avx512_bf16"]}
+    assert "(2 threads, AVX512 with avx512_bf16)" in caption_of({**measured, "machine": newer})
     on_gpu = caption_of(
         {**measured, "machine": {**machine, "gpu": "G"}, "device": "cuda", "load_before": None}
     )
