@@ -42,8 +42,12 @@ def test_lost_jobs_are_listed_again_and_orphans_removed_where_asked(
         assert client.get(waiting.id).state == "queued"
         told = CliRunner().invoke(main, ["recover", "--remove-orphans"]).output
         assert "0 queued again, 2 were known" in told
+        assert "1 folders removed" in told
         assert not removed.files.directory.exists()
         assert finished.files.directory.exists()
+        told = CliRunner().invoke(main, ["recover", "--remove-orphans"]).output
+        assert "2 were known" in told
+        assert "0 folders removed" in told
         client.close()
     finally:
         valkey.stop()

@@ -266,8 +266,9 @@ class JobClient:
         job = self.get(job_id)
         if not job.state.is_final:
             job = self._cancel_and_wait(job_id, wait_s)
-        self._delete(args=[job_id])
+        # Before the record: a recovery that runs meanwhile, or after a kill, must not bring the job back.
         forget_request(job.files)
+        self._delete(args=[job_id])
         return job
 
     def models(self) -> PublishedModels:

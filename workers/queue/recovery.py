@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from redis import Redis
+
+from wsi.atomic import flush_folder
 
 from ..errors import RecordInvalidError
 from ..jobs import Job, JobFiles, JobRequest, JobState, Progress, is_job_id
@@ -47,14 +50,21 @@ class Recovered:
 
 
 def keep_request(job: Job) -> None:
-    """Write what a new job asks for beside its folder.
+    """Write what a new job asks for beside its folder, and flush it to disk.
 
-    A disk that does not take it keeps nobody from submitting: the record counts.
+    A power cut may take the record, which the queue flushes once a second; then this brings the job back. A
+    disk that does not take it keeps nobody from submitting: the record counts.
     """
     text = json.dumps({"created_at": job.created_at, "request": encode_request(job.request)})
+    path = job.files.request
     try:
-        job.files.request.parent.mkdir(parents=True, exist_ok=True)
-        job.files.request.write_text(text, encoding="ascii")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # In place: one that is torn is of a job that nobody was promised.
+        with path.open("w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        flush_folder(path.parent)
     except OSError as error:
         logger.warning("job %s could not be recovered if the queue were lost: %s", job.id, error)
 

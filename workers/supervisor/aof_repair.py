@@ -3,6 +3,7 @@
 import logging
 import re
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -15,18 +16,32 @@ FOLDER = "appendonlydir"
 CHECK_PROGRAM = "valkey-check-aof"
 """Name under which the server's program checks and cuts append-only files."""
 
-_DAMAGED = re.compile(
-    "Bad file format reading the append only file|Fatal error loading|Wrong signature|Short read or OOM"
-    "|Internal error in RDB|Error reading the RDB|Unexpected end of file reading the append only"
+_BEGINS, _IS_LOADED = "Server initialized", "Ready to accept connections"
+"""Words in the server's log before and after it has read its file."""
+
+_OF_THE_HOST = re.compile(
+    "No space left|Disk quota|Permission denied|Read-only file system|Too many open files|Out Of Memory"
 )
-"""Last words in the server's log that mean that its file is damaged."""
+"""Words for what ends a server whose file is sound."""
+
+_CRASHES = {
+    -number for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV)
+}
+"""Exit codes of a server that has crashed; others below zero mean that somebody has ended it."""
 
 _SHRINKS = re.compile(r"with (\d+) bytes, to (\d+) bytes")
 
 
-def is_damaged(log: str) -> bool:
-    """Return whether a server ended because its append-only file is damaged, by what it wrote to its log."""
-    return _DAMAGED.search(log) is not None
+def is_damaged(directory: Path, log: str, code: int) -> bool:
+    """Return whether a server ended because its append-only file is damaged.
+
+    By where it ended, for it has many words for damage: as it read the file, and not for a fault of the host.
+    `log` is what it wrote, `code` its exit code.
+    """
+    _, began, read = log.partition(_BEGINS)
+    by_itself = code > 0 or code in _CRASHES
+    is_reading = bool(began) and _IS_LOADED not in read
+    return by_itself and is_reading and not _OF_THE_HOST.search(read) and (directory / FOLDER).is_dir()
 
 
 def cut_damage(directory: Path, program: Path) -> bool:

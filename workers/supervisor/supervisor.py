@@ -88,6 +88,9 @@ class Supervisor:
             max_losses=settings.max_losses,
         )
         self._reconcile_at = 0.0
+        self._may_lack_jobs = self._valkey is not None
+        """Whether the embedded queue may know less than the jobs' folders: a power cut takes its last second,
+        a damaged file more."""
         self._queue_answers = True
         self._stop = threading.Event()
 
@@ -139,6 +142,7 @@ class Supervisor:
             return
         self._reconcile_at = now + (IDLE_PAUSE_S if self._reconciler.is_idle else BUSY_PAUSE_S)
         try:
+            self._list_lost_jobs()
             done = self._reconciler.tick()
             self._tallies.add(REQUEUED.counted("worker-lost") for _ in done.reaped)
             self._tallies.add(REQUEUED.counted("not-in-queue") for _ in done.restored)
@@ -158,14 +162,25 @@ class Supervisor:
         self._tallies.add([RESTARTS.counted("queue")])
 
     def _start_queue(self, valkey: EmbeddedValkey) -> None:
-        """Start the embedded queue; what it lost comes back from the jobs' folders, as far as that goes."""
+        """Start the embedded queue, and list what it has lost before anybody misses it."""
         valkey.start()
-        if valkey.lost:
-            valkey.lost = False
-            with connect(valkey.url) as redis:
-                found = recover_jobs(redis, self._settings.jobs_dir)
+        self._may_lack_jobs |= valkey.lost
+        valkey.lost = False
+        try:
+            self._list_lost_jobs()
+        except RedisError as error:
+            # Its disk may be full; `_tick` tries again.
+            logger.warning("jobs that the queue may have lost cannot be listed now: %s", error)
+
+    def _list_lost_jobs(self) -> None:
+        """List jobs again that the embedded queue may have lost, from their folders, as far as that goes."""
+        if not self._may_lack_jobs:
+            return
+        found = recover_jobs(self._redis, self._settings.jobs_dir)
+        self._may_lack_jobs = False
+        if found.finished or found.queued:
             logger.warning(
-                "%d finished jobs are listed again, %d are queued again",
+                "the embedded queue had lost jobs: %d finished ones are listed again, %d are queued again",
                 len(found.finished),
                 len(found.queued),
             )

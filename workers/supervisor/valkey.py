@@ -32,7 +32,8 @@ START_TIMEOUT_S = 30.0
 RESTART_PAUSE_S = 1.0
 """Pause before a server that ended at once is started again, in seconds."""
 
-TAIL_BYTES = 8192
+TAIL_BYTES = 1 << 16
+"""Bytes at the end of the log that are looked at: a crash takes some thousands."""
 
 _COMPLAINT = re.compile("^.* # (?!WARNING)(.*)$", re.MULTILINE)
 """Errors in the server's log."""
@@ -115,7 +116,7 @@ class EmbeddedValkey:
         deadline = time.monotonic() + START_TIMEOUT_S
         repairs = iter((self._cut_damage, self._set_aside))
         while not self.answers():
-            if self._failed() and is_damaged(_last_run(_tail(self.directory / LOG))):
+            if self._found_damage():
                 next(repairs, self._give_up)()
                 self.lost = True
             if time.monotonic() > deadline:
@@ -129,6 +130,12 @@ class EmbeddedValkey:
     def _failed(self) -> bool:
         """Return whether the server that we started has ended with an error."""
         return self._process is not None and self._process.poll() not in (None, 0)
+
+    def _found_damage(self) -> bool:
+        """Return whether the server that we started has ended because its file is damaged."""
+        code = self._process.poll() if self._process is not None else None
+        log = _last_run(_tail(self.directory / LOG))
+        return code is not None and is_damaged(self.directory, log, code)
 
     def _give_up(self) -> NoReturn:
         complaints = _COMPLAINT.findall(_tail(self.directory / LOG))

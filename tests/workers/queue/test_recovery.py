@@ -1,8 +1,11 @@
 """Records rebuilt from the folders of jobs, after a queue server that knows nothing any more."""
 
 import json
+import os
 
+import pytest
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.workers.conftest import Queue
 from workers.jobs import Job, JobState
@@ -85,3 +88,28 @@ def test_folders_that_tell_nothing_are_orphans_and_others_are_passed_over(
     found = recover_jobs(lost(settings), settings.jobs_dir)
     assert set(found.orphans) == {settings.jobs_dir / broken.id, settings.jobs_dir / half.id}
     assert (found.finished, found.queued) == ((), ())
+
+
+def test_what_a_job_asks_for_is_on_the_disk_before_its_sender_is_told(
+    queue: Queue, settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: set[int] = set()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.add(os.fstat(descriptor).st_ino))
+    job = submit(queue)
+    assert {job.files.request.stat().st_ino, settings.jobs_dir.stat().st_ino} <= flushed
+
+
+def test_a_deletion_that_is_cut_off_brings_no_job_back(
+    queue: Queue, settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = finish(running(queue))
+    assert queue.lease.succeed(job.id, 1)
+
+    def gone(**_: object) -> None:
+        lost(settings)
+        raise RedisConnectionError
+
+    monkeypatch.setattr(queue.client, "_delete", gone)
+    with pytest.raises(RedisConnectionError):
+        queue.client.delete(job.id)
+    assert recover_jobs(lost(settings), settings.jobs_dir).finished == ()

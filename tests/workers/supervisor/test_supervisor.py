@@ -1,6 +1,8 @@
 """The supervisor with all its children, on an embedded queue."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,10 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from redis.exceptions import RedisError
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
 
 from tests import ROOT
-from tests.workers.conftest import STAND_IN
+from tests.workers.conftest import STAND_IN, Bench
 from workers.engine.server import NICENESS
 from workers.errors import QueueUnavailableError, SupervisorRunningError
 from workers.jobs import JobState
@@ -26,7 +29,13 @@ def valkey(tmp_path: Path) -> EmbeddedValkey:
 
 
 @pytest.fixture
-def supervise(settings) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
+def log(tmp_path: Path) -> Path:
+    """Where supervisors log."""
+    return tmp_path / "supervisor.log"
+
+
+@pytest.fixture
+def supervise(settings, log: Path) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
     """Starts supervisors, with more environment if told; none is left."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **settings.environment()}
     del environment["DAREFINE_REDIS_URL"]
@@ -34,13 +43,18 @@ def supervise(settings) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(**more: str) -> "subprocess.Popen[bytes]":
-        started.append(subprocess.Popen(command, env={**environment, **more}, start_new_session=True))
-        return started[-1]
+        with log.open("a") as stderr:
+            process = subprocess.Popen(
+                command, env={**environment, **more}, start_new_session=True, stderr=stderr
+            )
+        started.append(process)
+        return process
 
     yield start
     for process in started:
         process.kill()
         process.wait()
+    sys.stdout.write(log.read_text()[-8000:])
 
 
 def children(pid: int) -> list[int]:
@@ -85,6 +99,110 @@ def test_the_engine_alone_stands_back_and_all_share_a_session(supervise, bench) 
     assert len(nicer) == 1
     assert {os.getsid(pid) for pid in family} == {supervisor.pid}, "between sessions niceness would not count"
     assert supervisor.pid not in {os.getpgid(pid) for pid in family}, "Ctrl-C is for the supervisor"
+
+
+def end_of(supervisor: "subprocess.Popen[bytes]", bench) -> None:
+    """Kill a supervisor, as a power cut would, and wait until its children are gone."""
+    family = children(supervisor.pid)
+    supervisor.kill()
+    supervisor.wait()
+    bench.wait_until(lambda: not [pid for pid in family if bench.is_alive(pid)], "end of all children")
+
+
+def test_a_job_whose_record_a_power_cut_took_is_run(
+    supervise, bench, valkey: EmbeddedValkey, log: Path
+) -> None:
+    supervisor = supervise()
+    bench.wait_until(lambda: has_worker(bench), "a live worker")
+    flushed = valkey.directory / "appendonlydir"
+    kept = shutil.copytree(flushed, valkey.directory / "kept")
+    job = bench.submit(hold=True, patches=2)
+    bench.wait_for_file(job, "patch-0")
+    end_of(supervisor, bench)
+    shutil.rmtree(flushed)
+    kept.rename(flushed)
+
+    supervise()
+    bench.wait_until(lambda: len(bench.starts(job)) == 2, "second start")
+    (Path(job.directory) / "go").touch()
+    bench.wait(job, JobState.SUCCEEDED)
+    assert "0 finished ones are listed again, 1 are queued again" in log.read_text()
+
+
+@pytest.mark.parametrize("part", ["*.incr.aof", "*.base.rdb"])
+def test_a_damaged_queue_file_is_mended_with_a_word_on_what_was_lost(
+    supervise, bench, valkey: EmbeddedValkey, log: Path, part: str
+) -> None:
+    supervisor = supervise()
+    bench.wait_until(lambda: has_worker(bench), "a live worker")
+    jobs = [bench.submit(hold=True, patches=1) for _ in range(3)]
+    bench.wait_for_file(jobs[0], "patch-0")
+    with Redis.from_url(valkey.url) as redis:
+        queue_pid = redis.info("server")["process_id"]
+    # The supervisor looks away until the damage is done.
+    supervisor.send_signal(signal.SIGSTOP)
+    os.kill(queue_pid, signal.SIGKILL)
+    bench.wait_until(lambda: not bench.is_alive(queue_pid), "the end of the queue")
+    (file,) = (valkey.directory / "appendonlydir").glob(part)
+    content = bytearray(file.read_bytes())
+    content[20:40] = b"?" * 20
+    file.write_bytes(content)
+    supervisor.send_signal(signal.SIGCONT)
+
+    for job in jobs:
+        Path(job.directory).mkdir(exist_ok=True)
+        (Path(job.directory) / "go").touch()
+    again = "0 finished ones are listed again, 3 are queued again"
+    bench.wait_until(lambda: again in log.read_text(), "a word on the jobs")
+    for job in jobs:
+        bench.wait(job, JobState.SUCCEEDED)
+    told = log.read_text()
+    if part == "*.incr.aof":
+        assert re.search(r"the last \d+ of \d+ bytes are lost; what it was is in .*\.damaged-", told)
+    else:
+        assert re.search(r"cannot be read; it is in .*\.damaged-.*, and the queue begins anew", told)
+    assert told.count("starting the embedded queue") <= 4
+    assert "Traceback" not in told
+
+
+def test_a_queue_that_cannot_write_is_not_taken_for_dead_and_goes_on(
+    supervise, bench, valkey: EmbeddedValkey, log: Path
+) -> None:
+    supervise()
+    bench.wait_until(lambda: has_worker(bench), "a live worker")
+    job = bench.submit(hold=True, patches=2)
+    bench.wait_for_file(job, "patch-0")
+    with Redis.from_url(valkey.url) as redis:
+        refuse_writes(redis, valkey)
+        pid = redis.info("server")["process_id"]
+        bench.wait_until(
+            lambda: "the queue does not answer: MISCONF" in log.read_text(), "the supervisor's word"
+        )
+        assert valkey.answers(), "it says why it cannot"
+        (Path(job.directory) / "go").touch()
+        bench.wait_for_file(job, "overlay.tif")
+        accept_writes(redis, valkey)
+        bench.wait(job, JobState.SUCCEEDED)
+        bench.wait(bench.submit(patches=1), JobState.SUCCEEDED)
+        assert redis.info("server")["process_id"] == pid
+    assert log.read_text().count("starting the embedded queue") == 1
+
+
+def refuse_writes(redis: Redis, valkey: EmbeddedValkey) -> None:
+    """Make a server refuse writes, as with a full disk: where its file should be is a folder."""
+    (valkey.directory / "dump.rdb").mkdir()
+    redis.config_set("save", "3600 1")
+    redis.bgsave()
+    Bench.wait_until(lambda: redis.info("persistence")["rdb_last_bgsave_status"] == "err", "a failed save")
+    with pytest.raises(ResponseError, match="MISCONF"):
+        redis.set("key", "value")
+
+
+def accept_writes(redis: Redis, valkey: EmbeddedValkey) -> None:
+    """Undo `refuse_writes`."""
+    (valkey.directory / "dump.rdb").rmdir()
+    redis.bgsave()
+    Bench.wait_until(lambda: redis.info("persistence")["rdb_last_bgsave_status"] == "ok", "a save")
 
 
 @pytest.mark.slow

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from tests.workers.conftest import Bench
 from workers.errors import QueueUnavailableError
 from workers.queue.connection import LONGEST_SOCKET_PATH, socket_path
+from workers.supervisor.aof_repair import is_damaged
 from workers.supervisor.valkey import EmbeddedValkey, server_program
 
 
@@ -81,6 +83,53 @@ def test_a_damaged_file_costs_what_came_after_the_damage(mortal_valkey: Embedded
     assert 100 < left < 300 if part == "*.incr.aof" else left == 0
     kept = list(mortal_valkey.directory.glob("appendonlydir.damaged-*"))
     assert [path.joinpath(file.name).read_bytes() for path in kept] == [bytes(content)]
+
+
+@pytest.mark.parametrize(
+    ("part", "sound", "damaged"),
+    [
+        ("*.base.rdb", b"\xfe\x00", b"\xfe\x3f"),  # database 63
+        ("*.incr.aof", b"\r\nSET\r\n", b"\r\nSUT\r\n"),
+        ("*.manifest", b"file", b"fi\x00e"),
+        ("*.manifest", None, b""),
+        ("*.base.rdb", None, None),
+        ("*.incr.aof", None, None),
+    ],
+)
+def test_whatever_is_damaged_the_server_comes_up_and_the_files_are_kept(
+    mortal_valkey: EmbeddedValkey, part: str, sound: bytes | None, damaged: bytes | None
+) -> None:
+    redis = Redis.from_url(mortal_valkey.url)
+    redis.set("key", "value")
+    redis.bgrewriteaof()
+    Bench.wait_until(lambda: list(mortal_valkey.directory.glob("*/*.2.base.rdb")), "a file written anew")
+    Bench.wait_until(lambda: not redis.info("persistence")["aof_rewrite_in_progress"], "its end")
+    redis.set("key", "other")
+    mortal_valkey.stop()
+    (file,) = (mortal_valkey.directory / "appendonlydir").glob(part)
+    content = file.read_bytes()
+    if damaged is None:
+        file.unlink()
+    else:
+        assert sound is None or sound in content
+        file.write_bytes(content.replace(sound, damaged) if sound else damaged)
+    mortal_valkey.start()
+    assert mortal_valkey.lost
+    assert redis.get("key") is None
+    (kept,) = mortal_valkey.directory.glob("appendonlydir.damaged-*")
+    assert len(list(kept.iterdir())) == (2 if damaged is None else 3)
+
+
+@pytest.mark.parametrize("code", [-signal.SIGKILL, -signal.SIGTERM])
+def test_a_server_that_somebody_ends_as_it_reads_its_file_leaves_that_alone(
+    tmp_path: Path, code: int
+) -> None:
+    (tmp_path / "appendonlydir").mkdir()
+    log = "* Server initialized\n* Reading RDB base file on AOF loading...\n"
+    assert is_damaged(tmp_path, log, 1)
+    assert not is_damaged(tmp_path, log, code)
+    assert not is_damaged(tmp_path, f"{log}# Can't open the file: Permission denied", 1)
+    assert not is_damaged(tmp_path, f"{log}* Ready to accept connections", 1)
 
 
 def test_a_server_that_cannot_start_says_why_and_is_not_started_over_and_over(
