@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, VLWholeSlideMicroscopyImageStorage, generate_uid
 
@@ -46,6 +47,17 @@ def write_dicom_slide(folder: Path, pixels: NDArray[np.uint8], mpp: float, *, fr
     data.PixelData = stored.tobytes()
     data.save_as(folder / "level-0.dcm", enforce_file_format=True)
     return folder
+
+
+def add_dicom_pictures(folder: Path, pixels: NDArray[np.uint8], patient: str) -> None:
+    """Add label and overview (macro) image, of FRAME_PX a side, to a slide made by `write_dicom_slide`."""
+    data = dcmread(folder / "level-0.dcm")
+    data.TotalPixelMatrixRows = data.TotalPixelMatrixColumns = FRAME_PX
+    data.NumberOfFrames, data.PixelData, data.PatientName = 1, pixels.tobytes(), patient
+    for kind in ("LABEL", "OVERVIEW"):
+        data.ImageType = ["ORIGINAL", "PRIMARY", kind, "NONE"]
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[kind])
+        data.save_as(folder / f"{kind.lower()}.dcm", enforce_file_format=True)
 
 
 def describe_patient_and_specimen(data: Dataset) -> None:

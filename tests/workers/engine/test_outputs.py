@@ -21,6 +21,7 @@ from workers.jobs import JobFiles, JobParameters
 from workers.protocol import RunJob
 from wsi.writing.pyramid_builder import PyramidBuilder
 
+from ...wsi.aperio_slide import SECRET, is_loud, write_aperio_slide
 from .test_pipeline import CARD, Threshold
 from .test_pipeline import go as run_to_end
 
@@ -151,6 +152,18 @@ def test_a_preview_shows_slide_labels_and_legend(files: JobFiles) -> None:
     assert np.abs(glass - np.array(GLASS)).max() <= 4
     legend = picture[16 + int(2600 * scale) + 4 :]
     assert (np.abs(legend - red).max(-1) == 0).sum() > 150, "a square of the class's colour"
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "deflate"])
+def test_label_and_macro_images_are_in_no_result(tmp_path: Path, compression: str) -> None:
+    slide = write_aperio_slide(tmp_path / "case.svs", compression)
+    mine = go(run_of(slide, tmp_path / "job"))
+    with Image.open(mine.preview) as opened:
+        assert not is_loud(np.asarray(opened.convert("RGB")))
+    written = [path for path in mine.directory.rglob("*") if path.is_file()]
+    assert mine.result in written
+    for path in written:
+        assert SECRET.encode() not in path.read_bytes(), path
 
 
 def test_a_killed_job_goes_on_to_the_same_bytes(slide: Path, files: JobFiles, tmp_path: Path) -> None:
