@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from workers.batches import Batch, BatchState
+from workers.errors import BatchNotFoundError
 from workers.jobs import JOB_ID as JOB_ID_FORM
 from workers.jobs import JobState
 
@@ -129,7 +130,15 @@ class BatchOut(BaseModel):
 
     @classmethod
     def of(cls, batch: Batch, live: dict[JobState, int]) -> "BatchOut":
-        """Return the JSON form of a batch; `live` counts its jobs that are not known to be over by state."""
+        """Return the JSON form of a batch; `live` counts its jobs that are not known to be over by state.
+
+        Raises:
+            BatchNotFoundError: its options cannot be read: somebody else wrote them.
+        """
+        try:
+            parameters = JobParametersOut.model_validate(json.loads(batch.options)["shown"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise BatchNotFoundError(batch.id) from error
         ended = {state: batch.ended[state] + live.get(state, 0) for state in batch.ended}
         # What has begun and is no job yet waits on.
         begun = sum(ended.values()) + live.get(JobState.QUEUED, 0) + live.get(JobState.RUNNING, 0)
@@ -153,7 +162,7 @@ class BatchOut(BaseModel):
             created_at=moment(batch.created_at),
             finished_at=moment(batch.finished_at) if batch.finished_at else None,
             model=batch.model,
-            parameters=JobParametersOut.model_validate(json.loads(batch.options)["shown"]),
+            parameters=parameters,
             links=batch_links(batch),
         )
 

@@ -126,3 +126,11 @@ def model_links(name: str) -> dict[str, str]:
     """Return the links of a model: to its card, and to the jobs that ran it."""
     plain = quote(name, safe="")
     return {"self": f"{PREFIX}/models/{plain}", "jobs": f"{PREFIX}/jobs?model={plain}"}
+
+
+def class_names(card: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the classes that a card states, as far as they can be read."""
+    stated = card.get("classes")
+    classes = stated if isinstance(stated, list) else ()
+    names = (one.get("name") for one in classes if isinstance(one, Mapping))
+    return tuple(name for name in names if isinstance(name, str))

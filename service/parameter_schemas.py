@@ -1,10 +1,12 @@
 """Schemas of a job's parameters as answers show them."""
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from workers.jobs import Priority
+from workers.jobs import JobParameters, Priority
+from wsi.errors import RegionsInvalidError
 from wsi.geometry import WindowSpan
 
 ONLY_IF_SET = Field(exclude_if=lambda value: value is None)
@@ -41,3 +43,14 @@ class JobParametersOut(BaseModel):
     tissue_outlines: Annotated[RegionsFacts | None, ONLY_IF_SET] = Field(
         None, description="A tissue mask that came with the job."
     )
+
+
+def shown_members(parameters: JobParameters) -> dict[str, Any]:
+    """Return the parameters of a record as JSON members, without polygons that cannot be read.
+
+    Somebody else wrote those: their job fails and says why; no other may be hidden by it.
+    """
+    try:
+        return parameters.to_json()
+    except RegionsInvalidError:
+        return replace(parameters, regions=None, tissue_outlines=None).to_json()

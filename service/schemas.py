@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from workers.jobs import OUTPUT_FILES, Job, JobState, OutputName
 from wsi.geometry import WindowSpan
 
-from .parameter_schemas import JobParametersOut
+from .parameter_schemas import JobParametersOut, shown_members
 from .region_fields import Regions, Tissue
 from .slides.store import StoredSlide
 
@@ -316,7 +316,7 @@ class JobOut(BaseModel):
             started_at=moment(job.started_at) if job.started_at else None,
             finished_at=moment(job.finished_at) if job.finished_at else None,
             model=job.request.model,
-            parameters=parameters_out(job.request.parameters.to_json(), job.request.priority),
+            parameters=parameters_out(shown_members(job.request.parameters), job.request.priority),
             slide=SlideRef(id=job.request.slide_id, name=job.request.slide_name),
             warnings=[WarningOut.model_validate(w, from_attributes=True) for w in job.progress.warnings],
             error=ProblemOut.model_validate(job.error, from_attributes=True) if job.error else None,

@@ -118,7 +118,9 @@ def preflight(queue: JobClient, options: JobOptions) -> PreflightOut:
     geometry = InputGeometry(**card["input"])
     mpp = options.mpp or geometry.mpp
     make_grid(NOMINAL_SIZE, mpp, geometry, halo_px=options.halo_px, window=options.window)
-    model = ModelRef(name=card["name"], version=card["version"], sha256=card["weights"]["sha256"])
+    model = ModelRef(
+        name=card["name"], version=str(card.get("version", "")), sha256=weights_sha256(card) or ""
+    )
     parameters = parameters_out(job_parameters(options).of_labels(), options.priority)
     return PreflightOut(model=model, parameters=parameters)
 

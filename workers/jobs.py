@@ -56,6 +56,12 @@ JOB_ID = re.compile("[0-9a-f]{24}")
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 Positive = Annotated[float, Field(gt=0)]
 
+LAST_MOMENT = 253_402_300_799.0
+"""Unix seconds of the last second that has a date."""
+
+Moment = Annotated[float, Field(ge=0, le=LAST_MOMENT)]
+"""A time in Unix seconds."""
+
 ADDED = Field(exclude_if=lambda value: not value)
 """Annotation of members that earlier versions had not: left out of JSON while empty, so records and requests
 that do not use them are written as before."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import with_config
 
-from .jobs import STRICT
+from .jobs import STRICT, Moment
 
 EventType = Literal[
     "job.succeeded", "job.failed", "job.cancelled", "batch.finished", "batch.cancelled", "ping"
@@ -26,7 +26,7 @@ class Webhook:
     """Types of the events it is told of; none for all."""
     secret: str
     """What messages are signed with, as Standard Webhooks writes it."""
-    created_at: float
+    created_at: Moment
 
     def wants(self, event: str) -> bool:
         """Tell whether it is told of an event of this type."""
@@ -68,7 +68,7 @@ class Delivery:
 class LastDelivery:
     """How the last attempt to reach a webhook went."""
 
-    at: float
+    at: Moment
     status: int | None
     """HTTP status, None if there was no answer."""
     error: str | None

@@ -44,7 +44,7 @@ class RegionsOfInterest:
                 tuple(tuple((float(x), float(y)) for x, y in ring) for ring in polygon)
                 for polygon in data["polygons"]
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise RegionsInvalidError(f"These are no regions of this version ({error!r}).") from error
         return cls(unit, polygons)
 

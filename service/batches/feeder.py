@@ -24,7 +24,7 @@ from workers.queue.batches import BatchStore
 from workers.queue.client import JobClient
 from wsi.errors import WsiError
 
-from ..errors import ModelNotReadyError, ServiceError, StorageFullError
+from ..errors import ModelNotReadyError, RequestInvalidError, ServiceError, StorageFullError
 from ..schemas import JobOptions
 from ..slides.store import SlideStore, StoredSlide
 from ..submission import submit_job
@@ -190,5 +190,6 @@ class BatchFeeder:
     def _stored(self, entry: BatchEntry) -> StoredSlide:
         if entry.slide_id is not None:
             return self._slides.get_readable(entry.slide_id)
-        assert entry.uri is not None, "entries have one of the two"
+        if entry.uri is None:
+            raise RequestInvalidError("What the batch holds of this slide cannot be read.")
         return self._slides.register(entry.uri)

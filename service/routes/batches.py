@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
@@ -27,6 +28,7 @@ from ..errors import (
     RequestInvalidError,
     RootNotAllowedError,
 )
+from ..model_schemas import class_names
 from ..openapi import Responses, problems
 from ..schemas import PREFIX
 from ..submission import preflight
@@ -104,7 +106,11 @@ def list_batches(
 ) -> BatchList:
     """List batches, newest first, a page at a time."""
     page, next_cursor = batches.list(cursor, limit)
-    return BatchList(batches=[batch_out(queue, batches, one) for one in page], next_cursor=next_cursor)
+    shown = []
+    for batch in page:
+        with suppress(BatchNotFoundError):
+            shown.append(batch_out(queue, batches, batch))
+    return BatchList(batches=shown, next_cursor=next_cursor)
 
 
 @router.get("/{batch_id}", response_model=BatchOut, responses=ONE)
@@ -149,8 +155,8 @@ def delete_batch(batch_id: str, batches: Batches) -> None:
 def get_batch_slides(batch_id: str, queue: Queue, batches: Batches) -> StreamingResponse:
     """Download what became of each slide: state, areas of the classes, warnings, errors."""
     batch = batches.get(batch_id)
-    names = [card["classes"] for card in queue.models().cards if card["name"] == batch.model]
-    classes = tuple(one["name"] for one in next(iter(names), ()))
+    names = (class_names(card) for card in queue.models().cards if card["name"] == batch.model)
+    classes = next(names, ())
     disposition = f'attachment; filename="batch-{batch.id}.slides.csv"'
     return StreamingResponse(
         table_of(batches, queue, batch_id, classes),

@@ -132,7 +132,11 @@ class WebhookSender:
             await run_in_threadpool(self._webhooks.done, delivery)
             return
         async with self._places:
-            last = await self._send(webhook, delivery)
+            try:
+                last = await self._send(webhook, delivery)
+            except Exception as error:  # of a record that others wrote: it must not come up for ever
+                logger.exception("message %s cannot be sent", delivery.id)
+                last = LastDelivery(time.time(), None, f"It cannot be sent: {type(error).__name__}.")
         await run_in_threadpool(self._note, webhook, delivery, last)
 
     async def _send(self, webhook: Webhook, delivery: Delivery) -> LastDelivery:

@@ -57,8 +57,8 @@ BEGIN = (
     HEAD
     + """
 local found = redis.call('HMGET', key, 'state', 'total', 'begun')
-if found[1] ~= 'running' or tonumber(found[3]) >= tonumber(found[2]) then return -1 end
-redis.call('HINCRBY', key, 'begun', 1)
+if found[1] ~= 'running' or number_or(found[3], 0) >= number_or(found[2], 0) then return -1 end
+add_one(key, 'begun')
 redis.call('SADD', key .. ':live', found[3])
 return tonumber(found[3])
 """
@@ -73,7 +73,7 @@ SETTLE = (
     + """
 local index, state, why = ARGV[2], ARGV[3], ARGV[4]
 if redis.call('SREM', key .. ':live', index) == 0 then return 0 end
-redis.call('HINCRBY', key, state, 1)
+add_one(key, state)
 if why ~= '' then redis.call('HSET', key .. ':refused', index, why) end
 end_if_done()
 return 1

@@ -16,7 +16,7 @@ from ..jobs import JobState, is_job_id, new_job_id
 from . import batch_lua
 from .codec import JsonCodec
 from .connection import text
-from .records import PREFIX
+from .records import PREFIX, count_of, moment_of
 
 BATCHES = f"{PREFIX}batches"
 ACTIVE = f"{PREFIX}batches:active"
@@ -83,7 +83,7 @@ class BatchStore:
             fields, live = pipeline.execute()
             try:
                 found = {text(name): text(value) for name, value in fields.items()}
-                return _decoded(batch_id, found, tuple(sorted(map(int, live))))
+                return _decoded(batch_id, found, tuple(sorted(count_of(text(index)) for index in live)))
             except (KeyError, ValueError) as error:  # no fields, or nonsense in them
                 raise BatchNotFoundError(batch_id) from error
         raise BatchNotFoundError(batch_id)
@@ -175,7 +175,7 @@ class BatchStore:
         pipeline.hmget(f"{key}:refused", indices)
         entries, jobs, refused = pipeline.execute()
         return tuple(
-            BatchSlide(start + number, _ENTRY.from_json(entry), _text(job), _text(why))
+            _slide(start + number, entry, _text(job), _text(why))
             for number, (entry, job, why) in enumerate(zip(entries, jobs, refused, strict=False))
         )
 
@@ -195,6 +195,14 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else text(value)
 
 
+def _slide(index: int, encoded: bytes, job_id: str | None, refused: str | None) -> BatchSlide:
+    """Return a slide of a batch; one whose entry cannot be read is named by nothing, and no job."""
+    entry = _ENTRY.from_json_or_none(encoded)
+    if entry is None:
+        return BatchSlide(index, BatchEntry(), None, refused)
+    return BatchSlide(index, entry, job_id, refused)
+
+
 def _encoded(entry: BatchEntry) -> str:
     encoded = _ENTRY.to_json(entry)
     _ENTRY.from_json(encoded)
@@ -210,10 +218,10 @@ def _decoded(batch_id: str, fields: dict[str, str], live: tuple[int, ...]) -> Ba
         model=fields["model"],
         options=fields["options"],
         state=BatchState(fields["state"]),
-        total=int(fields["total"]),
-        begun=int(fields["begun"]),
-        created_at=float(fields["created_at"]),
-        finished_at=float(finished) if finished else None,
-        ended={state: int(fields.get(state, "0")) for state in ENDS},
+        total=count_of(fields["total"]),
+        begun=count_of(fields["begun"]),
+        created_at=moment_of(fields["created_at"]),
+        finished_at=moment_of(finished) if finished else None,
+        ended={state: count_of(fields.get(state, "0")) for state in ENDS},
         live=live,
     )

@@ -39,12 +39,20 @@ local function add_one(key, field)
   redis.call('HSET', key, field, 1)
   return 1
 end
+-- Returns the next number of a counter; where others have written no number, it goes on from the clock.
+local function next_number(key)
+  local reply = redis.pcall('INCR', key)
+  if type(reply) == 'number' then return reply end
+  local number = math.floor(now() * 1000)
+  redis.call('SET', key, string.format('%d', number))
+  return number
+end
 local function number_or(value, default) return tonumber(value or default) or default end
 local function raise_revision(id) add_one(key_of(id), 'revision') end
 -- Keeps what has happened for webhooks, if there is any (workers.queue.webhooks).
 local function note_event(kind, id, state)
   if redis.call('EXISTS', prefix .. 'webhooks') == 0 then return end
-  local number = redis.call('INCR', prefix .. 'happened:number')
+  local number = string.format('%d', next_number(prefix .. 'happened:number'))
   redis.call('RPUSH', prefix .. 'happened', table.concat({number, kind, id, state, timestamp()}, ' '))
   redis.call('LTRIM', prefix .. 'happened', -100000, -1)
 end
@@ -60,7 +68,7 @@ local function order_of(priority)
 end
 -- Notes that a job waits behind all others of its priority, or, with a `sign` of -1, before them.
 local function note_order(id, priority, sign)
-  redis.call('ZADD', order_of(priority), sign * redis.call('INCR', prefix .. 'sequence'), id)
+  redis.call('ZADD', order_of(priority), sign * next_number(prefix .. 'sequence'), id)
 end
 -- Moves a job to another state and all indices with it.
 local function set_state(id, state)

@@ -15,7 +15,7 @@ from redis import Redis
 
 from ..errors import JobNotFoundError, RecordInvalidError
 from ..identity import LabelIdentity
-from ..jobs import Job, JobRequest, JobState, Problem, Progress, is_job_id
+from ..jobs import LAST_MOMENT, Job, JobRequest, JobState, Problem, Progress, is_job_id
 from .codec import JsonCodec
 from .connection import text
 
@@ -31,9 +31,6 @@ SCHEMA = 2
 Readers pass over members that they do not know, from 2 on, so versions may be mixed and rolled back that far.
 Readers of 1 refuse such members: records of 1 are read here, not the other way round.
 """
-
-LAST_MOMENT = 253_402_300_799.0
-"""Unix seconds of the last second that has a date."""
 
 logger = logging.getLogger(__name__)
 
@@ -141,15 +138,15 @@ def decode_job(job_id: str, fields: Mapping[str, str], jobs_root: Path) -> Job:
             request=decode_request(fields["request"]),
             directory=str(jobs_root / job_id),
             progress=_PROGRESS.from_json(fields["progress"]),
-            attempt=_count(fields["attempt"]),
-            crashes=_count(fields["crashes"]),
-            created_at=_moment(fields["created_at"]),
-            started_at=_moment(started) if started else None,
-            finished_at=_moment(finished) if finished else None,
+            attempt=count_of(fields["attempt"]),
+            crashes=count_of(fields["crashes"]),
+            created_at=moment_of(fields["created_at"]),
+            started_at=moment_of(started) if started else None,
+            finished_at=moment_of(finished) if finished else None,
             worker=fields.get("worker"),
             cancel_requested="cancel_requested" in fields,
             error=_PROBLEM.from_json(problem) if problem else None,
-            revision=_count(fields["revision"]),
+            revision=count_of(fields["revision"]),
         )
     except (KeyError, ValueError) as error:
         raise RecordInvalidError.of(f"The record of job {job_id}", error) from error
@@ -180,7 +177,7 @@ def unreadable_job(job_id: str, jobs_root: Path, error: RecordInvalidError) -> J
     )
 
 
-def _count(value: str) -> int:
+def count_of(value: str) -> int:
     """Read a number of something.
 
     Raises:
@@ -191,7 +188,7 @@ def _count(value: str) -> int:
     return int(value)
 
 
-def _moment(value: str) -> float:
+def moment_of(value: str) -> float:
     """Read a time in Unix seconds.
 
     Raises:

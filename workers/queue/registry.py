@@ -18,7 +18,7 @@ from wsi.geometry import WindowSpan
 from wsi.grid import ContextMode
 
 from ..errors import RecordInvalidError
-from ..jobs import ADDED, STRICT, Problem
+from ..jobs import ADDED, STRICT, Count, Moment, Problem
 from . import lua_fleet
 from .codec import JsonCodec
 from .connection import text
@@ -62,11 +62,11 @@ class WorkerInfo:
     device: str | None
     dtype: str | None
     models: tuple[str, ...]
-    started_at: float
+    started_at: Moment
     problem: Problem | None = None
-    memory_used: Annotated[int | None, ADDED] = None
+    memory_used: Annotated[Count | None, ADDED] = None
     """Bytes of the GPU's memory in use, by all processes, as of the end of the last job."""
-    memory_total: Annotated[int | None, ADDED] = None
+    memory_total: Annotated[Count | None, ADDED] = None
     host: Annotated[str, ADDED] = ""
     weights: Annotated[tuple[str, ...], ADDED] = ()
     """sha256 of the weights of each model that it has."""
@@ -236,10 +236,14 @@ def host_name() -> str:
 
 
 def _is_usable(card: dict[str, Any]) -> bool:
-    """Tell whether a card states what jobs are judged by before they are queued: its name and its input."""
+    """Tell whether a card states what jobs are judged by before they are queued: its name and its input.
+
+    It is to be JSON, too: numbers may be infinite or none in what others wrote.
+    """
     try:
         _NAMED_INPUT.validate_python(card, strict=True)
-    except ValidationError:
+        json.dumps(card, allow_nan=False)
+    except (ValidationError, ValueError):
         return False
     return True
 

@@ -11,8 +11,9 @@ Keys, under `darefine:`
 Every method raises `redis.exceptions.RedisError` when the queue server does not answer.
 """
 
-import time
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from redis import Redis
@@ -21,12 +22,18 @@ from ..errors import WebhookNotFoundError
 from ..webhooks import Delivery, Event, LastDelivery, Webhook
 from .codec import JsonCodec
 from .connection import text
-from .records import PREFIX
+from .lua import PRELUDE
+from .records import PREFIX, count_of, moment_of
 
 WEBHOOKS = f"{PREFIX}webhooks"
 LAST = f"{PREFIX}webhooks:last"
 HAPPENED = f"{PREFIX}happened"
 DELIVERIES = f"{PREFIX}deliveries"
+
+PING = PRELUDE + "note_event('ping', ARGV[1], '-')"
+"""Note that a webhook is to be tried. (id of the webhook)"""
+
+MESSAGE_ID = re.compile(r"msg_\d+_[\w-]+", re.ASCII)
 
 _WEBHOOK = JsonCodec(Webhook)
 _LAST = JsonCodec(LastDelivery)
@@ -37,6 +44,7 @@ class WebhookStore:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._ping = redis.register_script(PING)
 
     def add(self, webhook: Webhook) -> None:
         """Keep a webhook; it is told of what happens from now on."""
@@ -44,7 +52,7 @@ class WebhookStore:
 
     def all(self) -> tuple[Webhook, ...]:
         """Return all webhooks, oldest first; what cannot be read is left out."""
-        read = (_WEBHOOK.from_json_or_none(encoded) for encoded in self._redis.hvals(WEBHOOKS))
+        read = (_webhook(text(key), encoded) for key, encoded in self._redis.hgetall(WEBHOOKS).items())
         found = [webhook for webhook in read if webhook is not None]
         return tuple(sorted(found, key=lambda webhook: (webhook.created_at, webhook.id)))
 
@@ -54,7 +62,7 @@ class WebhookStore:
         Raises:
             WebhookNotFoundError: there is none that can be read.
         """
-        found = _WEBHOOK.from_json_or_none(self._redis.hget(WEBHOOKS, webhook_id))
+        found = _webhook(webhook_id, self._redis.hget(WEBHOOKS, webhook_id))
         if found is None:
             raise WebhookNotFoundError(webhook_id)
         return found
@@ -79,8 +87,7 @@ class WebhookStore:
 
     def ping(self, webhook_id: str) -> None:
         """Have a webhook be sent a message that says nothing."""
-        number = self._redis.incr(f"{HAPPENED}:number")
-        self._redis.rpush(HAPPENED, f"{number} ping {webhook_id} - {time.time():.6f}")
+        self._ping(args=[webhook_id])
 
     def is_idle(self) -> bool:
         """Tell whether there is no webhook, no event and no message."""
@@ -111,9 +118,17 @@ class WebhookStore:
         pipeline.execute()
 
     def due(self, now: float, limit: int = 50) -> tuple[Delivery, ...]:
-        """Return messages that are to be sent by now (Unix seconds), those that wait longest first."""
-        ids = [text(key) for key in self._redis.zrangebyscore(DELIVERIES, 0, now, start=0, num=limit)]
+        """Return messages that are to be sent by now (Unix seconds), those that wait longest first.
+
+        What cannot be the id of one is dropped.
+        """
+        found: list[Any] = self._redis.zrangebyscore(DELIVERIES, "-inf", now, start=0, num=limit)
+        ids = [text(key) for key in found if MESSAGE_ID.fullmatch(text(key))]
         pipeline = self._redis.pipeline(transaction=False)
+        for key in found:
+            if not MESSAGE_ID.fullmatch(text(key)):
+                self._redis.zrem(DELIVERIES, key)
+                self._redis.delete(f"{PREFIX}delivery:".encode() + key)
         for message_id in ids:
             pipeline.hmget(f"{PREFIX}delivery:{message_id}", "webhook", "body", "attempts")
         return tuple(
@@ -136,15 +151,33 @@ class WebhookStore:
         pipeline.execute()
 
 
+def _webhook(webhook_id: str, encoded: Any) -> Webhook | None:
+    """Read a webhook, whatever id it states; None if there is none that can be read."""
+    found = _WEBHOOK.from_json_or_none(encoded)
+    return None if found is None else replace(found, id=webhook_id)
+
+
 def _event(line: str) -> Event:
+    """Read an event as `note_event` wrote it.
+
+    Raises:
+        ValueError: nobody wrote it so, and it could not be found again to be struck off.
+    """
     number, kind, one, state, at = line.split(" ")
     if kind not in {"job", "batch", "ping"}:
         raise ValueError(line)
-    return Event(int(number), kind, one, state, float(at))  # type: ignore[arg-type]
+    event = Event(count_of(number), kind, one, state, moment_of(at))  # type: ignore[arg-type]
+    if _line(event) != line:
+        raise ValueError(line)
+    return event
 
 
 def _attempts(stored: bytes | None) -> int:
-    return int(stored) if stored and stored.isdigit() else 0
+    """Read how often a message was tried; what is no number counts as never."""
+    try:
+        return count_of(text(stored or b""))
+    except ValueError:
+        return 0
 
 
 def _line(event: Event) -> str:
