@@ -1,5 +1,6 @@
 """Zip archives: what is unpacked, where to, and what is refused. File names."""
 
+import sys
 import zipfile
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from service.errors import ArchiveError, SlideNameError, SlideTooLargeError, StorageFullError
 from service.slides.archive import DIRECTORY_BYTES, MAX_MEMBERS, NAME_BYTES, innermost, slide_name, unpack
 from service.slides.disk import require_space
-from service.slides.unpacking import unpack_apart
+from service.slides.unpacking import MEMORY_BYTES, unpack_apart
 
 from ..conftest import Api, assert_problem
 
@@ -173,6 +174,29 @@ def test_a_process_of_its_own_unpacks_and_says_what_is_wrong(tmp_path: Path, con
         unpack_apart(archive, content, max_bytes=999_999)
     unpack_apart(archive, content, max_bytes=10**6)
     assert files_of(content) == ["slide.tif"]
+
+
+GREEDY = """
+import sys, zipfile
+if "service.slides.unpacking" in sys.orig_argv:
+    extract = zipfile.ZipFile.extractall
+    zipfile.ZipFile.extractall = lambda zipped, folder: (bytearray({size}), extract(zipped, folder))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold to a limit of address space")
+@pytest.mark.parametrize(("size", "status"), [(2**20, 201), (MEMORY_BYTES, 422)])
+def test_an_archive_that_wants_much_memory_is_refused(
+    api: Api, slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, status: int
+) -> None:
+    # Python imports it first in the process that unpacks.
+    (tmp_path / "sitecustomize.py").write_text(GREEDY.format(size=size))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    archive = zip_of(tmp_path / "greedy.zip", {f"{size}.tif": slide.read_bytes()})
+    answer = api.http.put("/v1/slides?filename=greedy.zip", content=archive.read_bytes())
+    assert answer.status_code == status, answer.text
+    if status == 422:
+        assert_problem(answer, 422, "archive")
 
 
 def test_an_archive_that_takes_too_long_is_killed(tmp_path: Path, content: Path) -> None:
