@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from workers.queue.client import JobClient
 
@@ -72,9 +72,11 @@ def metrics(queue: Queue, settings: Settings, requests: Requests) -> Response:
 
 
 def check_queue(queue: JobClient) -> str:
-    """Return `ok` if Redis answers, else what is wrong."""
+    """Return `ok` if Redis answers and takes what is written, else what is wrong."""
     try:
         queue.ping()
+    except ResponseError as error:
+        return f"the queue takes nothing: {error}"
     except RedisError:
         return "the queue does not answer"
     return OK

@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -31,14 +32,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-@pytest.fixture
+@contextmanager
 def confined(
-    small_disk: Path, tiny_model: Path, large_phantom: PhantomFiles, tmp_path: Path
+    disk: Path, card: Path, slide: Path, folder: Path, *, queue: Path | None = None
 ) -> Iterator[RunningService]:
-    """A service whose data folder is on the small disk; it reads slides in place."""
-    environment = {"DAREFINE_SLIDE_ROOTS": str(large_phantom.slide.parent)}
-    log = tmp_path / "service.log"
-    with started_service(small_disk / "data", tiny_model, log, environment) as running:
+    """A service whose data folder is on the small disk, its queue too if not told; it reads in place."""
+    environment = {"DAREFINE_SLIDE_ROOTS": str(slide.parent)}
+    if queue is not None:
+        environment["DAREFINE_QUEUE_DIR"] = str(queue)
+    with started_service(disk / "data", card, folder / "service.log", environment) as running:
         yield running
 
 
@@ -63,23 +65,42 @@ def wait_for(client: Client, job_id: str, reached: Callable[[Job], bool]) -> Job
     return job
 
 
+def checks(service: RunningService) -> dict[str, str]:
+    """What /readyz says of each part."""
+    answer = httpx.get(f"{service.url}/readyz")
+    assert answer.status_code == 503
+    found: dict[str, str] = answer.json()["checks"]
+    return found
+
+
+@pytest.mark.parametrize("queue_on_it", [True, False])
 def test_a_job_waits_while_the_disk_is_full(
-    confined: RunningService, small_disk: Path, large_phantom: PhantomFiles
+    small_disk: Path, tiny_model: Path, large_phantom: PhantomFiles, tmp_path: Path, queue_on_it: bool
 ) -> None:
-    with Client(confined.url) as client:
-        slide_id = client.register(str(large_phantom.slide)).id
+    queue = None if queue_on_it else tmp_path / "queue"
+    slide = large_phantom.slide
+    with (
+        confined(small_disk, tiny_model, slide, tmp_path, queue=queue) as service,
+        Client(service.url) as client,
+    ):
+        slide_id = client.register(str(slide)).id
         undisturbed = client.submit(slide_id, force=True).id
         wait_for(client, undisturbed, lambda job: job.state == JobState.SUCCEEDED)
         job_id = client.submit(slide_id, force=True).id
         wait_for(client, job_id, lambda job: job.progress.patches_done >= 2)
         ballast = fill(small_disk)
-        # The queue's own file is on the same disk: it may have no room for the news.
+        # A queue on the same disk may have no room for the news.
+        if not queue_on_it:
+            waiting = wait_for(client, job_id, lambda job: job.progress.stage == "disk-full")
+            assert waiting.state == JobState.RUNNING
+            assert checks(service)["queue"] == "ok"
         time.sleep(10)
-        assert confined.process.is_running()
-        assert "GB are free" in httpx.get(f"{confined.url}/readyz").json()["checks"]["storage"]
+        assert service.process.is_running()
+        assert "GB are free" in checks(service)["storage"]
         ballast.unlink()
         job = wait_for(client, job_id, lambda job: job.state in {JobState.SUCCEEDED, JobState.FAILED})
         assert job.state == JobState.SUCCEEDED, job.error
+        assert job.attempt == 1
         hashes = [
             {name: file.sha256 for name, file in client.result(one).files.items()}
             for one in (undisturbed, job_id)

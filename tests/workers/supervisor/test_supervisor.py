@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from tests import ROOT
-from tests.workers.conftest import STAND_IN, Bench
+from tests.workers.conftest import STAND_IN
+from tests.workers.full_queue import accept_writes, refuse_writes
 from workers.engine.server import NICENESS
 from workers.errors import QueueUnavailableError, SupervisorRunningError
 from workers.jobs import JobState
@@ -186,23 +187,6 @@ def test_a_queue_that_cannot_write_is_not_taken_for_dead_and_goes_on(
         bench.wait(bench.submit(patches=1), JobState.SUCCEEDED)
         assert redis.info("server")["process_id"] == pid
     assert log.read_text().count("starting the embedded queue") == 1
-
-
-def refuse_writes(redis: Redis, valkey: EmbeddedValkey) -> None:
-    """Make a server refuse writes, as with a full disk: where its file should be is a folder."""
-    (valkey.directory / "dump.rdb").mkdir()
-    redis.config_set("save", "3600 1")
-    redis.bgsave()
-    Bench.wait_until(lambda: redis.info("persistence")["rdb_last_bgsave_status"] == "err", "a failed save")
-    with pytest.raises(ResponseError, match="MISCONF"):
-        redis.set("key", "value")
-
-
-def accept_writes(redis: Redis, valkey: EmbeddedValkey) -> None:
-    """Undo `refuse_writes`."""
-    (valkey.directory / "dump.rdb").rmdir()
-    redis.bgsave()
-    Bench.wait_until(lambda: redis.info("persistence")["rdb_last_bgsave_status"] == "ok", "a save")
 
 
 @pytest.mark.slow
