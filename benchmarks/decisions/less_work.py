@@ -22,10 +22,13 @@ from model.network import pooling
 from model.network.base import SegmentationNetwork
 from model.network.build import build_network
 from model.network.encoder import fold_batch_norms
+from model.network.onednn import use_onednn
 from model.network.zoo import NETWORKS
 from workers.bench.measure import machine
 
 from .fastest import rounds_ms
+
+Pass = Callable[[], Tensor]
 
 WINDOW_PX, HALO_PX = 640, 64
 MARGIN = HALO_PX // 4 - 1
@@ -70,12 +73,7 @@ def main(rounds: int, window_px: int, only: str | None) -> None:
 @torch.inference_mode()
 def compared(case: Case, precision: str, window_px: int, rounds: int) -> list[list[str]]:
     """Return a row for each way, all of which take turns."""
-    torch.manual_seed(1)
-    network = build_network(case.config, 4).eval()
-    fold_batch_norms(network)
-    network.to(PRECISIONS[precision])
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
-    ways = ways_of(network, case.slices, window_px)
+    ways = ways_of(network_of(case, precision), case.slices, window_px)
     kept = slice(MARGIN, window_px // 4 - MARGIN)
     expected = ways["before"]()[:, :, kept, kept]
     times = rounds_ms(ways, rounds, time.process_time)
@@ -90,7 +88,25 @@ def compared(case: Case, precision: str, window_px: int, rounds: int) -> list[li
     return rows
 
 
-def ways_of(network: SegmentationNetwork, count: int, window_px: int) -> dict[str, Callable[[], Tensor]]:
+def network_of(case: Case, precision: str, *, onednn: bool = True) -> SegmentationNetwork:
+    """Return the network with random weights, as inference has it; or with torch's choice of convolutions."""
+    torch.manual_seed(1)
+    network = build_network(case.config, 4).eval()
+    fold_batch_norms(network)
+    if onednn:
+        use_onednn(network)
+    network.to(PRECISIONS[precision])
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
+    return network
+
+
+def pass_of(case: Case, precision: str, *, onednn: bool = True) -> Pass:
+    """Return a pass of random slices as it is now; see `network_of`."""
+    network = network_of(case, precision, onednn=onednn)
+    return ways_of(network, case.slices, WINDOW_PX)["both, as it is now"]
+
+
+def ways_of(network: SegmentationNetwork, count: int, window_px: int) -> dict[str, Pass]:
     """Return passes of random slices in the ways that are compared."""
     dtype = network.classify.weight.dtype
     slices = torch.randn(count, 3, window_px, window_px, dtype=dtype)

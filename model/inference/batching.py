@@ -106,8 +106,8 @@ class Batching:
 def pass_size(left: int, size: int) -> int:
     """Return the slices in the next pass, splitting `left` slices into even passes of at most `size`.
 
-    With a `size` of 3 or more no slice goes alone, unless it is the only one: PyTorch convolves small maps of
-    a single image by another algorithm, and labels must not depend on batches.
+    With a `size` of 3 or more no slice goes alone, unless it is the only one. Without oneDNN PyTorch
+    convolves small maps of a single image by another algorithm, and labels must not depend on batches.
     """
     passes = math.ceil(left / size)
     return math.ceil(left / passes)

@@ -14,6 +14,7 @@ from ..card import Normalisation
 from ..errors import DeviceError, InputError
 from ..network.base import ContextFeatures, ContextWindows, SegmentationNetwork
 from ..network.encoder import fold_batch_norms
+from ..network.onednn import use_onednn
 from .backend import EncodedContext
 from .device import cpu_has_bf16
 from .flat_network import FlatNetwork, flat_inputs
@@ -68,6 +69,10 @@ class OpenVinoBackend:
         self._network = copy.deepcopy(network).eval()
         fold_batch_norms(self._network)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
+        # What is traced must not have convolutions that OpenVINO does not know. The weights are shared.
+        weights = {id(tensor): tensor for tensor in (*self._network.parameters(), *self._network.buffers())}
+        self._of_contexts = copy.deepcopy(self._network, weights)
+        use_onednn(self._of_contexts)
         self._normalisation = normalisation
         self._normalise = Normaliser(normalisation, CPU)
         self._like: ContextFeatures | None = None
@@ -79,7 +84,7 @@ class OpenVinoBackend:
 
     def encode_context(self, image: Tensor, windows: ContextWindows | None) -> ContextFeatures:
         """Encode the context of a patch, once for all its slices; see `Backend`."""
-        features = self._network.encode_context(
+        features = self._of_contexts.encode_context(
             self._normalise(image), *(() if windows is None else (windows,))
         )
         return _contiguous(features)

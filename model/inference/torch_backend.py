@@ -9,6 +9,7 @@ from ..card import Normalisation
 from ..errors import InputError
 from ..network.base import ContextFeatures, ContextWindows, SegmentationNetwork
 from ..network.encoder import fold_batch_norms
+from ..network.onednn import use_onednn
 from .backend import EncodedContext
 from .batching import with_second_try
 from .compile import check_compiler, compile_network
@@ -45,6 +46,8 @@ class TorchBackend:
         if compiled:
             check_compiler(self.device)
             compile_network(self.network)
+        elif self.device.type == "cpu":
+            use_onednn(self.network)
         self.logit_px = self.network.logit_px
         self._normalise = Normaliser(normalisation, self.device)
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .onednn import OneDnnConv2d
 from .pooling import RADIUS_PX, max_pool
 
 
@@ -38,6 +39,8 @@ def convolve(conv: nn.Conv2d, features: Tensor, *, valid: bool) -> Tensor:
     if not valid:
         padded: Tensor = conv(features)
         return padded
+    if isinstance(conv, OneDnnConv2d):
+        return conv(features, padded=False)  # type: ignore[no-any-return]
     return F.conv2d(features, conv.weight, conv.bias)
 
 

@@ -11,6 +11,8 @@ from benchmarks.decisions import (
     context_mean,
     half_precision,
     less_work,
+    onednn_convolutions,
+    operators,
     phantom_cues,
     regions,
     row_column_pooling,
@@ -82,6 +84,24 @@ def test_less_work_gives_the_same_bits() -> None:
     rows = [line for line in result.output.splitlines() if line.startswith("| demo")]
     assert len(rows) in {4, 8}
     assert all(row.endswith("| yes       |") for row in rows)
+
+
+@pytest.mark.slow
+def test_shares_of_operators_add_up() -> None:
+    arguments = ["--rounds", "1", "--network", "demo"]
+    result = CliRunner().invoke(operators.main, arguments, catch_exceptions=False)
+    rows = [line.split("|")[1:-1] for line in result.output.splitlines() if line.startswith("| ")]
+    (_, whole, _, pace), *parts = rows[1 : 2 + operators.SHOWN + 1]
+    assert sum(float(own) for _, own, _, _ in parts) == pytest.approx(float(whole), rel=0.02)
+    assert float(pace) > 0
+    assert any(name.strip() == "mkldnn_convolution" for name, *_ in parts)
+
+
+@pytest.mark.slow
+def test_convolutions_are_timed_on_one_thread_and_two() -> None:
+    arguments = ["--rounds", "1", "--network", "demo"]
+    result = CliRunner().invoke(onednn_convolutions.main, arguments, catch_exceptions=False)
+    assert [line.split("|")[2].strip() for line in result.output.splitlines()[2:4]] == ["1", "2"]
 
 
 def test_a_pass_is_timed_in_a_process_of_its_own() -> None:

@@ -96,6 +96,20 @@ def test_bytes_depend_neither_on_the_batch_nor_on_threads(
 
 
 @needs_openvino
+def test_contexts_do_not_depend_on_threads(card: ModelCard, threads: None) -> None:
+    # Maps so wide and large that one thread and two would convolve them by other algorithms.
+    card = replace(card, network=replace(card.network, encoder_width=64, fusion="concat"))
+    network, image = clear_network(card), torch.rand(1, 3, 256, 256) * 255
+    seen = []
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        backend = OpenVinoBackend(network, card.normalisation, precision="fp32")
+        with torch.inference_mode():
+            seen.append(backend.encode_context(image.to(torch.uint8), None).maps)
+    assert all(torch.equal(*maps) for maps in zip(*seen, strict=True))
+
+
+@needs_openvino
 def test_nothing_is_told_to_anybody() -> None:
     openvino_package()
     assert "openvino_telemetry" not in sys.modules
