@@ -96,16 +96,14 @@ def write_report(results: Path, figure: Path, settings: RunSettings | None, show
     require_matplotlib()
     plan = Plan(**found["plan"])
     draw_costs(found["runs"], rows_of(SIZES[plan.network]), _costs_path(figure))
-    _write_tables(found, results, figure)
     networks = settings and networks_at_hand(found["runs"], rows_of(SIZES[plan.network]), settings.weights)
-    if settings is None or not networks:
-        return
-    index, cohort = prepare(plan, settings.work, show)
-    if not same_cohort(cohort, found["cohort"]):
-        raise ResumeError(
-            f"the slides in {settings.work} are not those of {results}; give the study's own --work"
-        )
-    draw(networks, index, settings, SIZES[plan.network].precision, figure, show)
+    if settings is not None and networks:
+        index, cohort = prepare(plan, settings.work, show)
+        if not same_cohort(cohort, found["cohort"]):
+            raise ResumeError(
+                f"the slides in {settings.work} are not those of {results}; give the study's own --work"
+            )
+        draw(networks, index, settings, SIZES[plan.network].precision, figure, show)
     _write_tables(found, results, figure)
 
 

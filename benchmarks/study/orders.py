@@ -43,6 +43,7 @@ OTHER_ORDERS = (
     Order("attention", "shuffled"),
     Order("attention", "no-coarse"),
     Order("aligned", "attention"),
+    Order("aligned", "add"),
     Order("aligned", "aligned-no-coarse"),
     Order("hooked", "aligned"),
     Order("centred", "attention"),
@@ -122,7 +123,10 @@ def _counts(runs: Sequence[Run], row: str, part: Part, seeds: Sequence[int]) -> 
 
 
 def _resampled(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the mean MIoU over seeds of RESAMPLES draws, the same ones at every call for equal shapes."""
+    """Return the mean MIoU over seeds of RESAMPLES draws, the same ones at every call for equal shapes.
+
+    A draw whose slides have no class at all, so that its MIoU is 0/0, counts as the mean of the others.
+    """
     rng = np.random.default_rng(1)
     seeds, slides = counts.shape[:2]
     of_slides, of_seeds = (

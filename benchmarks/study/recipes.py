@@ -8,6 +8,7 @@ share of the budget that it takes is paid once for all rows.
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 from model.card import NetworkConfig
@@ -33,11 +34,14 @@ from .rows import SIZES, Row
 SAVED_EVERY = 20
 """Steps between saved states: what is lost when a run is killed."""
 
-CONTEXT_STEM = ("context_encoder.", "context_adapt.3.")
-"""Prefixes of the weights that the stem of contexts teaches."""
+CONTEXT_STEM = {"context_encoder.": "context_encoder.", "context_adapt.3.": "context_adapt.3."}
+"""Prefixes of the weights that the stem of contexts teaches, by prefixes in the network that is taught."""
 
-SLICE_STEM = ("encoder.",)
-"""Prefix of the weights that the stem of slices teaches."""
+SLICE_STEM = {"encoder.": "encoder."}
+"""The same of the stem of slices."""
+
+TWO_SIZES = {**SLICE_STEM, "context_encoder.": "encoder."}
+"""The same for a network whose second input is the slice again: what taught one encoder suits both."""
 
 
 def run_name(row: str, seed: int) -> str:
@@ -50,8 +54,8 @@ class Stem:
     """Training whose encoder other networks start from."""
 
     config: TrainConfig
-    teaches: tuple[str, ...]
-    """Prefixes of the weights that they take over."""
+    teaches: Mapping[str, str]
+    """Prefixes of the weights that others take over, by the prefixes that these have in the others."""
 
     @property
     def mark(self) -> str:
@@ -83,7 +87,8 @@ def stems_of(row: Row, seed: int, plan: Plan) -> tuple[Stem, ...]:
         return ()
     single = replace(base, second_input="single", fusion="add")
     zoomed = _recipe(run_name("slice-stem", seed), single, seed, plan)
-    stems = [Stem(_without_end(zoomed, zoomed_stages(plan.zoomed_steps)), SLICE_STEM)]
+    teaches = TWO_SIZES if row.network.second_input == "multi-size" else SLICE_STEM
+    stems = [Stem(_without_end(zoomed, zoomed_stages(plan.zoomed_steps)), teaches)]
     if row.network.sees_patch:
         dual = replace(base, second_input="dual", fusion="add")
         alone = replace(_recipe(run_name("context-stem", seed), dual, seed, plan), learning_rate=CONTEXT_RATE)
@@ -106,6 +111,7 @@ def _recipe(
 
 def fingerprint(row: Row, seed: int, plan: Plan) -> str:
     """Return the SHA-256 of all that is decided before a run begins."""
-    configs = [config_of(row, seed, plan), *(stem.config for stem in stems_of(row, seed, plan))]
-    parts = [asdict(plan), *([config.to_json(), config.card.to_json()] for config in configs)]
+    config, stems = config_of(row, seed, plan), stems_of(row, seed, plan)
+    taught = [[stem.config.to_json(), stem.config.card.to_json(), stem.teaches] for stem in stems]
+    parts = [asdict(plan), [config.to_json(), config.card.to_json()], *taught]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -26,7 +26,8 @@ ABOUT = (
     "the slides. The interval is that of the mean MIoU when slides and seeds are drawn again with "
     "replacement: the slide is the unit, for its slices are alike. The slides are phantoms, made so that "
     "a slice alone says something of its class and its surroundings say more; this is no statement about "
-    "tissue."
+    "tissue. Score (paper Eq. 10-11) takes the classes as severities: 1 minus the error over the largest "
+    "there could be, without pixels that are normal in both."
 )
 PRIOR_ART = (
     "A context that is aligned with the slice is not new: HookNet (van Rijthoven et al. 2021), GLNet "
@@ -138,12 +139,12 @@ def _setting(plan: Plan, cohort: Mapping[str, Any], runs: Sequence[Run]) -> str:
         f"{cohort['test_slices']} slices from {patches} patches, {mixed} of them mixed.\n\n"
         "As the paper's networks start from encoders that ImageNet has taught, all but the U-Net start from "
         f"one that {plan.zoomed_steps} steps on slices zoomed out have taught, and their context encoders, "
-        f"where there are any, from {alone} steps on contexts alone; both are done once a seed. The second "
-        "encoder of multi-size starts from nothing, so its row, and the two orders with it, say little. Each "
-        f"network then takes {plan.steps - alone} steps on slices, and one that sees no context {instead} "
-        "more, which take the time of those on contexts. The U-Net has an encoder of its own and takes all "
-        "its steps from nothing. All else in the recipe is alike, the auxiliary loss of the context "
-        "included: all learn at the rate that suits networks without a context. Contexts have 128 px, a "
+        f"where there are any, from {alone} steps on contexts alone; both are done once a seed. Both "
+        "encoders of multi-size start from the one that slices have taught. Each network then takes "
+        f"{plan.steps - alone} steps on slices, and one that sees no context {instead} more, which take the "
+        "time of those on contexts. The U-Net has an encoder of its own and takes all its steps from "
+        "nothing. All else in the recipe is alike, the auxiliary loss of the context included: all learn at "
+        "the rate that suits networks without a context. Contexts have 128 px, a "
         "sixteenth of the paper's pixels. Training is in fp32, with the last weights kept; tests are in what "
         "the device is fast at."
     )
@@ -190,10 +191,11 @@ def _calibration_table(rows: Sequence[Row], runs: Sequence[Run]) -> str:
 
 def _time_table(rows: Sequence[Row], runs: Sequence[Run]) -> str:
     """Return the table of mean seconds of training and test, and the machines."""
-    table = [["network", "steps", "training s", "test s"]]
+    keys = ("stem_seconds", "train_seconds", "test_seconds")
+    table = [["network", "steps", "stems s", "training s", "test s"]]
     for row in rows:
         if own := _of(runs, row):
-            means = (statistics.fmean(run[key] for run in own) for key in ("train_seconds", "test_seconds"))
+            means = (statistics.fmean(run[key] for run in own) for key in keys)
             table.append([row.title, str(own[0]["steps"]), *(f"{mean:.0f}" for mean in means)])
     machines = sorted({", ".join(f"{key} {value}" for key, value in run["machine"].items()) for run in runs})
     return "\n\n".join([markdown(table), "Machines: " + "; ".join(machines) + "."])

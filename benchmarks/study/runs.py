@@ -1,6 +1,6 @@
 """Run of the study: a network trained from one seed and scored on the test slices."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -54,13 +54,13 @@ def perform(
         WsiError: when a slide cannot be read.
     """
     config, mark = config_of(row, seed, plan), fingerprint(row, seed, plan)
-    card = _finished(config, mark, settings)
-    if card is None:
-        stems = stems_of(row, seed, plan)
-        for stem in stems:
-            if not _finished(stem.config, stem.mark, settings):
-                _trained(stem.config, stem.mark, (), index, settings, progress)
-        card = _trained(config, mark, stems, index, settings, progress)
+    stems = stems_of(row, seed, plan)
+    stem_cards = [
+        _finished(stem.config, stem.mark, settings)
+        or _trained(stem.config, stem.mark, (), index, settings, progress)
+        for stem in stems
+    ]
+    card = _finished(config, mark, settings) or _trained(config, mark, stems, index, settings, progress)
     cards = [settings.weights / f"{card.name}.json"]
     (evaluation,), _ = evaluate_index(
         cards,
@@ -70,7 +70,14 @@ def perform(
         precision=SIZES[plan.network].precision,
         progress=lambda name, done: progress(f"{name} test", done),
     )
-    return {"row": row.name, "seed": seed, "fingerprint": mark, **_facts(row, config, plan, evaluation)}
+    return {
+        "row": row.name,
+        "seed": seed,
+        "fingerprint": mark,
+        "steps": sum(stem.config.steps for stem in stems) + config.steps,
+        "stem_seconds": sum(stem_card.training["seconds"] for stem_card in stem_cards),
+        **_facts(config, evaluation),
+    }
 
 
 def _finished(config: TrainConfig, mark: str, settings: RunSettings) -> ModelCard | None:
@@ -113,25 +120,28 @@ def _trained(
     return card
 
 
-def load_stem(network: nn.Module, path: Path, teaches: tuple[str, ...]) -> None:
-    """Give a network the weights of a stem that begin with `teaches`; its others stay as they are.
+def load_stem(network: nn.Module, path: Path, teaches: Mapping[str, str]) -> None:
+    """Give a network the weights of a stem that `Stem.teaches` names; its others stay as they are.
 
     A light decoder has no place for the units behind the stem's last reduction.
     """
-    own = network.state_dict().keys()
-    stem = {name: x for name, x in load_file(path).items() if name.startswith(teaches) and name in own}
-    network.load_state_dict(stem, strict=False)
+    own, stem = network.state_dict().keys(), load_file(path)
+    taught = {
+        prefix + name.removeprefix(source): tensor
+        for prefix, source in teaches.items()
+        for name, tensor in stem.items()
+        if name.startswith(source)
+    }
+    network.load_state_dict({name: x for name, x in taught.items() if name in own}, strict=False)
 
 
-def _facts(row: Row, config: TrainConfig, plan: Plan, evaluation: Evaluation) -> dict[str, Any]:
+def _facts(config: TrainConfig, evaluation: Evaluation) -> dict[str, Any]:
     card, total = evaluation.card, evaluation.total
     names = tuple(entry.name for entry in card.classes)
-    stem_steps = sum(stem.config.steps for stem in stems_of(row, config.seed, plan))
     cost = network_cost(card.network, classes=len(names))
     return {
         "network": asdict(card.network),
         "recipe": config.to_json(),
-        "steps": stem_steps + config.steps,
         "parameters": cost.parameters,
         "slice_gflop": round(cost.slice_gflop, 3),
         "context_gflop": None if cost.context_gflop is None else round(cost.context_gflop, 3),

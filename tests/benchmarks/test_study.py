@@ -170,7 +170,7 @@ def test_networks_start_from_stems_that_are_trained_once_a_seed(
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_stems_fill_the_encoders_and_nothing_else(row: Row, tmp_path: Path) -> None:
+def test_stems_fill_what_they_teach_and_nothing_else(row: Row, tmp_path: Path) -> None:
     network = build_network(config_of(row, 1, Plan()).card.network, 4)
     initialise(network, 2)
     expected = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -179,9 +179,11 @@ def test_stems_fill_the_encoders_and_nothing_else(row: Row, tmp_path: Path) -> N
         initialise(teacher, stem.config.seed)
         weights = tmp_path / f"{stem.config.card.name}.safetensors"
         save_weights(teacher, weights, "float32")
-        taught = {name for name in expected if name.startswith(stem.teaches)}
-        assert taught
-        expected |= {name: tensor for name, tensor in teacher.state_dict().items() if name in taught}
+        own = teacher.state_dict()
+        for into, source in stem.teaches.items():
+            taught = {name for name in expected if name.startswith(into)}
+            assert taught
+            expected |= {name: own[source + name.removeprefix(into)] for name in taught}
         load_stem(network, weights, stem.teaches)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())
 
@@ -254,6 +256,9 @@ def test_every_row_gets_the_same_budget_and_encoders() -> None:
     assert all(stages == kept[0] for stages in kept)
     encoders = {(row.network.encoder_depth, row.network.encoder_width) for row in ROWS[1:]}
     assert encoders == {(18, 16)}
+    taught = [{name for stem in stems_of(row, 1, plan) for name in stem.teaches} for row in ROWS]
+    assert all("encoder." in names for names in taught[1:])
+    assert ["context_encoder." in names for names in taught[2:]] == [True] * 11
     assert len({(row.network, row.context, row.shuffled) for row in ROWS}) == len(ROWS)
 
 
