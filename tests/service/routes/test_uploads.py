@@ -287,7 +287,7 @@ def test_a_client_that_falls_silent_is_let_go(api: Api, content: bytes) -> None:
         assert left(api) == []
 
 
-def test_an_upload_expires_and_is_swept(
+def test_what_expires_and_what_a_killed_process_left_is_swept_while_the_service_runs(
     api: Api, content: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("service.slides.sweeper.EVERY_S", 0.05)
@@ -302,8 +302,12 @@ def test_an_upload_expires_and_is_swept(
         for file in folder.iterdir():
             os.utime(file, (time.time() - 1801,) * 2)
         assert http.head(url, headers=TUS).status_code == 404
+        killed = tmp_path / "expiring" / "slides" / ".incoming" / "of a killed API"
+        killed.mkdir()
+        (killed / "lock").touch()
+        os.utime(killed / "lock", (time.time() - 60,) * 2)
         deadline = time.monotonic() + 10
-        while folder.exists():
+        while folder.exists() or killed.exists():
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
