@@ -287,7 +287,7 @@ def test_a_client_that_falls_silent_is_let_go(api: Api, content: bytes) -> None:
         assert left(api) == []
 
 
-def test_what_expires_and_what_a_killed_process_left_is_swept_while_the_service_runs(
+def test_an_upload_expires_and_is_swept(
     api: Api, content: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("service.slides.sweeper.EVERY_S", 0.05)
