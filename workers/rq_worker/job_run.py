@@ -190,7 +190,7 @@ class JobRun:
                     Outcome.CANCELLED, lambda: lease.confirm_cancel(job_id, attempt, self._progress)
                 )
             case Failed(problem, suspect=True):
-                return self._after_crash(problem)
+                return self._after_crash(problem, problem.detail)
             case Failed(problem, fault=Fault() as fault):
                 return self._refuse(problem, fault)
             case Failed(problem):
@@ -291,13 +291,16 @@ class JobRun:
             logger.warning("job %s, attempt %d: %s", self._job.id, self.attempt, detail)
             self._context.engine.start()
             return None
-        return self._after_crash(crash_problem(detail))
+        return self._after_crash(crash_problem(detail), detail)
 
-    def _after_crash(self, problem: Problem) -> Outcome | None:
-        """Try again with a new engine process; the job fails with `problem` if that was the last time."""
+    def _after_crash(self, problem: Problem, detail: str) -> Outcome | None:
+        """Try again with a new engine process; the job fails with `problem` if that was the last time.
+
+        `detail` says what happened.
+        """
         if self._cancel_at is not None:
             return self._end_cancelled()
-        logger.warning("job %s, attempt %d: %s", self._job.id, self.attempt, problem.detail)
+        logger.warning("job %s, attempt %d: %s", self._job.id, self.attempt, detail)
         self.crashes += 1
         self._drop()
         lease, job_id, attempt, worker = self._context.lease, self._job.id, self.attempt, self._context.worker
@@ -305,6 +308,7 @@ class JobRun:
         if next_attempt is None:
             return Outcome.LOST if self._context.stopping() else Outcome.FAILED
         self.attempt = next_attempt
+        logger.info("job %s: tried again as attempt %d", self._job.id, self.attempt)
         return None
 
     def _end_cancelled(self) -> Outcome:

@@ -1,5 +1,6 @@
 """One job from the worker's side, with a real engine process that says what it is told to."""
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -85,3 +86,25 @@ def test_an_attempt_that_is_no_longer_wanted_is_not_sent(
     assert context.run(job.id, 1) is Outcome.STALE
     engine.kill()
     assert not (tmp_path / "got").exists()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_log_says_of_a_crashed_job_whether_it_is_tried_again(
+    bench: Bench, settings, caplog: pytest.LogCaptureFixture, again: bool
+) -> None:
+    caplog.set_level(logging.INFO, logger="workers")
+    engine = EngineProcess(entry_named("tests.workers.stand_in.stand_in_engine:main"), settings)
+    engine.start()
+    context = WorkerContext(bench.queue.lease, engine, settings, "w", lambda: None, lambda: False)
+    job = bench.submit(patches=1, die_at=[0], die_once=again)
+    try:
+        assert context.run(job.id, 1) is (Outcome.SUCCEEDED if again else Outcome.FAILED)
+    finally:
+        engine.kill()
+    crashes = 1 if again else 2
+    assert caplog.text.count("exit code 11; see the worker's log.") == crashes
+    assert caplog.text.count("tried again as attempt 2") == 1
+    assert "given up" not in caplog.text
+    error = bench.queue.client.get(job.id).error
+    assert again == (error is None)
+    assert error is None or "given up" in error.detail
