@@ -1,10 +1,13 @@
 """kill -9 of each part in the middle of a job: it finishes by itself, with the same bytes."""
 
+import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from darefine.client import Client, Result
+from darefine.client.resumable import RESUMABLE_BYTES
 from wsi.phantom import PhantomFiles
 
 from .conftest import RunningService
@@ -75,3 +78,27 @@ def test_a_resumed_job_goes_on_where_it_was(service: RunningService, client: Cli
     assert job.attempt == 2
     assert after is not None
     assert after >= before
+
+
+def test_an_upload_goes_on_after_a_kill_of_the_api(
+    service: RunningService, client: Client, large_phantom: PhantomFiles, tmp_path: Path
+) -> None:
+    service.wait_ready()
+    # Large enough to go on with, and not the bytes of other tests, which would not be sent again.
+    content = large_phantom.slide.read_bytes().ljust(RESUMABLE_BYTES + 1, b"\x01")
+    slide = tmp_path / "large.tif"
+    slide.write_bytes(content)
+    told: list[int] = []
+    killed_after: list[int] = []
+
+    def kill_once(done: int, total: int) -> None:
+        told.append(done)
+        if not killed_after and done > total // 2:
+            killed_after.append(len(told))
+            service.part(PARTS["api"]).kill()
+
+    stored = client.upload(slide, sent=kill_once)
+    again = told[killed_after[0] :]
+    assert min(again) > 2 * told[0], "from where it was, not from its beginning"
+    assert stored.sha256 == hashlib.sha256(content).hexdigest()
+    assert client.wait(client.submit(stored.id, force=True).id).state == "succeeded"
