@@ -24,6 +24,9 @@ __all__ = ["Slide", "SlideInfo", "open_slide"]
 MAX_PLAIN_PX = 2**27
 """Most pixels of a TIFF without tiles: no random access, one strip may be all of it (400 MB decoded)."""
 
+DICOM_FRAME_BYTES = 8
+"""Least bytes of a frame in a DICOM file: what stands before its pixels."""
+
 _DIRECT_VENDORS = frozenset({"aperio", "generic-tiff"})
 _KNOWN_FORMATS = (
     "SVS, NDPI, MRXS (with its folder), SCN, BIF, VMS, a DICOM WSI series or a tiled pyramidal TIFF"
@@ -109,6 +112,7 @@ def _open_recognised(
     sizes = tuple(Size(*size) for size in handle.level_dimensions)
     check_slide_size(sizes[0], path.name)
     _check_bits(path, header, sizes[0])
+    _check_frames(path, _number(properties.get("dicom.NumberOfFrames")))
     # OpenSlide takes the mpp of a generic TIFF from its resolution tags; those rank below vendor properties.
     vendor_mpp = None if vendor == "generic-tiff" else _vendor_mpp(handle)
     objective_power = _number(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
@@ -145,6 +149,21 @@ def _check_bits(path: Path, header: TiffHeader | None, size: Size) -> None:
     for page in header.pages if header else ():
         if page.tiled and page.size == size and not page.eight_bit:
             raise SlideUnreadableError(_other_kind(path, page))
+
+
+def _check_frames(path: Path, frames: float | None) -> None:
+    """Check that a DICOM series has the bytes for the frames it claims: its reader makes a table of them all.
+
+    Raises:
+        SlideLimitError: it has not.
+    """
+    if frames is None:
+        return
+    most = max(file.stat().st_size for file in path.parent.iterdir() if file.is_file()) / DICOM_FRAME_BYTES
+    if frames > most:
+        raise SlideLimitError(
+            f"{path.name} has far too few bytes for the {frames:.0f} frames it claims. Send the whole series."
+        )
 
 
 def _other_kind(path: Path, page: TiffPage) -> str:
