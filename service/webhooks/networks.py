@@ -7,11 +7,14 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import httpcore
 
 from ..errors import WebhookAddressError
+
+NAT64 = IPv6Network("64:ff9b::/96")
+"""Addresses that gateways turn into IPv4 ones (RFC 6052)."""
 
 
 class AllowedNetworks(httpcore.AnyIOBackend):
@@ -59,8 +62,16 @@ class AllowedNetworks(httpcore.AnyIOBackend):
 
     def allows(self, address: str) -> bool:
         """Tell whether an address may be reached."""
-        one = ipaddress.ip_address(address.partition("%")[0])
-        one = getattr(one, "ipv4_mapped", None) or one
+        one = inner_address(ipaddress.ip_address(address.partition("%")[0]))
         if any(one.version == network.version and one in network for network in self._networks):
             return True
         return one.is_global and not one.is_multicast
+
+
+def inner_address(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Return the IPv4 address that an IPv6 one leads to: a mapped one, by 6to4 or NAT64; else itself."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address in NAT64:
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour or address

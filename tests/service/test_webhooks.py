@@ -254,6 +254,8 @@ def test_a_receiver_that_is_gone_is_forgotten(
         "http://169.254.169.254/latest/meta-data",
         "http://[::1]/",
         "http://[::ffff:127.0.0.1]/",
+        "http://[2002:7f00:1::1]/",
+        "http://[64:ff9b::10.1.2.3]/",
         "http://0.0.0.0/",
         "http://nowhere.invalid/",
     ],

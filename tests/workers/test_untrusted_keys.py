@@ -5,11 +5,13 @@ reads them is called. What cannot be read is left out, and hides or holds up not
 """
 
 import json
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
@@ -26,6 +28,7 @@ from workers.queue.batches import BatchStore
 from workers.queue.registry import PublishedModels, WorkerInfo, WorkerState
 from workers.queue.tallies import MEGAPIXELS, QUEUE_WAIT, Tallies
 from workers.queue.webhooks import WebhookStore
+from workers.supervisor.valkey import EmbeddedValkey
 from workers.webhooks import Delivery, Event, LastDelivery, Webhook
 
 from .untrusted import ODD, Readers, changed, json_changes, json_values, outside, reading, texts
@@ -269,6 +272,14 @@ def test_any_member_may_be_anything(readers: Readers, kind: str, data: st.DataOb
 @given(data=st.data())
 def test_many_members_written_by_others(readers: Readers, kind: str, data: st.DataObject) -> None:
     assert_harmless(readers, kind, data.draw(KINDS[kind][0]))
+
+
+def test_the_queue_of_ones_own_has_no_address_on_the_network(session_valkey: EmbeddedValkey) -> None:
+    """Whoever may open its socket may write all this: the user of the service alone."""
+    assert session_valkey.pid is not None
+    assert psutil.Process(session_valkey.pid).net_connections("inet") == []
+    for path in (session_valkey.socket, session_valkey.socket.parent):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize(

@@ -275,12 +275,26 @@ def test_the_document_says_how_to_show_a_key(api: Api) -> None:
     assert create_app(api.settings).openapi() == document
 
 
-def test_each_threat_names_a_test_that_is_there() -> None:
-    text = (ROOT / "docs" / "security.md").read_text()
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
-    assert len(named) >= 15
+def threats() -> dict[str, str]:
+    """The rows of the table of threats: what each names in its last column, by threat."""
+    section = (ROOT / "docs" / "security.md").read_text().partition("\n## Threats\n")[2].partition("\n## ")[0]
+    lines = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("|")]
+    assert [cell.strip() for cell in lines[0]] == ["threat", "what stands against it", "shown by"]
+    assert all(len(cells) == 3 for cells in lines[2:])
+    return {threat.strip(): shown for threat, _, shown in lines[2:]}
+
+
+@pytest.mark.parametrize(("threat", "shown"), threats().items(), ids=threats())
+def test_each_threat_names_tests_that_are_there(threat: str, shown: str) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", shown)
+    assert named, threat
+    assert len(named) == shown.count("`") // 2, "nothing else is named"
     for file, test in named:
-        assert re.search(rf"def {test}\(", (ROOT / file).read_text()), f"{file}::{test}"
+        assert re.search(rf"^def {test}\(", (ROOT / file).read_text(), re.MULTILINE), f"{file}::{test}"
+
+
+def test_the_table_has_the_threats_that_it_had() -> None:
+    assert len(threats()) >= 30, "it is read whole"
 
 
 def test_a_fault_of_the_service_is_written_down_too(api: Api) -> None:

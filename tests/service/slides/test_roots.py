@@ -88,6 +88,15 @@ def test_a_dicom_file_is_read_with_its_neighbours(real_slides: Path, tmp_path: P
         require_inside(first, (root,))
 
 
+def test_a_link_that_changes_after_registration_shows_nothing(api: Api, folder: Path, outside: Path) -> None:
+    slide = write_slide(folder / "shown.tif", seed=96)
+    links = register(api, slide).json()["links"]
+    slide.unlink()
+    slide.symlink_to(outside / "secret.tif")
+    for url in (links["thumbnail"], f"{links['tiles']}/0/0_0.jpeg"):
+        assert_problem(api.http.get(url), 502, "tile-unreadable")
+
+
 def test_a_link_that_changes_after_registration_is_refused_to_jobs(
     api: Api, folder: Path, outside: Path
 ) -> None:
