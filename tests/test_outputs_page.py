@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.dicom_slide import write_dicom_slide
 from tests import ROOT
-from tests.wsi.dicom_slide import write_dicom_slide
 from tests.wsi.writing.test_label_tiff import ArrayTiles
 from wsi.geometry import Size
 from wsi.grid import InputGeometry, make_grid

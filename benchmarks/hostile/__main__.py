@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 import httpx
 import pyvips
+import tifffile
 
 from darefine.cli.bench import PHANTOM_SEED
 from darefine.cli.progress_bar import progress_bar
@@ -26,6 +27,7 @@ from wsi.phantom import write_phantom
 
 from ..cards import write_tiny_card
 from ..cluster import Cluster
+from ..dicom_slide import write_dicom_slide
 from ..options import out_option
 from ..tables import write_results
 from .mutants import mutants
@@ -34,6 +36,11 @@ from .sender import is_clear, outcome
 SIDE_PX = 2048
 LARGEST_BYTES = 4 << 20
 CLIENTS = 2
+
+PART_PX = 1024
+"""Side of the OME-TIFF and the DICOM file, which are not compressed as JPEG."""
+
+MPP = 0.5
 
 APERIO = "Aperio Image Library|AppMag = 20|MPP = 0.5"
 """Description by which OpenSlide takes a TIFF for an Aperio slide."""
@@ -101,7 +108,10 @@ def parts_of(cluster: Cluster) -> set[int]:
 
 
 def own_slides(folder: Path) -> dict[str, bytes]:
-    """Return small slides of several kinds by name: JPEG tiles with and without a vendor's mark, lossless."""
+    """Return small slides of several kinds by name.
+
+    JPEG tiles with and without a vendor's mark, lossless ones, strips, an OME-TIFF and a DICOM file.
+    """
     phantom = write_phantom(folder / "jpeg.tif", size_px=SIDE_PX, seed=PHANTOM_SEED).slide
     image = pyvips.Image.tiffload(str(phantom), access="random")
     common = {"tile": True, "pyramid": True, "bigtiff": False}
@@ -110,8 +120,21 @@ def own_slides(folder: Path) -> dict[str, bytes]:
     marked = image.copy()
     marked.set_type(pyvips.GValue.gstr_type, "image-description", APERIO)
     marked.tiffsave(str(folder / "aperio.svs"), compression="jpeg", **common)
-    names = ("jpeg.tif", "deflate.tif", "strips.tif", "aperio.svs")
-    return {name: (folder / name).read_bytes() for name in names}
+    pixels = image.numpy()[:PART_PX, :PART_PX]
+    ome = {"axes": "YXS", "PhysicalSizeX": MPP, "PhysicalSizeY": MPP}
+    tifffile.imwrite(
+        folder / "slide.ome.tif",
+        pixels,
+        ome=True,
+        tile=(256, 256),
+        photometric="rgb",
+        compression="zlib",
+        metadata=ome,
+    )
+    dicom = write_dicom_slide(folder / "dicom", pixels, MPP)
+    names = ("jpeg.tif", "deflate.tif", "strips.tif", "aperio.svs", "slide.ome.tif")
+    found = {name: (folder / name).read_bytes() for name in names}
+    return {**found, "slide.dcm": (dicom / "level-0.dcm").read_bytes()}
 
 
 def small_files(folder: Path) -> dict[str, bytes]:

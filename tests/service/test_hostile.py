@@ -6,20 +6,52 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.hostile.__main__ import own_slides
 from benchmarks.hostile.mutants import mutants
 from benchmarks.hostile.sender import is_clear, problem_of
 from service.settings import ServiceSettings
 
 from .conftest import Api, assert_problem, running_api, write_slide
 
+VENDORS = {
+    "jpeg.tif": "generic-tiff",
+    "deflate.tif": "generic-tiff",
+    "strips.tif": "plain-tiff",
+    "aperio.svs": "aperio",
+    "slide.ome.tif": "generic-tiff",
+    "slide.dcm": "dicom",
+}
+"""What OpenSlide calls the slides that are damaged, by name."""
 
-def test_damaged_and_malicious_files_are_taken_or_refused_in_words(api: Api, slide: Path) -> None:
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Good slides of all kinds that `make hostile` damages."""
+    return own_slides(tmp_path_factory.mktemp("bases"))
+
+
+def test_what_is_damaged_was_good(api: Api, bases: dict[str, bytes]) -> None:
+    vendors = {}
+    for name, content in bases.items():
+        stored = api.http.put("/v1/slides", params={"filename": name}, content=content).json()
+        vendors[name] = stored["vendor"]
+        api.http.delete(stored["links"]["self"]).raise_for_status()
+    assert vendors == VENDORS
+
+
+@pytest.mark.parametrize("name", VENDORS)
+def test_damaged_and_malicious_files_are_taken_or_refused_in_words(
+    api: Api, bases: dict[str, bytes], name: str
+) -> None:
     """A sample; `python -m benchmarks.hostile` sends a thousand, and runs jobs on what is taken."""
     before = set((api.data_dir / "slides").rglob("*"))
-    for mutant in mutants({"good.tif": slide.read_bytes()}, 12, seed=4):
+    for mutant in mutants({name: bases[name]}, 4, seed=4):
         answer = api.http.put("/v1/slides", params={"filename": mutant.name}, content=mutant.content)
         if answer.status_code == 201:
-            api.http.delete(answer.json()["links"]["self"]).raise_for_status()
+            links = answer.json()["links"]
+            shown = api.http.get(links["thumbnail"])
+            assert shown.status_code == 200 or shown.json()["type"].endswith(("unreadable", "quarantined"))
+            api.http.delete(links["self"]).raise_for_status()
         else:
             assert is_clear(problem_of(answer)), mutant.kind
     assert set((api.data_dir / "slides").rglob("*")) == before

@@ -11,10 +11,10 @@ import openslide
 import pytest
 from PIL import Image
 
+from benchmarks.dicom_slide import FRAME_PX, add_dicom_pictures, write_dicom_slide
 from service.app import create_app
 
 from ...wsi.aperio_slide import LOUD, SECRET, is_loud, write_aperio_slide
-from ...wsi.dicom_slide import FRAME_PX, add_dicom_pictures, write_dicom_slide
 from ..conftest import Api
 
 TILE, THUMBNAIL = "/v1/slides/{slide_id}/tiles/{level}/{column}_{row}.jpeg", "/v1/slides/{slide_id}/thumbnail"

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.dicom_slide import write_dicom_slide
 from tests.darefine.tiny_card import write_tiny_card
 from workers.errors import LocalRunError
 from workers.jobs import JobFiles, JobParameters
@@ -15,7 +16,6 @@ from workers.protocol import RunJob
 from workers.settings import WorkerSettings
 
 from ...wsi.damaged_dicom import DAMAGES
-from ...wsi.dicom_slide import write_dicom_slide
 
 pytestmark = pytest.mark.slow
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import tifffile
 
+from benchmarks.dicom_slide import write_dicom_slide
 from workers.engine.pipeline import run_pipeline
 from workers.errors import JobCancelledError
 from workers.jobs import JobFiles, JobParameters, Progress
 from workers.protocol import RunJob
 from wsi.errors import OutputUnavailableError
 
-from ...wsi.dicom_slide import write_dicom_slide
 from .test_pipeline import CARD, Threshold
 
 ASKED = ("dicom_seg", "ome_zarr")

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.dicom_slide import write_dicom_slide
 from wsi.errors import SlideLimitError, SlideUnreadableError
 from wsi.geometry import Size
 from wsi.reading.inspect import inspect_slide
 
 from ..damaged_dicom import DAMAGES, cut_short
-from ..dicom_slide import write_dicom_slide
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from benchmarks.dicom_slide import write_dicom_slide
 from wsi.errors import OutputUnavailableError
 from wsi.geometry import Size
 from wsi.grid import Grid, InputGeometry, make_grid
@@ -20,7 +21,6 @@ from wsi.reading.slide import open_slide
 from wsi.writing.dicom_seg import SegmentationOrigin, segmentation_header, write_dicom_seg
 from wsi.writing.pyramid import write_label_pyramids
 
-from ..dicom_slide import write_dicom_slide
 from .test_label_tiff import ArrayTiles
 
 PALETTE = Palette((LabelClass(1, "normal", (0, 0, 0)), LabelClass(2, "in situ", (0, 200, 10))))

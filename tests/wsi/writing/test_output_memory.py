@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.dicom_slide import write_dicom_slide
 from wsi.geometry import Size
 from wsi.grid import TILE_PX, Grid, InputGeometry, make_grid
 from wsi.palette import LabelClass, Palette
@@ -14,8 +15,6 @@ from wsi.writing.dicom_seg import SegmentationOrigin, segmentation_header, write
 from wsi.writing.ome_zarr import write_ome_zarr
 from wsi.writing.pyramid import write_label_pyramids
 from wsi.writing.tile_codec import encode_tile
-
-from ..dicom_slide import write_dicom_slide
 
 PALETTE = Palette((LabelClass(1, "normal", (0, 0, 0)), LabelClass(2, "in situ", (0, 200, 10))))
 ORIGIN = SegmentationOrigin("a-model", "3", "0" * 64, PALETTE, "darefine 0")

@@ -72,7 +72,7 @@ def describe_patient_and_specimen(data: Dataset) -> None:
 
 
 def tiles(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The frames, row by row; white beyond the edge."""
+    """Return the frames, row by row; white beyond the edge."""
     rows, columns = (-(-side // FRAME_PX) for side in pixels.shape[:2])
     padded = np.full((rows * FRAME_PX, columns * FRAME_PX, 3), 255, np.uint8)
     padded[: pixels.shape[0], : pixels.shape[1]] = pixels
@@ -81,7 +81,7 @@ def tiles(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def functional_groups(mpp: float) -> Dataset:
-    """What all frames share: pixel size and kind."""
+    """Return what all frames share: pixel size and kind."""
     measures, kind, shared = Dataset(), Dataset(), Dataset()
     measures.PixelSpacing, measures.SliceThickness = [mpp / 1000, mpp / 1000], "0.001"
     kind.FrameType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
@@ -90,7 +90,7 @@ def functional_groups(mpp: float) -> Dataset:
 
 
 def specimen() -> Dataset:
-    """A specimen without history."""
+    """Return a specimen without history."""
     one = Dataset()
     one.SpecimenIdentifier, one.SpecimenUID = "s", generate_uid(entropy_srcs=["specimen"])
     one.IssuerOfTheSpecimenIdentifierSequence, one.SpecimenPreparationSequence = [], []
