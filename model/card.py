@@ -237,6 +237,8 @@ class ModelCard:
         if self.network.architecture == "onnx":
             # Depths and widths are ours and say nothing of a graph.
             values["network"] = {name: values["network"][name] for name in ("architecture", "second_input")}
+        if self.input.context_margin_px is None:
+            del values["input"]["context_margin_px"]
         return {name: value for name, value in values.items() if value or name not in _ADDED}
 
     def save(self, path: Path) -> None:
@@ -318,8 +320,9 @@ def _check(card: ModelCard) -> None:
         "input.context_ratio and input.slices_per_side must be at least 1": (
             min(card.input.context_ratio, card.input.slices_per_side) < 1
         ),
-        "input.halo_px must be a multiple of 16 from 0 to 512": (
-            card.input.halo_px % 16 != 0 or not 0 <= card.input.halo_px <= 512
+        "input.halo_px and input.context_margin_px must be multiples of 16 from 0 to 512": any(
+            px % 16 != 0 or not 0 <= px <= 512
+            for px in (card.input.halo_px, card.input.context_margin_px or 0)
         ),
         'input.context is "centred" for a network that sees no context; leave it at "patch"': (
             card.input.context == "centred" and not card.network.sees_patch

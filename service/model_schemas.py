@@ -45,6 +45,9 @@ class CardInput(_Part):
     halo_px: int = Field(description="Overlap around each slice, in label pixels.")
     context: str | None = None
     window: str | None = Field(None, description="What the network labels at once.")
+    context_margin_px: int | None = Field(
+        None, description="Margin of the context around a patch, in label pixels; as the overlap if absent."
+    )
 
 
 class CardWeights(_Part):

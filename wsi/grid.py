@@ -42,13 +42,15 @@ class InputGeometry:
     slices_per_side: int
     """Slices along each side of a patch core, where label px have this mpp."""
     halo_px: int
-    """Margin of a slice window, and of the context around the patch core, on each side, label px."""
+    """Margin of a slice window on each side, label px."""
     context: ContextMode = "patch"
     """Whether all slices of a patch see the patch as context, as in the paper, or each a window of the
     same size centred on it."""
     window: WindowSpan = "slice"
     """What the network labels at once. Larger windows spend less on halos and need more memory; networks
     that pool over the window label them a little otherwise."""
+    context_margin_px: int | None = None
+    """Margin of the context around the patch core on each side, label px; None: as wide as the halo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,8 @@ class Grid:
     halo_px: int
     """Margin of a slice window on each side: the request's, else the card's. Label px, multiple of 16."""
     context_margin_px: int
-    """Margin of the context around the patch core, label px: the card's halo, as in training, whatever the
-    request's."""
+    """Margin of the context around the patch core, label px: the card's, as in training, whatever halo a
+    request has."""
     slices_per_side: int
     """Slices along each side of a patch core: the card's, or what comes nearest to its patch in mm."""
     network_per_label_px: float
@@ -237,7 +239,8 @@ def make_grid(
         SlideLimitError: the slide is smaller than one label px.
     """
     _check_mpp(slide_mpp, geometry.mpp)
-    context_margin = _checked_halo(geometry.halo_px)
+    margin = geometry.halo_px if geometry.context_margin_px is None else geometry.context_margin_px
+    context_margin = _checked_halo(margin)
     n = max(1, math.floor((1 + EXACT_TOLERANCE) * geometry.mpp / slide_mpp))
     scale = _network_per_label_px(n, geometry.mpp / slide_mpp)
     slices_per_side = max(1, round(geometry.slices_per_side / scale))
@@ -247,7 +250,7 @@ def make_grid(
         slide_mpp=slide_mpp,
         downsample=n,
         label_size=_label_size(slide, n),
-        halo_px=context_margin if halo_px is None else _checked_halo(halo_px),
+        halo_px=_checked_halo(geometry.halo_px if halo_px is None else halo_px),
         context_margin_px=context_margin,
         slices_per_side=slices_per_side,
         network_per_label_px=scale,

@@ -61,7 +61,12 @@ class Cut:
 STRIP_PX = 32
 """Width of what is near an edge, label px."""
 
-CUTS = (Cut("slice", 64), Cut("slice", 0), Cut("quarter", 64), Cut("quarter", 32), Cut("patch", 64))
+CUTS = (
+    *(Cut("slice", halo_px) for halo_px in (64, 32, 16, 0)),
+    Cut("quarter", 64),
+    Cut("quarter", 32),
+    Cut("patch", 64),
+)
 """The first is what the others are compared with."""
 
 
@@ -72,16 +77,20 @@ CUTS = (Cut("slice", 64), Cut("slice", 0), Cut("quarter", 64), Cut("quarter", 32
 @click.option("--first-seed", default=901, show_default=True, help="Of phantoms that training did not see.")
 @click.option("--precision", default="auto", show_default=True)
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
-def main(weights: Path, slides: int, size: int, first_seed: int, precision: str, rounds: int) -> None:
+@click.option("--slice-only", is_flag=True, help="Windows of slices alone, with several halos.")
+def main(
+    weights: Path, slides: int, size: int, first_seed: int, precision: str, rounds: int, slice_only: bool
+) -> None:
     """Print a row for each window."""
     tune_malloc()
+    cuts = [cut for cut in CUTS if cut.window == "slice" or not slice_only]
     card = ModelCard.load(weights)
     with TemporaryDirectory() as folder:
-        scores = scores_of(weights, unseen_phantoms(Path(folder), first_seed, slides, size), precision)
-    costs, times = [gflop_a_patch(cut, card) for cut in CUTS], times_of(weights, precision, rounds)
-    peaks = [peak_mb(cut, weights, precision) for cut in CUTS]
+        scores = scores_of(weights, unseen_phantoms(Path(folder), first_seed, slides, size), precision, cuts)
+    costs, times = [gflop_a_patch(cut, card) for cut in cuts], times_of(weights, precision, rounds, cuts)
+    peaks = [peak_mb(cut, weights, precision) for cut in cuts]
     table = [["window", "halo px", "window px", *scores[0], "GFLOP", "core time", "range", "peak MB"]]
-    for cut, own, cost, (share, spread), peak in zip(CUTS, scores[1:], costs, times, peaks, strict=True):
+    for cut, own, cost, (share, spread), peak in zip(cuts, scores[1:], costs, times, peaks, strict=True):
         arithmetic = f"{cost / costs[0]:.2f}"
         window_px = str(cut.grid(card).window_px)
         table.append(
@@ -90,12 +99,12 @@ def main(weights: Path, slides: int, size: int, first_seed: int, precision: str,
     click.echo(f"{markdown(table)}\n\n{precision}, {torch.get_num_threads()} threads, {machine()}")
 
 
-def scores_of(weights: Path, pairs: Sequence[Any], precision: str) -> list[list[str]]:
+def scores_of(weights: Path, pairs: Sequence[Any], precision: str, cuts: Sequence[Cut]) -> list[list[str]]:
     """Return heading and cells: scores, labels equal to the first cut's, errors at edges against inside."""
     base = Segmenter.load(weights, device="cpu", precision=precision)
     usual: Mapping[Key, NDArray[np.uint8]] = {}
     rows = [["accuracy %", "MIoU", "MIoU of mixed patches", "labels as the first %", "wrong at edges"]]
-    for cut in CUTS:
+    for cut in cuts:
         segmenter = Segmenter(base.network, cut.card(base.card), device="cpu", precision=precision)
         # The context keeps the margin that the weights were trained with.
         with open_slides(base.card, pairs) as slides:
@@ -164,16 +173,16 @@ def gflop_a_patch(cut: Cut, card: ModelCard) -> float:
     return float(counter.get_total_flops()) / 1e9 * grid.windows_per_side**2
 
 
-def times_of(weights: Path, precision: str, rounds: int) -> list[tuple[str, str]]:
+def times_of(weights: Path, precision: str, rounds: int, cuts: Sequence[Cut]) -> list[tuple[str, str]]:
     """Return the core time of a whole patch as a share of the first cut's: the median, and the range."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     segmenter = Segmenter.load(weights, device="cpu", precision=precision)
-    runs = {str(cut): whole_patch(segmenter, cut) for cut in CUTS}
+    runs = {str(cut): whole_patch(segmenter, cut) for cut in cuts}
     times = rounds_ms(runs, rounds, time.process_time)
     torch.set_num_threads(threads)
-    first = times[str(CUTS[0])]
-    shares = [[own / base for own, base in zip(times[str(cut)], first, strict=True)] for cut in CUTS]
+    first = times[str(cuts[0])]
+    shares = [[own / base for own, base in zip(times[str(cut)], first, strict=True)] for cut in cuts]
     return [(f"{median(own):.2f}", f"{min(own):.2f} .. {max(own):.2f}") for own in shares]
 
 

@@ -18,6 +18,7 @@ from rich.console import Console
 from model.card import ModelCard
 from model.data.index import SlideIndex
 from model.data.phantom import PHANTOM_CLASSES, prepare_phantoms
+from model.data.slices import with_context
 from model.errors import TrainingStoppedError
 from model.inference.cpu_tuning import tune_malloc
 from model.network.imagenet import load_imagenet
@@ -238,7 +239,7 @@ def _config(name: str, index: SlideIndex, chosen: Mapping[str, Any]) -> TrainCon
             epochs=chosen["epochs"],
             seed=chosen["seed"],
         )
-    geometry = replace(config.card.input, context=context)
+    geometry = with_context(config.card.input, context)
     return replace(config, card=replace(config.card, input=geometry), precision=chosen["precision"])
 
 

@@ -5,14 +5,14 @@ label px and whole tiles: patches of 2560, slices of 512 with a step of 256, als
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsi.geometry import Rect
-from wsi.grid import TILE_PX, Grid, InputGeometry
+from wsi.grid import TILE_PX, ContextMode, Grid, InputGeometry
 from wsi.palette import LabelClass
 from wsi.tissue import TissueMask
 from wsi.writing.label_tiff import LabelTiff
@@ -22,8 +22,22 @@ from .index import PlannedSlice
 
 PAPER_INPUT = InputGeometry(mpp=0.934, context_ratio=5, slices_per_side=5, halo_px=64)
 
+CENTRED_HALO_PX = 16
+"""Halo of networks that see a context centred on each slice, which need hardly any (docs/decisions/0087)."""
+
 SLICE_PX = TILE_PX
 STEP_PX = TILE_PX // 2
+
+
+def with_context(geometry: InputGeometry, context: ContextMode) -> InputGeometry:
+    """Return the geometry of a patch with this context, and with the halo that suits it.
+
+    The context keeps its margin, so a slice sees as much of it as before.
+    """
+    if context == "patch":
+        return replace(geometry, context=context)
+    margin_px = geometry.halo_px if geometry.context_margin_px is None else geometry.context_margin_px
+    return replace(geometry, context=context, halo_px=CENTRED_HALO_PX, context_margin_px=margin_px)
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,5 +147,7 @@ def test_the_card_of_a_network_trained_from_scratch_on_real_annotations_says_so(
     assert "phantom" not in f"{card.title} {card.description} {card.intended_use}"
     assert card.classes == SlideIndex.load(index).classes
     assert card.training["source"] == "bach"
-    assert card.input == replace(SlideIndex.load(index).input, context="centred")
+    prepared = SlideIndex.load(index).input
+    margin_px = prepared.halo_px
+    assert card.input == replace(prepared, context="centred", halo_px=16, context_margin_px=margin_px)
     assert "It sees the surroundings of the slice, centred on it, as well." in card.description

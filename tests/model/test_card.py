@@ -118,7 +118,8 @@ def edited(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         ),
         (lambda d: d["input"].update(mpp="0.9"), r"card\.input\.mpp: Input should be a valid number"),
         (lambda d: d["input"].update(mpp=0), "0.05..20"),
-        (lambda d: d["input"].update(halo_px=60), "multiple of 16"),
+        (lambda d: d["input"].update(halo_px=60), "multiples of 16"),
+        (lambda d: d["input"].update(context_margin_px=60), "multiples of 16"),
         (lambda d: d["input"].update(slices_per_side=0), "at least 1"),
         (lambda d: d["input"].update(context="middle"), "'patch' or 'centred'"),
         (

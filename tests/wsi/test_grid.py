@@ -149,6 +149,14 @@ def test_a_request_for_another_halo_changes_the_slices_and_not_the_context(grid:
     assert grid.window_px - usual.window_px == 2 * (grid.halo_px - CARD.halo_px)
 
 
+@given(grids, st.integers(0, 32).map(lambda steps: 16 * steps))
+def test_a_card_may_have_a_halo_other_than_the_margin_of_its_context(grid: Grid, halo_px: int) -> None:
+    card = replace(CARD, halo_px=halo_px, context_margin_px=CARD.halo_px)
+    assert make_grid(grid.slide, grid.slide_mpp, card) == make_grid(
+        grid.slide, grid.slide_mpp, CARD, halo_px=halo_px
+    )
+
+
 def test_a_patch_that_does_not_exist_is_an_index_error() -> None:
     grid = make_grid(Size(9000, 9000), 0.5, CARD)
 

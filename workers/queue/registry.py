@@ -97,6 +97,7 @@ class _Input(TypedDict):
     halo_px: Annotated[int, Field(ge=0, le=10_000)]
     context: NotRequired[ContextMode]
     window: NotRequired[WindowSpan]
+    context_margin_px: NotRequired[Annotated[int | None, Field(ge=0, le=10_000)]]
 
 
 class _NamedInput(TypedDict):
