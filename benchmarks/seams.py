@@ -61,7 +61,7 @@ from .seam_strips import (
 )
 from .tables import DEMO_CARD, caption_of, write_results
 
-HALOS_PX = (0, 32, 64, 128, 192, 256)
+HALOS_PX = (0, 16, 32, 64, 128, 256)
 GOOD_RATIO = 1.05
 """A halo is wide enough when labels at borders disagree at most so many times as often as inside."""
 

@@ -46,7 +46,8 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     """A phantom of 2 x 2 patches, cut off at the right and below, for the demo network; 4 slices a patch."""
     folder = tmp_path_factory.mktemp("peers")
     demo = ModelCard.load(write_patch_card(DEMO_CARD, folder))
-    small = replace(demo, input=replace(demo.input, context_ratio=16, slices_per_side=2, context_margin_px=16))
+    cut = replace(demo.input, context_ratio=16, slices_per_side=2, halo_px=16, context_margin_px=None)
+    small = replace(demo, input=cut)
     small.save(folder / "small.json")
     slide = write_phantom(folder / "slide.tif", size_px=SIZE_PX, seed=3, threads=1, tissue_fraction=1.0).slide
     setting = Setting(folder, threads=1, repeats=1, tiatoolbox_python=None, load_before=None)
