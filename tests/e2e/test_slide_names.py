@@ -36,7 +36,7 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def discreet(tmp_path: Path, tiny_model: Path, nas: Path, log: Path) -> Iterator[RunningService]:
+def nameless(tmp_path: Path, tiny_model: Path, nas: Path, log: Path) -> Iterator[RunningService]:
     """A service that keeps names to itself, and is otherwise as talkative as can be."""
     environment = {
         "DAREFINE_SLIDE_NAMES": "false",
@@ -79,20 +79,20 @@ def fail_jobs(http: httpx.Client, client: Client, data_dir: Path, slide_id: str,
         client.register(str(in_place.with_name(JUNK)))
 
 
-def test_no_log_and_no_result_has_a_name(discreet: RunningService, nas: Path, log: Path) -> None:
-    with Client(discreet.url) as client, httpx.Client(base_url=discreet.url, timeout=60) as http:
+def test_no_log_and_no_result_has_a_name(nameless: RunningService, nas: Path, log: Path) -> None:
+    with Client(nameless.url) as client, httpx.Client(base_url=nameless.url, timeout=60) as http:
         slide_id = send_in_each_way(http, client, nas / NAME)
         done = client.wait(client.submit(slide_id, force=True, outputs=["preview"]).id)
         assert http.get(f"/v1/jobs/{done.id}/regions.geojson").status_code == 200
         assert http.get("/v1/jobs", params={"slide": NAME}).status_code == 422
-        for path in discreet.data_dir.rglob("*"):
+        for path in nameless.data_dir.rglob("*"):
             assert PERSON not in path.name, path
-        fail_jobs(http, client, discreet.data_dir, slide_id, nas / NAME)
+        fail_jobs(http, client, nameless.data_dir, slide_id, nas / NAME)
         client.delete_slide(slide_id)
     assert slide_id in log.read_text(), "the log says something"
-    for text in (log, discreet.data_dir / "audit.log"):
+    for text in (log, nameless.data_dir / "audit.log"):
         told = [line for line in text.read_text().splitlines() if PERSON in line or "4711" in line]
         assert told == []
-    results = [path for path in (discreet.data_dir / "jobs").glob("*/**/*") if path.is_file()]
+    results = [path for path in (nameless.data_dir / "jobs").glob("*/**/*") if path.is_file()]
     assert any(path.name == "result.json" for path in results)
     assert [path for path in results if PERSON.encode() in path.read_bytes()] == []
