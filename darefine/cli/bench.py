@@ -18,6 +18,7 @@ from workers.errors import WorkersError
 from workers.settings import WorkerSettings
 from wsi.phantom import LATEST, Version, write_phantom
 
+from .model_files import card_of
 from .progress_bar import progress_bar
 
 PHANTOM_PX = 12_288
@@ -49,9 +50,7 @@ Show = Callable[[str, float], None]
 @click.option("--mpp", type=float, help="Micrometres per level-0 pixel.  [default: what the slide says]")
 @click.option(
     "--model",
-    "card",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Model card.  [default: the service's default model]",
+    help="Card, model folder, hf-hub:OWNER/NAME, or a name in DAREFINE_WEIGHTS_DIR  [default: its first].",
 )
 @click.option("--device", help="cpu, cuda, cuda:1 ...  [default: DAREFINE_DEVICE, or what is there]")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16", "int8"]))
@@ -73,7 +72,7 @@ def bench(
     slide: Path | None,
     size_px: int,
     mpp: float | None,
-    card: Path | None,
+    model: str | None,
     repeats: int,
     work: Path | None,
     as_json: bool,
@@ -86,6 +85,7 @@ def bench(
     the figures.
     """
     try:
+        card = card_of(WorkerSettings(), model) if model else None
         settings = settings_of(card, chosen)
         with tempfile.TemporaryDirectory(dir=work, prefix="darefine-bench-") as name, progress_bar() as show:
             folder = Path(name)

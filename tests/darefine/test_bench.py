@@ -101,3 +101,9 @@ def test_a_slide_that_cannot_be_run_is_refused_with_what_to_do(card: Path, tmp_p
     answer = bench(card, slide(tmp_path / "unknown.tif"))
     assert answer.exit_code == 1
     assert "mpp=" in answer.output
+
+
+def test_a_model_is_named_as_in_other_commands(tmp_path: Path) -> None:
+    answer = CliRunner().invoke(main, ["bench", "--model", "no-such-model"])
+    assert answer.exit_code == 1
+    assert "Known models: phantom-resnet18-centred" in answer.output
