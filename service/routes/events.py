@@ -76,7 +76,10 @@ class Told:
         self._version: str | None = None
         self._plan, _, rest = (last_event_id or "").removesuffix(OVER).partition("-")
         time, _, index = rest.partition("-")
-        self._last = (int(time), int(index)) if time.isdecimal() and index.isdecimal() else (-1, -1)
+        try:
+            self._last = (int(time), int(index))
+        except ValueError:
+            self._last = (-1, -1)
         self._patches: set[int] = set()
 
     def events(self, snapshot: Snapshot) -> Iterable[ServerSentEvent]:

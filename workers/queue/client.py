@@ -30,6 +30,7 @@ from .records import (
     ALL_JOBS,
     PREFIX,
     JobRecords,
+    count_of,
     encode_job,
     encode_request,
     job_key,
@@ -235,7 +236,10 @@ class JobClient:
     def position(self, job_id: str) -> int | None:
         """Return how many jobs are before this one in the queue; None if it does not wait there."""
         attempt = text(self._redis.hget(job_key(job_id), "attempt") or b"")
-        return self._lists.position(job_id, int(attempt)) if attempt.isdecimal() else None
+        try:
+            return self._lists.position(job_id, count_of(attempt))
+        except ValueError:
+            return None
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a queued job at once; ask a running one to stop, which takes about a second.

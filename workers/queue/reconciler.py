@@ -21,7 +21,7 @@ from ..jobs import Problem
 from . import lua, lua_fleet
 from .connection import text
 from .order_index import index_orders
-from .records import PREFIX, encode_problem, job_key, record_problem
+from .records import PREFIX, count_of, encode_problem, job_key, record_problem
 from .rq_lists import QUEUES, RqLists
 
 logger = logging.getLogger(__name__)
@@ -191,13 +191,12 @@ class Reconciler:
         pipeline = self._redis.pipeline(transaction=False)
         for job_id in job_ids:
             pipeline.hget(job_key(job_id), "attempt")
-        found = [
-            (job_id, text(reply or b"")) for job_id, reply in zip(job_ids, pipeline.execute(), strict=True)
-        ]
-        for job_id, attempt in found:
-            if attempt and not attempt.isdecimal():
-                error = RecordInvalidError.of(
-                    f"The record of job {job_id}", ValueError(f"attempt {attempt[:40]!r}")
-                )
-                self._fail(args=[job_id, encode_problem(record_problem(error))])
-        return [(job_id, int(attempt)) for job_id, attempt in found if attempt.isdecimal()]
+        attempts = []
+        for job_id, reply in zip(job_ids, pipeline.execute(), strict=True):
+            try:
+                if reply:
+                    attempts.append((job_id, count_of(text(reply))))
+            except ValueError as error:
+                invalid = RecordInvalidError.of(f"The record of job {job_id}", error)
+                self._fail(args=[job_id, encode_problem(record_problem(invalid))])
+        return attempts

@@ -108,7 +108,7 @@ def test_a_listener_that_comes_back_is_not_told_again(api: Api, job: RunningJob,
         assert next(events)[1]["patches"] == [3, 1, 5], "planned anew, all is told anew"
 
 
-@pytest.mark.parametrize("last_event_id", ["nonsense", "-", "a-b-c", "1-9" * 50, "%00"])
+@pytest.mark.parametrize("last_event_id", ["nonsense", "-", "a-b-c", "1-9" * 50, "%00", f"a-{'9' * 5000}-1"])
 def test_a_senseless_last_id_is_as_good_as_none(
     api: Api, job: RunningJob, url: str, last_event_id: str
 ) -> None:
