@@ -13,10 +13,13 @@ from wsi.atomic import write_atomically
 
 from ..card import ModelCard
 from ..errors import DeviceError
-from .openvino_runtime import Arrays, cpu_has_vnni, openvino_package, reshaped
+from .openvino_runtime import Arrays, beside_int8, cpu_has_vnni, openvino_package, reshaped
 
 LEAST_AGREEMENT = 0.995
 """Share of tissue on which int8 must give the label of fp32; below it a quantised network is refused."""
+
+RECIPE = 2
+"""Counts what is quantised, and how. What an older one made, or refused, is not looked at any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Int8Files:
         """Name the files of a card's network on this machine.
 
         The name begins with the SHA-256 of the weights. Of another version of OpenVINO, or a CPU that adds
-        int8 up in another way, labels were not checked, so these have a name of their own.
+        int8 up in another way or has no bf16, labels were not checked, so these have a name of their own.
         """
         made_for = {
             "normalisation": asdict(card.normalisation),
@@ -77,6 +80,8 @@ class Int8Files:
             "context": card.input.context,
             "openvino": openvino_package().__version__,
             "vnni": cpu_has_vnni(),
+            "rest": beside_int8(),
+            "recipe": RECIPE,
         }
         digest = hashlib.sha256(json.dumps(made_for, sort_keys=True).encode()).hexdigest()
         stem = f"int8-{card.weights.sha256[:16]}-{digest[:8]}"

@@ -137,7 +137,7 @@ def export_onnx_folder(card_path: Path, out: Path) -> ModelCard:
 
 
 def _export(network: nn.Module, card: ModelCard, out: Path) -> None:
-    with _quiet():
+    with quiet_exporter():
         program = torch.onnx.export(
             network,
             kwargs=_inputs(card, windows=2, window=Size(128, 96), context=Size(192, 160)),
@@ -167,7 +167,7 @@ def _check_same(network: nn.Module, card: ModelCard, written: Path) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """Keep back what the exporter tells of its own steps, and that torchvision is not installed."""
     with only_errors_of(*TALKATIVE), warnings.catch_warnings():
         warnings.simplefilter("ignore")

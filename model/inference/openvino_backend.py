@@ -18,7 +18,7 @@ from ..network.onednn import use_onednn
 from .backend import EncodedContext
 from .device import cpu_has_bf16
 from .flat_network import FlatNetwork, flat_inputs
-from .openvino_runtime import Arrays, CompiledGraph, converted, openvino_package
+from .openvino_runtime import Arrays, CompiledGraph, beside_int8, converted, openvino_package
 from .preprocess import Normaliser
 
 CPU = torch.device("cpu")
@@ -65,7 +65,7 @@ class OpenVinoBackend:
         if self.dtype == "int8":
             if int8_model is None:
                 raise DeviceError("int8 needs a network that is quantised: darefine models quantise makes it")
-            self.name += f", int8 graph {int8_sha256[:12]}"
+            self.name += f", int8 graph {int8_sha256[:12]}, rest in {beside_int8()}"
         self._network = copy.deepcopy(network).eval()
         fold_batch_norms(self._network)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
@@ -78,7 +78,7 @@ class OpenVinoBackend:
         self._like: ContextFeatures | None = None
         self._graph = CompiledGraph(
             int8_model if self.dtype == "int8" and int8_model else self.model_for,
-            precision=self.dtype,
+            precision=beside_int8() if self.dtype == "int8" else self.dtype,
             threads=torch.get_num_threads(),
         )
 

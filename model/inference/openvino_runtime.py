@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import DeviceError
+from .device import cpu_has_bf16
 
 Arrays = Sequence[NDArray[np.float32]]
 Shapes = tuple[tuple[int, ...], ...]
@@ -22,11 +23,16 @@ Shapes = tuple[tuple[int, ...], ...]
 COMPILED_KEPT = 4
 """Sizes of windows that stay compiled; the jobs of a service have few."""
 
-PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-"""Number format of what a graph leaves open. In int8 that is the little that is not quantised."""
+PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16"}
+"""What OpenVINO calls number formats."""
 
 TELEMETRY = "openvino_telemetry"
 """Package that tells Google Analytics of every import and conversion unless the user has objected."""
+
+
+def beside_int8() -> str:
+    """Return in what precision a quantised graph computes the rest on this CPU: one of PRECISION_HINTS."""
+    return "bf16" if cpu_has_bf16() else "fp32"
 
 
 def has_openvino() -> bool:
@@ -115,7 +121,7 @@ class CompiledGraph:
 
         Args:
             model_for: Returns the OpenVINO model for the shapes of these inputs.
-            precision: Key of PRECISION_HINTS.
+            precision: Key of PRECISION_HINTS; of a quantised graph, what is not quantised computes in it.
             threads: CPU threads of a pass.
         """
         self._core = openvino_package().Core()

@@ -21,11 +21,13 @@ def max_pool(features: Tensor, *, valid: bool = False) -> Tensor:
     With `valid`, pixels within RADIUS_PX of an edge are left out; else the size is kept, and a pool sees
     nothing beyond the edge. In inference on a CPU it goes by maxima of shifted maps in half precision and
     where maps are narrow, else by column and row (docs/decisions/0065). Not in training: of equal values
-    another one would get the gradient.
+    another one would get the gradient. Nor in a traced graph, whose quantiser would take the infinite pixels
+    that maxima put around a map for the range of its values.
     """
     if torch.is_grad_enabled() or features.device.type != "cpu":
         return max_pool_square(features, valid=valid)
-    if maxima_are_faster(features):
+    traced = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]  # not in the stubs
+    if maxima_are_faster(features) and not traced:
         return max_pool_by_maxima(features, valid=valid)
     return max_pool_by_column_and_row(features, valid=valid)
 

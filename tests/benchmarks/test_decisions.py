@@ -10,6 +10,7 @@ from benchmarks.decisions import (
     cell_means,
     context_mean,
     half_precision,
+    int8_runtimes,
     less_work,
     onednn_convolutions,
     operators,
@@ -102,6 +103,22 @@ def test_convolutions_are_timed_on_one_thread_and_two() -> None:
     arguments = ["--rounds", "1", "--network", "demo"]
     result = CliRunner().invoke(onednn_convolutions.main, arguments, catch_exceptions=False)
     assert [line.split("|")[2].strip() for line in result.output.splitlines()[2:4]] == ["1", "2"]
+
+
+@pytest.mark.slow
+def test_int8_is_timed_in_each_runtime() -> None:
+    for package in ("nncf", "onnxscript", "openvino"):
+        pytest.importorskip(package)
+    samples, flat = int8_runtimes.graph_of(less_work.Case("demo", less_work.DEMO, 1), window_px=256)
+    with torch.inference_mode():
+        expected = flat(*map(torch.from_numpy, samples[0])).numpy()
+    for found in (
+        int8_runtimes.openvino_pass(flat, samples)(),
+        int8_runtimes.onnxruntime_pass(flat, samples)()[0],
+    ):
+        assert found.shape == expected.shape
+        error = np.abs(found - expected).mean() / np.abs(expected).mean()
+        assert 0 < error < 0.05, "the same network, and not in fp32"
 
 
 def test_a_pass_is_timed_in_a_process_of_its_own() -> None:

@@ -54,3 +54,15 @@ def test_pooling_in_training_gives_the_gradient_to_the_first_of_equals_by_row() 
     pooling(features).sum().backward()
     assert features.grad is not None
     assert features.grad[0, 0].tolist() == [[1, 5], [1, 1]]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_traced_graph_holds_pools_and_no_infinite_pixels() -> None:
+    pooling = ChainedResidualPooling(4).requires_grad_(requires_grad=False)
+    with torch.no_grad():
+        features = torch.randn(1, 4, 9, 9)
+        traced = torch.jit.trace(pooling, features)
+        assert torch.equal(traced(features), pooling(features))
+    operations = {node.kind() for node in traced.inlined_graph.nodes()}
+    assert "aten::max_pool2d" in operations
+    assert not operations & {"aten::maximum", "aten::pad"}
