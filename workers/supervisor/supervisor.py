@@ -140,7 +140,9 @@ class Supervisor:
         now = time.monotonic()
         if now < self._reconcile_at:
             return
-        self._reconcile_at = now + (IDLE_PAUSE_S if self._reconciler.is_idle else BUSY_PAUSE_S)
+        pause = IDLE_PAUSE_S if self._reconciler.is_idle else BUSY_PAUSE_S
+        # A gap as long as a lease looks as if the machine had slept: the reconciler would wait a lease more.
+        self._reconcile_at = now + min(pause, self._settings.lease_s / 2)
         try:
             self._list_lost_jobs()
             done = self._reconciler.tick()

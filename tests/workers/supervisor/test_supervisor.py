@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.workers.full_queue import accept_writes, refuse_writes
 from workers.engine.server import NICENESS
 from workers.errors import QueueUnavailableError, SupervisorRunningError
 from workers.jobs import JobState
+from workers.queue.reconciler import SETTLING
 from workers.supervisor.lock import LOCK_NAME, supervisor_lock
 from workers.supervisor.valkey import EmbeddedValkey
 
@@ -214,6 +216,15 @@ def test_whatever_is_killed_comes_back_and_the_job_is_finished(supervise, bench)
             return False
 
     bench.wait_until(succeeded, "success")
+
+
+def test_an_idle_supervisor_looks_often_enough_not_to_seem_asleep(supervise, bench) -> None:
+    supervise(DAREFINE_LEASE_S="2")
+    bench.wait_until(lambda: has_worker(bench), "a live worker")
+    bench.wait_until(lambda: not bench.queue.redis.exists(SETTLING), "the pause after the start")
+    for _ in range(70):
+        assert not bench.queue.redis.exists(SETTLING), "a lost worker would be missed a lease later"
+        time.sleep(0.1)
 
 
 def test_a_second_supervisor_on_the_folder_refuses_and_names_the_first(
