@@ -52,6 +52,11 @@ class InputGeometry:
     context_margin_px: int | None = None
     """Margin of the context around the patch core on each side, label px; None: as wide as the halo."""
 
+    @property
+    def margin_of_context_px(self) -> int:
+        """Margin of the context, stated or taken from the halo, label px."""
+        return self.halo_px if self.context_margin_px is None else self.context_margin_px
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:
@@ -239,8 +244,7 @@ def make_grid(
         SlideLimitError: the slide is smaller than one label px.
     """
     _check_mpp(slide_mpp, geometry.mpp)
-    margin = geometry.halo_px if geometry.context_margin_px is None else geometry.context_margin_px
-    context_margin = _checked_halo(margin)
+    context_margin = _checked_halo(geometry.margin_of_context_px)
     n = max(1, math.floor((1 + EXACT_TOLERANCE) * geometry.mpp / slide_mpp))
     scale = _network_per_label_px(n, geometry.mpp / slide_mpp)
     slices_per_side = max(1, round(geometry.slices_per_side / scale))

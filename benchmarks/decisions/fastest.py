@@ -1,7 +1,8 @@
 """Time variants of one piece of work against each other."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 
 
 def fastest_ms(variants: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -30,3 +31,9 @@ def rounds_ms(
             run()
             times[name].append((clock() - start) * 1e3)
     return {name: taken[1:] for name, taken in times.items()}
+
+
+def times_faster(before: Sequence[float], now: Sequence[float]) -> tuple[str, str]:
+    """Return how many times faster a variant is than another as text: the median of rounds, and its range."""
+    ratios = [old / new for old, new in zip(before, now, strict=True)]
+    return f"{median(ratios):.2f}", f"{min(ratios):.2f} .. {max(ratios):.2f}"

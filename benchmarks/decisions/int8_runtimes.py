@@ -17,10 +17,8 @@ from statistics import median
 from typing import Any
 
 import click
-import numpy as np
 import torch
 import torch._inductor.config as inductor
-from numpy.typing import NDArray
 from onnxruntime import InferenceSession, SessionOptions
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -28,66 +26,50 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from model.card import Normalisation
 from model.evaluation.report import markdown
 from model.inference.cpu_tuning import tune_malloc
-from model.inference.device import cpu_has_bf16
 from model.inference.flat_network import FlatNetwork, flat_inputs
 from model.inference.onnx_export import OPSET, quiet_exporter
-from model.inference.openvino_runtime import CompiledGraph, beside_int8, converted
+from model.inference.openvino_runtime import Arrays, CompiledGraph, converted, unquantised_precision
 from model.inference.quantise import nncf_package, quantised_model
 from workers.bench.measure import machine
 
-from .fastest import rounds_ms
-from .less_work import CASES, WINDOW_PX, Case, network_of, pass_of
-
-Arrays = list[NDArray[np.float32]]
+from .fastest import rounds_ms, times_faster
+from .less_work import WINDOW_PX, Case, native_precisions, network_of, network_option, pass_of, rounds_option
 
 SAMPLES = 4
 """Windows of noise that scales are taken from."""
 
 
 @click.command()
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
-@click.option("--network", "only", type=click.Choice([case.name for case in CASES]), help="  [default: all]")
-def main(rounds: int, only: str | None) -> None:
+@rounds_option
+@network_option
+def main(rounds: int, cases: list[Case]) -> None:
     """Print the median time of a slice in each way, and how much faster than torch in fp32 it is."""
     tune_malloc()
     torch.set_num_threads(1)
     table = [["network", "way", "core ms a slice", "times faster than torch in fp32", "range"]]
-    for case in CASES:
-        if only in {None, case.name}:
-            table += [[case.name, *row] for row in compared(case, rounds)]
+    for case in cases:
+        table += [[case.name, *row] for row in compared(case, rounds)]
     click.echo(f"{markdown(table)}\n\n{torch.get_num_threads()} threads, {machine()}")
 
 
 def compared(case: Case, rounds: int) -> list[list[str]]:
     """Return a row for each way, all of which take turns."""
     samples, flat = graph_of(case)
-    ways = {
-        **{f"torch, {precision}": torch_pass(case, precision) for precision in precisions()},
+    in_torch = {f"torch, {precision}": precision for precision in native_precisions()}
+    ways: dict[str, Callable[[], object]] = {
+        **{name: torch.inference_mode()(pass_of(case, precision)) for name, precision in in_torch.items()},
         "OpenVINO, int8": openvino_pass(flat, samples),
         "ONNX Runtime, int8": onnxruntime_pass(flat, samples),
     }
     if find_spec("torchao"):
         ways["torch, int8, compiled"] = compiled_pass(flat, samples)
-    counts = {name: case.slices if name in {"torch, fp32", "torch, bf16"} else 1 for name in ways}
+    counts = {name: case.slices if name in in_torch else 1 for name in ways}
     times = rounds_ms(ways, rounds, time.process_time)
     per_slice = {name: [ms / counts[name] for ms in taken] for name, taken in times.items()}
-    rows = []
-    for name, taken in per_slice.items():
-        ratios = [old / new for old, new in zip(per_slice["torch, fp32"], taken, strict=True)]
-        spread = f"{min(ratios):.2f} .. {max(ratios):.2f}"
-        rows.append([name, f"{median(taken):.1f}", f"{median(ratios):.2f}", spread])
-    return rows
-
-
-def precisions() -> list[str]:
-    """Return the number formats that torch is fast at here."""
-    return ["fp32", *(["bf16"] if cpu_has_bf16() else [])]
-
-
-def torch_pass(case: Case, precision: str) -> Callable[[], object]:
-    """Return a pass of the case's slices as torch computes them in inference."""
-    run = pass_of(case, precision)
-    return torch.inference_mode()(run)
+    return [
+        [name, f"{median(taken):.1f}", *times_faster(per_slice["torch, fp32"], taken)]
+        for name, taken in per_slice.items()
+    ]
 
 
 @torch.no_grad()
@@ -98,7 +80,7 @@ def graph_of(case: Case, window_px: int = WINDOW_PX) -> tuple[list[Arrays], Flat
     features = network.encode_context(torch.randn(1, 3, 256, 256))
     box = torch.tensor([[0.4, 0.4, 0.6, 0.6]])
     windows = 255 * torch.rand(SAMPLES, 1, 3, window_px, window_px)
-    samples = [
+    samples: list[Arrays] = [
         [own.contiguous().numpy() for own in flat_inputs(window, features, box, 0)] for window in windows
     ]
     return samples, FlatNetwork(network, normalisation, features).eval()
@@ -108,7 +90,7 @@ def openvino_pass(flat: FlatNetwork, samples: Sequence[Arrays]) -> Callable[[], 
     """Return a pass of one window in OpenVINO, quantised and computed as the service does it."""
     model = converted(flat, [torch.from_numpy(own) for own in samples[0]])
     quantised = quantised_model(model, samples, nncf_package())
-    graph = CompiledGraph(lambda _inputs: quantised, precision=beside_int8(), threads=1)
+    graph = CompiledGraph(lambda _inputs: quantised, precision=unquantised_precision(), threads=1)
     return lambda: graph.run(samples[0])
 
 

@@ -26,7 +26,7 @@ from model.network.onednn import use_onednn
 from model.network.zoo import NETWORKS
 from workers.bench.measure import machine
 
-from .fastest import rounds_ms
+from .fastest import rounds_ms, times_faster
 
 Pass = Callable[[], Tensor]
 
@@ -52,21 +52,36 @@ class Case:
 PAPERS = ("resnet50-50-attention", "resnet50-50-attention-light")
 CASES = (Case("demo", DEMO, 4), *(Case(name, NETWORKS[name].config, 2) for name in PAPERS))
 
+rounds_option = click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
+
+network_option = click.option(
+    "--network",
+    "cases",
+    type=click.Choice([case.name for case in CASES]),
+    callback=lambda _context, _option, name: [case for case in CASES if name in {None, case.name}],
+    help="  [default: all]",
+)
+"""Gives `cases`, the networks to measure."""
+
+
+def native_precisions() -> list[str]:
+    """Return the number formats that torch computes in without emulation on this CPU."""
+    return ["fp32", *(["bf16"] if cpu_has_bf16() else [])]
+
 
 @click.command()
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
+@rounds_option
 @click.option("--window", "window_px", type=click.IntRange(min=256), default=WINDOW_PX, show_default=True)
-@click.option("--network", "only", type=click.Choice([case.name for case in CASES]), help="  [default: all]")
-def main(rounds: int, window_px: int, only: str | None) -> None:
+@network_option
+def main(rounds: int, window_px: int, cases: list[Case]) -> None:
     """Print the median core time of a slice, and how much faster than before each way is, with its range."""
     tune_malloc()
     torch.set_num_threads(1)
     table = [["network", "precision", "way", "core ms a slice", "times faster", "range", "same bits"]]
-    for case in CASES:
-        if only in {None, case.name}:
-            for precision in ("fp32", *(["bf16"] if cpu_has_bf16() else [])):
-                rows = compared(case, precision, window_px, rounds)
-                table += [[case.name, precision, *row] for row in rows]
+    for case in cases:
+        for precision in native_precisions():
+            rows = compared(case, precision, window_px, rounds)
+            table += [[case.name, precision, *row] for row in rows]
     click.echo(f"{markdown(table)}\n\n{torch.get_num_threads()} threads, {machine()}")
 
 
@@ -81,10 +96,9 @@ def compared(case: Case, precision: str, window_px: int, rounds: int) -> list[li
     for name, run in ways.items():
         found = run()
         found = found if found.shape == expected.shape else found[:, :, kept, kept]
-        ratios = [old / new for old, new in zip(times["before"], times[name], strict=True)]
-        spread = f"{min(ratios):.2f} .. {max(ratios):.2f}"
         same = "yes" if torch.equal(found, expected) else "no"
-        rows.append([name, f"{median(times[name]) / case.slices:.1f}", f"{median(ratios):.2f}", spread, same])
+        faster = times_faster(times["before"], times[name])
+        rows.append([name, f"{median(times[name]) / case.slices:.1f}", *faster, same])
     return rows
 
 

@@ -15,11 +15,11 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from model.evaluation.report import markdown
 from model.inference.cpu_tuning import tune_malloc
-from model.inference.device import PRECISIONS, cpu_has_bf16
+from model.inference.device import PRECISIONS
 from workers.bench.measure import machine
 
 from .fastest import rounds_ms
-from .less_work import CASES, Case, Pass, pass_of
+from .less_work import Case, Pass, native_precisions, network_option, pass_of, rounds_option
 
 CONVOLUTION = "aten::mkldnn_convolution"
 WIDTH, SIDE_PX = 256, 160
@@ -29,18 +29,17 @@ SHOWN = 6
 
 
 @click.command()
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
-@click.option("--network", "only", type=click.Choice([case.name for case in CASES]), help="  [default: all]")
-def main(rounds: int, only: str | None) -> None:
+@rounds_option
+@network_option
+def main(rounds: int, cases: list[Case]) -> None:
     """Print core time and arithmetic of a slice, by operator, and the pace of a wide convolution."""
     tune_malloc()
     torch.set_num_threads(1)
-    for precision in ("fp32", *(["bf16"] if cpu_has_bf16() else [])):
+    for precision in native_precisions():
         pace = convolution_gflops(precision, rounds)
         click.echo(f"\nA 3x3 convolution between {WIDTH} channels, {precision}: {pace:.0f} GFLOP/s\n")
-        for case in CASES:
-            if only in {None, case.name}:
-                click.echo(f"{markdown(shares(case, precision, rounds))}\n")
+        for case in cases:
+            click.echo(f"{markdown(shares(case, precision, rounds))}\n")
     click.echo(f"{torch.get_num_threads()} threads, {machine()}")
 
 

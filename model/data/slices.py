@@ -36,7 +36,7 @@ def with_context(geometry: InputGeometry, context: ContextMode) -> InputGeometry
     """
     if context == "patch":
         return replace(geometry, context=context)
-    margin_px = geometry.halo_px if geometry.context_margin_px is None else geometry.context_margin_px
+    margin_px = geometry.margin_of_context_px
     return replace(geometry, context=context, halo_px=CENTRED_HALO_PX, context_margin_px=margin_px)
 
 

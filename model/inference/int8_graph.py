@@ -13,13 +13,13 @@ from wsi.atomic import write_atomically
 
 from ..card import ModelCard
 from ..errors import DeviceError
-from .openvino_runtime import Arrays, beside_int8, cpu_has_vnni, openvino_package, reshaped
+from .openvino_runtime import Arrays, cpu_has_vnni, openvino_package, reshaped, unquantised_precision
 
 LEAST_AGREEMENT = 0.995
 """Share of tissue on which int8 must give the label of fp32; below it a quantised network is refused."""
 
-RECIPE = 2
-"""Counts what is quantised, and how. What an older one made, or refused, is not looked at any more."""
+RECIPE_VERSION = 2
+"""Version of what is quantised, and how. What an older one made, or refused, is not looked at any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,8 @@ class Int8Files:
             "context": card.input.context,
             "openvino": openvino_package().__version__,
             "vnni": cpu_has_vnni(),
-            "rest": beside_int8(),
-            "recipe": RECIPE,
+            "rest": unquantised_precision(),
+            "recipe": RECIPE_VERSION,
         }
         digest = hashlib.sha256(json.dumps(made_for, sort_keys=True).encode()).hexdigest()
         stem = f"int8-{card.weights.sha256[:16]}-{digest[:8]}"

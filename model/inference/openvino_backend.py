@@ -18,7 +18,7 @@ from ..network.onednn import use_onednn
 from .backend import EncodedContext
 from .device import cpu_has_bf16
 from .flat_network import FlatNetwork, flat_inputs
-from .openvino_runtime import Arrays, CompiledGraph, beside_int8, converted, openvino_package
+from .openvino_runtime import Arrays, CompiledGraph, converted, openvino_package, unquantised_precision
 from .preprocess import Normaliser
 
 CPU = torch.device("cpu")
@@ -58,27 +58,25 @@ class OpenVinoBackend:
         Raises:
             DeviceError: OpenVINO is not installed, or the precision is not to be had.
         """
-        openvino = openvino_package()
         self.dtype = choose_openvino_precision(precision)
-        version = openvino.__version__.partition("-")[0]
-        self.name = f"openvino {version}"
+        computed_in = unquantised_precision() if self.dtype == "int8" else self.dtype
+        self.name = f"openvino {openvino_package().__version__.partition('-')[0]}"
         if self.dtype == "int8":
             if int8_model is None:
                 raise DeviceError("int8 needs a network that is quantised: darefine models quantise makes it")
-            self.name += f", int8 graph {int8_sha256[:12]}, rest in {beside_int8()}"
+            self.name += f", int8 graph {int8_sha256[:12]}, rest in {computed_in}"
         self._network = copy.deepcopy(network).eval()
         fold_batch_norms(self._network)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
-        # What is traced must not have convolutions that OpenVINO does not know. The weights are shared.
-        weights = {id(tensor): tensor for tensor in (*self._network.parameters(), *self._network.buffers())}
-        self._of_contexts = copy.deepcopy(self._network, weights)
+        # What is traced must not have convolutions that OpenVINO does not know.
+        self._of_contexts = _sharing_weights(self._network)
         use_onednn(self._of_contexts)
         self._normalisation = normalisation
         self._normalise = Normaliser(normalisation, CPU)
         self._like: ContextFeatures | None = None
         self._graph = CompiledGraph(
             int8_model if self.dtype == "int8" and int8_model else self.model_for,
-            precision=beside_int8() if self.dtype == "int8" else self.dtype,
+            precision=computed_in,
             threads=torch.get_num_threads(),
         )
 
@@ -134,6 +132,11 @@ def choose_openvino_precision(name: str) -> str:
     if name not in PRECISIONS:
         raise DeviceError(f"OpenVINO does not compute in {name!r} here; use auto or {', '.join(PRECISIONS)}")
     return name
+
+
+def _sharing_weights(network: SegmentationNetwork) -> SegmentationNetwork:
+    """Return a copy of a network that has the same tensors."""
+    return copy.deepcopy(network, {id(own): own for own in (*network.parameters(), *network.buffers())})
 
 
 def _contiguous(features: ContextFeatures) -> ContextFeatures:

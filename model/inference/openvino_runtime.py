@@ -30,8 +30,11 @@ TELEMETRY = "openvino_telemetry"
 """Package that tells Google Analytics of every import and conversion unless the user has objected."""
 
 
-def beside_int8() -> str:
-    """Return in what precision a quantised graph computes the rest on this CPU: one of PRECISION_HINTS."""
+def unquantised_precision() -> str:
+    """Return the precision in which a quantised graph computes what is not quantised on this CPU.
+
+    A key of PRECISION_HINTS: bf16 where the CPU has it.
+    """
     return "bf16" if cpu_has_bf16() else "fp32"
 
 

@@ -9,6 +9,7 @@ import torch
 from click.testing import CliRunner
 
 from benchmarks.decisions import (
+    around_the_network,
     cell_means,
     context_mean,
     half_precision,
@@ -137,6 +138,15 @@ def test_polygons_are_measured(tmp_path) -> None:
     arcs, by_area = ([float(cell) for cell in row[1:]] for row in ways)
     assert arcs[0] < by_area[0]
     assert arcs[2] <= regions.TOLERANCE_PX
+
+
+def test_normalisation_and_argmax_have_the_bits_that_they_had() -> None:
+    result = CliRunner().invoke(around_the_network.main, ["--rounds", "1"], catch_exceptions=False)
+    rows = [line.split("|")[1:-1] for line in result.output.splitlines() if line.startswith("| ")]
+    assert [(row[0].strip(), row[-1].strip()) for row in rows[1:]] == [
+        ("normalisation", "yes"),
+        ("argmax", "yes"),
+    ]
 
 
 def test_a_classifier_of_structures_knows_glands_from_nests() -> None:

@@ -18,7 +18,7 @@ from model.errors import CardError, DeviceError
 from model.inference.choose_backend import choose_backend
 from model.inference.int8_graph import Int8Files, Int8Report, find_int8
 from model.inference.openvino_backend import OpenVinoBackend
-from model.inference.openvino_runtime import beside_int8, has_openvino, openvino_package
+from model.inference.openvino_runtime import has_openvino, openvino_package, unquantised_precision
 from model.inference.quantise import SamplePatch, quantise
 from model.inference.segmenter import Segmenter
 from model.network.base import SegmentationNetwork
@@ -229,7 +229,7 @@ def test_a_quantised_network_is_made_once_and_always_the_same(
             saved, device="cpu", precision="int8", batch_size=batch_size, int8_dir=folders[0]
         )
         assert (own.dtype, own.batch_matters) == ("int8", False)
-        assert f"int8 graph {first.graph_sha256[:12]}, rest in {beside_int8()}" in own.backend
+        assert f"int8 graph {first.graph_sha256[:12]}, rest in {unquantised_precision()}" in own.backend
         seen.append(own.label_patch(pixels, VIEW))
     fp32 = Segmenter.load(saved, device="cpu", precision="fp32").label_patch(pixels, VIEW)
     assert (seen[0] == seen[1]).all()
